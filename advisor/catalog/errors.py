@@ -1,0 +1,58 @@
+"""What can go wrong with what a user gives us.
+
+FathomError                 every expected failure; its text is one clear line for the user
+├── DataError               a record, file or upload is broken: names file, record, field, expected value
+├── UnknownIdError          an id that is not in the catalogue; suggests the nearest ones
+├── UnsupportedError        a known thing that cannot be sized or run, and what is missing
+└── InputError              a value from a form, URL or command line is out of range
+
+"Nothing fits" is an answer, not an error, and has no exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["DataError", "FathomError", "InputError", "UnknownIdError", "UnsupportedError"]
+
+
+class FathomError(Exception):
+    """Expected failure; `str()` is one line that a user can act on."""
+
+
+class DataError(FathomError):
+    """A broken record: where it is, which field, what was expected."""
+
+    def __init__(self, file: str, record: str, field: str, expected: str, got: object = None) -> None:
+        self.file, self.record, self.field, self.expected, self.got = file, record, field, expected, got
+        where = ", ".join(p for p in (file, f"record '{record}'" if record else "", f"field '{field}'" if field else "") if p)
+        found = "" if got is None else f", got {_shorten(got)}"
+        super().__init__(f"{where}: expected {expected}{found}")
+
+
+class UnknownIdError(FathomError):
+    """An id that is not in the catalogue."""
+
+    def __init__(self, kind: str, wanted: str, known: Iterable[str]) -> None:
+        self.kind, self.wanted = kind, wanted
+        near = get_close_matches(wanted.lower(), list(known), n=3, cutoff=0.4)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        super().__init__(f"unknown {kind} '{_shorten(wanted)}'{hint}")
+
+
+class UnsupportedError(FathomError):
+    """A known thing that cannot be sized or run here; the text says what is missing."""
+
+
+class InputError(FathomError):
+    """A value given by a user is out of range."""
+
+    def __init__(self, field: str, expected: str, got: object) -> None:
+        self.field, self.expected, self.got = field, expected, got
+        super().__init__(f"{field}: expected {expected}, got {_shorten(got)}")
+
+
+def _shorten(value: object, limit: int = 80) -> str:
+    text = str(value).replace("\n", " ")
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,382 @@
+"""Frozen records of what exists: variants, devices, hosts, servers, engines, prices.
+
+Units are SI and in the names: bytes, bytes per second, FLOP (or integer operation) per second,
+watts, US dollars. `None` means unknown, never zero and never interpolated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+__all__ = [
+    "Architecture",
+    "AttentionKind",
+    "CarbonIntensity",
+    "Compression",
+    "Confidence",
+    "Device",
+    "DeviceClass",
+    "ElectricityPrice",
+    "Engine",
+    "EngineSupport",
+    "Engram",
+    "Host",
+    "HyperConnections",
+    "Indexer",
+    "LinearAttention",
+    "Link",
+    "Price",
+    "Role",
+    "Server",
+    "Variant",
+    "VisionTower",
+]
+
+
+class AttentionKind(StrEnum):
+    """How keys and values are kept; decides the cache rules."""
+
+    GQA = "gqa"  # also MHA and MQA: n_kv_heads says which
+    MLA = "mla"  # one latent per token and layer, shared by all heads
+    MLA_DSA = "mla-dsa"  # MLA with a lightning indexer (V3.2)
+    CSA_HCA = "csa-hca"  # V4: compressed entries at two ratios plus a sliding window
+    CSA_SHARED = "csa-shared"  # V4.1: compressed entries produced by a few layers and shared
+
+
+class Role(StrEnum):
+    """What a variant is to an adviser."""
+
+    FULL = "full"
+    DISTILLED = "distilled"
+    BASE = "base"  # pre-trained only: sized, never recommended
+    SUPERSEDED = "superseded"  # an older release of the same model: sized, recommended only by name
+    REFERENCE = "reference"  # not DeepSeek: for validation and comparison
+    USER = "user"  # from a user's overlay or a dropped-in config.json
+
+
+class Confidence(StrEnum):
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class DeviceClass(StrEnum):
+    DATACENTER_GPU = "datacenter_gpu"
+    WORKSTATION_GPU = "workstation_gpu"
+    CONSUMER_GPU = "consumer_gpu"
+    LAPTOP_GPU = "laptop_gpu"
+    APPLE = "apple"
+    UNIFIED_PC = "unified_pc"  # GB10, Strix Halo
+    EDGE = "edge"  # Jetson, single-board computers, NPUs on boards
+    PHONE = "phone"
+    NPU = "npu"  # Ascend, Gaudi, Cambricon and other data-centre accelerators that are not GPUs
+    TPU = "tpu"
+    CPU = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Indexer:
+    """Lightning indexer of DSA and CSA."""
+
+    n_heads: int
+    head_dim: int
+    top_k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """Compressed cache entries of V4 and V4.1, by layer.
+
+    `ratios[i]` tokens make one entry in layer i (0: sliding window only). `kv_source_layers`: the layers
+    that produce and store entries (empty: every layer with a ratio does). `index_source_layers` likewise.
+    """
+
+    ratios: tuple[int, ...]
+    kv_source_layers: tuple[int, ...] = ()
+    index_source_layers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Engram:
+    """Lookup tables of V4.1: may live in host memory or on disk."""
+
+    layers: tuple[int, ...]
+    rows: tuple[int, ...]
+    row_dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class HyperConnections:
+    mult: int
+    sinkhorn_iters: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinearAttention:
+    """Layers with a recurrent state instead of a cache (reference architectures only)."""
+
+    n_layers: int
+    state_bytes_per_sequence: int
+    params_per_layer: int
+
+
+@dataclass(frozen=True, slots=True)
+class VisionTower:
+    params: int
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Dimensions of a transformer, as in its `config.json`.
+
+    `n_kv_heads` of an MLA model repeats `n_heads` and must not enter any cache formula.
+    `mlp_matrices`: 3 for gated feed-forward, 2 for the plain one. `moe_layer_interval`: every n-th layer
+    after `first_k_dense_replace` is MoE. `n_global_layers`: layers with full attention where the others use
+    `sliding_window`; `global_*` override the head geometry of those layers.
+    """
+
+    attention: AttentionKind
+    hidden_size: int
+    num_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    intermediate_size: int | None = None
+    moe_intermediate_size: int | None = None
+    n_routed_experts: int = 0
+    n_shared_experts: int = 0
+    experts_per_tok: int = 0
+    first_k_dense_replace: int = 0
+    moe_layer_interval: int = 1
+    q_lora_rank: int | None = None
+    kv_lora_rank: int | None = None
+    qk_nope_head_dim: int | None = None
+    qk_rope_head_dim: int | None = None
+    v_head_dim: int | None = None
+    tie_word_embeddings: bool = False
+    max_position_embeddings: int | None = None
+    published_context: int | None = None
+    sliding_window: int | None = None
+    n_global_layers: int | None = None
+    global_head_dim: int | None = None
+    global_n_kv_heads: int | None = None
+    linear_attention: LinearAttention | None = None
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    mlp_matrices: int = 3
+    mtp_layers: int = 0
+    indexer: Indexer | None = None
+    compression: Compression | None = None
+    o_lora_rank: int | None = None
+    o_groups: int | None = None
+    n_hash_layers: int = 0
+    engram: Engram | None = None
+    hyper_connections: HyperConnections | None = None
+    vision: VisionTower | None = None
+
+    @property
+    def is_moe(self) -> bool:
+        return self.n_routed_experts > 0
+
+    @property
+    def n_moe_layers(self) -> int:
+        if not self.is_moe:
+            return 0
+        return len(range(self.first_k_dense_replace, self.num_layers, self.moe_layer_interval))
+
+    @property
+    def max_context_tokens(self) -> int | None:
+        """The published context where known, else the positional ceiling."""
+        return self.published_context or self.max_position_embeddings
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A released checkpoint. Several variants may share one `architecture` object."""
+
+    id: str
+    name: str
+    family: str  # e.g. "DeepSeek R1 distill"
+    model_id: str  # the catalogue model it belongs to; `id == model_id` for its main checkpoint
+    architecture: Architecture
+    role: Role
+    native_format: str  # a Format id: how the publisher stores it
+    always_reasons: bool  # emits a long chain of thought whatever the prompt
+    hf_repo: str | None = None
+    release_date: str | None = None
+    base_model: str | None = None
+    licence: str = ""
+    commercial_use: bool = True
+    modality: str = "text"
+    published: Mapping[str, float] = field(default_factory=dict)  # e.g. total_params, file_bytes: checked, never used for sizing
+    min_engine_version: Mapping[str, str] = field(default_factory=dict)
+    source: tuple[str, ...] = ()
+    confidence: Confidence = Confidence.MEDIUM
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Device-to-device link: `bytes_per_s` is the sum over one device's links, one direction."""
+
+    name: str
+    topology: str  # nvswitch | bridge | mesh | none
+    bytes_per_s: float
+    max_domain: int
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One dated price of a device. `kind`: cloud_hourly | purchase | cloud_hourly_tco."""
+
+    device_id: str
+    kind: str
+    usd: float
+    provider: str
+    date: date | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One accelerator, or for `DeviceClass.CPU` one processor. Peaks are dense, without sparsity.
+
+    `peak_ops_per_s`: by precision (fp32, tf32, fp16, bf16, fp8, int8, fp4, int4); absent: not supported or unknown.
+    `usable_memory_bytes`: what the driver shows, where a source gave it.
+    """
+
+    id: str
+    name: str
+    device_class: DeviceClass
+    vendor: str
+    architecture: str
+    memory_bytes: int
+    bandwidth_bytes_per_s: float
+    peak_ops_per_s: Mapping[str, float]
+    usable_memory_bytes: int | None = None
+    memory_options_bytes: tuple[int, ...] = ()
+    memory_type: str = ""
+    compute_capability: float | None = None  # NVIDIA only
+    supported_precisions: tuple[str, ...] = ()
+    units: int | None = None  # SMs, CUs, cores
+    boost_hz: float | None = None
+    l2_bytes: float | None = None
+    pcie_bytes_per_s: float | None = None  # one direction
+    link: Link | None = None
+    dies: int = 1  # one card that the system sees as several devices
+    tdp_w: float | None = None
+    idle_w: float | None = None
+    launch_date: str | None = None
+    aliases: tuple[str, ...] = ()
+    unified_memory: bool = False
+    reference: bool = False  # only for validation: not offered to users
+    notes: str = ""
+    source: tuple[str, ...] = ()
+    confidence: Confidence = Confidence.MEDIUM
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A CPU-only or hybrid machine: sockets, memory channels, instruction sets."""
+
+    id: str
+    name: str
+    sockets: int
+    cores: int  # all sockets
+    memory_bandwidth_bytes_per_s: float  # theoretical, all sockets
+    cpu_device_id: str | None = None
+    measured_bandwidth_bytes_per_s: float | None = None
+    memory_bytes: int | None = None
+    numa_nodes: int | None = None
+    isa: tuple[str, ...] = ()
+    peak_fp32_ops_per_s: float | None = None
+    peak_bf16_ops_per_s: float | None = None
+    reference: bool = True
+    notes: str = ""
+    source: tuple[str, ...] = ()
+    confidence: Confidence = Confidence.MEDIUM
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A real chassis: how many of which device it holds, and what surrounds them."""
+
+    id: str
+    name: str
+    device_id: str
+    n_devices: int
+    cpu: str = ""
+    ram_bytes: int | None = None
+    max_power_w: float | None = None
+    nic_bytes_per_s_per_device: float | None = None  # one direction
+    nvme_bytes: int | None = None
+    rack_units: int | None = None
+    source: tuple[str, ...] = ()
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSupport:
+    """One rule: this engine runs these format families on these devices, in this way.
+
+    A device matches if its vendor and class are listed (empty: any) and its compute capability lies in
+    [`min_compute_capability`, `max_compute_capability`]. `compute`: native | weight-only | emulated.
+    """
+
+    format_families: tuple[str, ...]
+    backends: tuple[str, ...]
+    vendors: tuple[str, ...] = ()
+    device_classes: tuple[DeviceClass, ...] = ()
+    architectures: tuple[str, ...] = ()
+    excluded_architectures: tuple[str, ...] = ()
+    min_compute_capability: float | None = None
+    max_compute_capability: float | None = None
+    compute: str = "native"
+    since_version: str = ""
+    note: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Software that serves a model, with the version that the catalogue describes."""
+
+    id: str
+    name: str
+    version: str
+    released: str | None
+    supports: tuple[EngineSupport, ...]
+    batching: str  # continuous | slots | static
+    tensor_parallel: bool
+    pipeline_parallel: bool
+    expert_parallel: bool
+    dp_attention: bool
+    cpu_offload: bool
+    expands_mla: bool = False  # stores full K and V heads for MLA models
+    paged_block_tokens: int = 1
+    kv_formats: tuple[str, ...] = ("bf16",)
+    attention_kinds: tuple[AttentionKind, ...] = (AttentionKind.GQA, AttentionKind.MLA)
+    memory_fraction: float = 1.0  # share of device memory that it takes by default
+    notes: str = ""
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ElectricityPrice:
+    region: str
+    kind: str
+    usd_per_kwh: float
+    date: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class CarbonIntensity:
+    region: str
+    name: str
+    kg_co2e_per_kwh: float
+    year: int
+    source: str
