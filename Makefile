@@ -6,8 +6,11 @@ PORT ?= 8501
 
 .PHONY: app test check browser-deps clean
 
+# Opens a browser where there is a screen; `make app HEADLESS=true` never does.
+HEADLESS ?= $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s))),false,true)
+
 app: $(VENV)/app.stamp
-	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(HEADLESS) --server.showEmailPrompt false
 
 test: $(VENV)/dev.stamp browser-deps
 	$(BIN)/python -m pytest
