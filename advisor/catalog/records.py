@@ -28,6 +28,8 @@ __all__ = [
     "Indexer",
     "LinearAttention",
     "Link",
+    "NamedRate",
+    "PowerUsage",
     "Price",
     "Role",
     "Server",
@@ -360,6 +362,8 @@ class Engine:
     kv_formats: tuple[str, ...] = ("bf16",)
     attention_kinds: tuple[AttentionKind, ...] = (AttentionKind.GQA, AttentionKind.MLA)
     memory_fraction: float = 1.0  # share of device memory that it takes by default
+    aliases: tuple[str, ...] = ()
+    reference: bool = False  # only for validation: not offered to users
     notes: str = ""
     source: tuple[str, ...] = ()
 
@@ -379,4 +383,24 @@ class CarbonIntensity:
     name: str
     kg_co2e_per_kwh: float
     year: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRate:
+    """A nominal rate of a network (one direction) or of a storage class (sequential read)."""
+
+    id: str
+    bytes_per_s: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PowerUsage:
+    """Power usage effectiveness of data centres: total power / power of the computers."""
+
+    scope: str
+    low: float
+    high: float
+    date: str
     source: str
