@@ -1,0 +1,1 @@
+"""Decision: scenario -> tree -> search -> ranking -> explanation."""
