@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from advisor.catalog.frozen import FrozenDict
 from advisor.catalog.records import DeviceClass
 
 __all__ = ["DEFAULT_TASK", "FACTS", "Axis", "Hosting", "Language", "Scenario", "TaskProfile", "Text", "facts"]
@@ -58,7 +59,7 @@ class Text:
         return self.zh if language == "zh" else self.en
 
 
-DEFAULT_TASK: Mapping[TaskProfile, float] = {TaskProfile.GENERAL_REASONING: 1.0}
+DEFAULT_TASK: Mapping[TaskProfile, float] = FrozenDict({TaskProfile.GENERAL_REASONING: 1.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Scenario:
     id: str
     name: Text
     description: Text = Text("", "")
-    task: Mapping[TaskProfile, float] = field(default_factory=lambda: dict(DEFAULT_TASK))
+    task: Mapping[TaskProfile, float] = field(default_factory=lambda: DEFAULT_TASK)
     language: Language = Language.MIXED
     users: int | None = None  # people active at the same time
     think_time_s: float = 30.0  # pause of a user between an answer and the next request
@@ -100,7 +101,7 @@ class Scenario:
     power_limit_w: float | None = None
     device_classes: tuple[DeviceClass, ...] = ()
     devices: tuple[str, ...] = ()  # only these device ids
-    owned: Mapping[str, int] = field(default_factory=dict)
+    owned: Mapping[str, int] = field(default_factory=FrozenDict)
     this_machine: bool = False
     max_devices: int | None = None
     growth_factor: float = 1.0
@@ -109,7 +110,7 @@ class Scenario:
     variants: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
-    weights: Mapping[Axis, float] = field(default_factory=dict)
+    weights: Mapping[Axis, float] = field(default_factory=FrozenDict)
     region: str = "WORLD"  # carbon and electricity: ISO 3166 alpha-2 or WORLD
     electricity_usd_per_kwh: float | None = None
 
