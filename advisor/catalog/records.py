@@ -19,6 +19,7 @@ __all__ = [
     "Confidence",
     "Device",
     "DeviceClass",
+    "Drafter",
     "ElectricityPrice",
     "Engine",
     "EngineSupport",
@@ -131,6 +132,16 @@ class VisionTower:
 
 
 @dataclass(frozen=True, slots=True)
+class Drafter:
+    """DSpark: a small stack that drafts blocks of tokens, stored beside the model."""
+
+    stages: int
+    n_experts: int
+    top_k: int
+    markov_rank: int
+
+
+@dataclass(frozen=True, slots=True)
 class Architecture:
     """Dimensions of a transformer, as in its `config.json`.
 
@@ -179,6 +190,20 @@ class Architecture:
     engram: Engram | None = None
     hyper_connections: HyperConnections | None = None
     vision: VisionTower | None = None
+    drafter: Drafter | None = None
+    encoder_layers: int | None = None  # V4.1: prefill runs only the first so many layers
+    norms_per_layer: int = 2  # vectors of hidden_size in each layer (Gemma: 4 or more)
+    router_bias: bool = False  # correction bias per expert (DeepSeek-V3 and its descendants)
+    qk_norm_full: bool = False  # query and key norms span all heads (MiniMax)
+    attention_sinks: bool = False  # one learned logit per head (gpt-oss)
+    o_bias: bool = False
+    mlp_bias: bool = False  # biases in feed-forward matrices, experts and router
+    norm_bias: bool = False  # LayerNorm with bias (GPT-J); counts in norms_per_layer except for the last norm
+    head_bias: bool = False
+    attention_output_gate: bool = False  # query projection is twice as wide (Qwen3-Next and later)
+    shared_expert_gate: bool = False  # one scalar gate per shared expert
+    shared_intermediate_size: int | None = None  # width of all shared experts together, where not n_shared x moe width
+    global_kv_shared: bool = False  # layers with full attention use one matrix for keys and values
 
     @property
     def is_moe(self) -> bool:
@@ -214,7 +239,7 @@ class Variant:
     licence: str = ""
     commercial_use: bool = True
     modality: str = "text"
-    published: Mapping[str, float] = field(default_factory=dict)  # e.g. total_params, file_bytes: checked, never used for sizing
+    published: Mapping[str, float] = field(default_factory=dict)  # total_params, file_bytes…: checked, never used
     min_engine_version: Mapping[str, str] = field(default_factory=dict)
     source: tuple[str, ...] = ()
     confidence: Confidence = Confidence.MEDIUM
