@@ -26,7 +26,8 @@ class DataError(FathomError):
 
     def __init__(self, file: str, record: str, field: str, expected: str, got: object = None) -> None:
         self.file, self.record, self.field, self.expected, self.got = file, record, field, expected, got
-        where = ", ".join(p for p in (file, f"record '{record}'" if record else "", f"field '{field}'" if field else "") if p)
+        parts = (file, f"record '{record}'" if record else "", f"field '{field}'" if field else "")
+        where = ", ".join(part for part in parts if part)
         found = "" if got is None else f", got {_shorten(got)}"
         super().__init__(f"{where}: expected {expected}{found}")
 
