@@ -1,0 +1,70 @@
+"""Numbers as text for people: three significant digits, units in the text, intervals beside the value."""
+
+from __future__ import annotations
+
+import math
+
+from advisor.catalog.quantity import Basis, Quantity
+
+__all__ = ["bytes_text", "gib_text", "interval_text", "money_text", "number", "percent_text", "value_text"]
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Three significant digits; thousands as "1,230" up to 10,000, then "12.3k", "4.56M"."""
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    if abs(value) < 9_999.5:
+        return _plain(value, digits)
+    scale, suffix = next((s, p) for s, p in (*_PREFIXES, (1.0, "")) if abs(value) >= 0.9995 * s)
+    return f"{_plain(value / scale, digits)}{suffix}"
+
+
+def bytes_text(value: float) -> str:
+    """Decimal units, as published file sizes: "671 GB"."""
+    for scale, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= 0.9995 * scale:
+            return f"{_plain(value / scale, 3)} {unit}"
+    return f"{value:.0f} B"
+
+
+def gib_text(value: float) -> str:
+    """Binary units, as drivers and operating systems count memory: "74.5 GiB"."""
+    for scale, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if abs(value) >= 0.9995 * scale:
+            return f"{_plain(value / scale, 3)} {unit}"
+    return f"{value:.0f} B"
+
+
+def money_text(value: float) -> str:
+    """US dollars: "$0.042", "$12.3", "$4,560", "$1.2M"."""
+    return f"-${number(-value)}" if value < 0 else f"${number(value)}"
+
+
+def percent_text(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def value_text(quantity: Quantity, unit: str = "") -> str:
+    """The value alone, with its unit."""
+    return f"{number(quantity.value)} {unit}".strip()
+
+
+def interval_text(quantity: Quantity, unit: str = "") -> str:
+    """The 90 % interval "35–48 tok/s"; the value alone where it is exact."""
+    if quantity.basis is Basis.EXACT or quantity.low == quantity.high:
+        return value_text(quantity, unit)
+    return f"{number(quantity.low, 2)}–{number(quantity.high, 2)} {unit}".strip()
+
+
+def _plain(value: float, digits: int) -> str:
+    """`digits` significant digits without exponent; integers keep all digits and get separators."""
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    rounded = round(value, decimals)
+    text = f"{rounded:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,59 @@
+"""Plans: the answer to the scenario. Picks, all plans that meet the limits, one in detail, and what was ruled out."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from advisor.report.plan_figures import AXES, pareto
+from advisor.ui import backend, state
+from advisor.ui.nav import page_path
+from advisor.ui.plan_detail import plan_detail
+from advisor.ui.plans_view import filters, mixes, pick_cards, plan_table, scenario_chips
+from advisor.ui.rejected_view import nothing_fits, rejections
+from advisor.ui.text import language, plain, t
+from advisor.ui.widgets import chart, page_header
+
+left, right = st.columns([4, 1], vertical_alignment="bottom")
+with left:
+    page_header("plans")
+with right:
+    st.page_link(page_path("advise"), label=t("plans.edit"), icon=":material/edit:")
+
+answer = backend.recommendation(state.token())
+scenario_chips(answer.scenario)
+
+if answer.nothing_fits:
+    nothing_fits(answer)
+    rejections(answer)
+    st.stop()
+
+st.markdown(f"**{plain(answer.leaf.name.get(language()))}** · {plain(answer.leaf.reason.get(language()))}")
+pick_cards(answer)
+
+shown = filters(answer)
+plan_table(shown, total=answer.counts)
+chosen = state.chosen_plan()
+candidate = next((c for c in answer.candidates if c.plan.id == chosen), shown[0] if shown else answer.candidates[0])
+plan_detail(candidate)
+
+names = [t("plans.tab.compare"), t("plans.tab.mixes"), t("plans.tab.rejected")]
+compare, mixed, rejected = st.tabs(names, key="plans.tabs", on_change="rerun")
+with compare:
+    if compare.open:
+        with st.container(horizontal=True):
+            x = st.selectbox(t("plans.x"), list(AXES), format_func=lambda a: t(f"column.{a}"), key="plans.x")
+            y = st.selectbox(t("plans.y"), list(AXES), 3, format_func=lambda a: t(f"column.{a}"), key="plans.y")
+        figure = pareto(answer, language(), x=x, y=y, chosen=candidate.plan.id)
+        event = chart(figure, key=f"plans.pareto.{x}.{y}", selectable=True)
+        picked = [point.get("customdata") for point in event.selection.points]
+        if picked and picked[0] and picked[0] != candidate.plan.id:
+            state.choose_plan(str(picked[0]))
+            st.rerun()
+with mixed:
+    if mixed.open:
+        mixes(answer)
+with rejected:
+    if rejected.open:
+        rejections(answer)
+        for variant in answer.unrated_variants[:20]:
+            st.caption(t("plans.unrated", name=plain(variant.name)))

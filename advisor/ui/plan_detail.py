@@ -1,0 +1,133 @@
+"""The card of one plan: memory, figures with their basis, reasons, load curves."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from advisor.decision.explain import sentence
+from advisor.decision.result import Candidate
+from advisor.report.numbers import gib_text, interval_text, number, percent_text, value_text
+from advisor.report.plan_figures import load_curves, memory_bars, step_shares
+from advisor.report.rows import device_text, quantities
+from advisor.ui import backend
+from advisor.ui.text import language, plain, t
+from advisor.ui.widgets import badges, basis_badges, chart, key_values, sources
+
+__all__ = ["UNITS", "plan_detail"]
+
+UNITS = {
+    "quality": "",
+    "ttft_ms": "ms",
+    "tpot_ms": "ms",
+    "e2e_ms": "ms",
+    "output_tok_s": "tok/s",
+    "monthly_usd": "USD",
+    "capital_usd": "USD",
+    "per_million_tokens_usd": "USD",
+    "power_w": "W",
+    "carbon_kg_month": "kg",
+}
+
+
+def plan_detail(candidate: Candidate) -> None:
+    """Everything about one plan; charts of the load only when their tab is open."""
+    with st.container(border=True, key="plan-detail"):
+        _heading(candidate)
+        left, right = st.columns([3, 2])
+        with left:
+            chart(memory_bars(candidate.sizing, language()), key="detail.memory")
+            _numbers(candidate)
+        with right:
+            st.markdown(f"**{t('detail.why')}**")
+            for reason in candidate.reasons:
+                st.markdown(f"- {plain(sentence(reason, language()))}")
+            key_values(_facts(candidate), alt=t("detail.facts_alt"))
+        load, step, said = st.tabs(
+            [t("detail.load"), t("detail.step"), t("detail.check")], key="detail.tabs", on_change="rerun"
+        )
+        with load:
+            if load.open:
+                _curves(candidate)
+        with step:
+            if step.open:
+                chart(step_shares(candidate, language()), key="detail.shares")
+        with said:
+            if said.open:
+                _measured(candidate)
+
+
+def _heading(candidate: Candidate) -> None:
+    plan, sizing = candidate.plan, candidate.sizing
+    st.markdown(f"### {plain(plan.variant.name)} · {plain(plan.format.name)} · {plain(device_text(plan))}")
+    free = sizing.per_device.free_bytes / sizing.per_device.usable_bytes
+    fit = "roomy" if free >= 0.15 else "fits" if free >= 0.05 else "tight"
+    colour = {"roomy": "green", "fits": "green", "tight": "orange"}[fit]
+    items = [(t(f"fit.{fit}"), colour, "check_circle", t("fit.help", free=percent_text(free)))]
+    if candidate.on_pareto_front:
+        items.append((t("detail.pareto"), "blue", "trending_up", t("detail.pareto_help")))
+    if not candidate.in_leaf:
+        items.append((t("detail.off_path"), "gray", "alt_route", t("detail.off_path_help")))
+    badges(items)
+
+
+def _numbers(candidate: Candidate) -> None:
+    found = {name: q for name, q in quantities(candidate).items() if q is not None}
+    with st.grid(4, min_column_width=120):
+        for name, quantity in found.items():
+            unit = UNITS[name]
+            st.metric(
+                t(f"column.{name}"),
+                value_text(quantity),
+                interval_text(quantity, unit),
+                delta_color="off",
+                delta_arrow="off",
+            )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        basis_badges(list(found.values()))
+        sources({t(f"column.{name}"): (q, UNITS[name]) for name, q in found.items()}, key="detail.sources")
+
+
+def _facts(candidate: Candidate) -> dict[str, str]:
+    plan, sizing = candidate.plan, candidate.sizing
+    facts = {
+        t("detail.engine"): f"{plan.engine.name} {plan.engine.version} ({plan.backend})",
+        t("detail.layout"): plan.layout.label(),
+        t("detail.replicas"): str(candidate.replicas),
+        t("detail.per_replica"): t("detail.sequences", count=number(candidate.load.concurrency)),
+        t("detail.most"): t("detail.sequences", count=number(sizing.max_concurrency)),
+        t("detail.longest"): t("advise.tokens", value=f"{sizing.max_context_tokens:,}"),
+        t("detail.kv"): f"{sizing.kv_bytes_per_token:,.0f} B",
+        t("detail.weights"): gib_text(sizing.per_device.weights_bytes),
+        t("detail.utilisation"): percent_text(candidate.utilisation),
+        t("detail.binding"): t(f"binding.{sizing.binding}"),
+    }
+    if plan.server is not None:
+        facts[t("detail.server")] = plan.server.name
+    return facts
+
+
+def _curves(candidate: Candidate) -> None:
+    sizings = backend.load_sizings(candidate)
+    throughput, latency = load_curves(sizings, language())
+    left, right = st.columns(2)
+    with left:
+        chart(throughput, key="detail.throughput")
+    with right:
+        chart(latency, key="detail.latency")
+
+
+def _measured(candidate: Candidate) -> None:
+    """Measurements on this machine of the same model and format, beside what was foreseen before they ran."""
+    results = backend.measurements(candidate.plan.variant.id, candidate.plan.format.id)
+    if not results:
+        st.caption(t("detail.not_measured"))
+        return
+    backend_rows = [row for result in results for row in backend.comparison(result)]
+    rows = {
+        t("history.when"): [row.when for row in backend_rows],
+        t("history.figure"): [t(f"probe.figure.{row.name}") for row in backend_rows],
+        t("history.measured"): [row.measured for row in backend_rows],
+        t("history.predicted"): [row.predicted for row in backend_rows],
+        t("history.ratio"): [row.ratio for row in backend_rows],
+    }
+    st.table(rows, border="horizontal", hide_index=True, alt=t("history.alt"))

@@ -1,0 +1,189 @@
+"""Parts of the Plans page above the detail card: inputs as chips, picks, filters, table, mixed fleets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from advisor.decision.explain import sentence
+from advisor.decision.result import Candidate, Counts, Mix, Recommendation
+from advisor.decision.scenario import Scenario
+from advisor.report.numbers import bytes_text, interval_text, money_text, number, value_text
+from advisor.report.rows import plan_row, plan_title
+from advisor.report.scenario_text import scenario_chips_text
+from advisor.ui import state
+from advisor.ui.text import language, plain, t
+from advisor.ui.widgets import chips, empty_state
+
+__all__ = ["filters", "mixes", "pick_cards", "plan_table", "scenario_chips"]
+
+MAX_ROWS = 500
+_SORTS = ("score", "monthly_usd", "e2e_ms", "quality", "power_w")
+_PICKS = (
+    ("best", "star", "score"),
+    ("cheapest", "savings", "monthly_usd"),
+    ("fastest", "bolt", "e2e_ms"),
+    ("smallest", "compress", "devices"),
+)
+
+
+def scenario_chips(scenario: Scenario) -> None:
+    st.markdown(f"#### {plain(scenario.name.get(language()))}")
+    chips(scenario_chips_text(scenario, language()))
+
+
+def pick_cards(answer: Recommendation) -> None:
+    """Best, cheapest, fastest and smallest: one number, what runs where, and a button that shows it below."""
+    with st.grid(4, min_column_width=210):
+        for name, icon, measure in _PICKS:
+            candidate = getattr(answer.picks, name)
+            if candidate is not None:
+                _pick_card(name, icon, measure, candidate)
+
+
+def _pick_card(name: str, icon: str, measure: str, candidate: Candidate) -> None:
+    with st.container(border=True, height="stretch"):
+        st.metric(
+            t(f"pick.{name}"), _headline(measure, candidate), icon=f":material/{icon}:", help=t(f"pick.help.{name}")
+        )
+        st.caption(plain(plan_title(candidate.plan)))
+        st.space("stretch")
+        st.button(
+            t("plans.show"),
+            key=f"plans.pick.{name}",
+            on_click=state.choose_plan,
+            args=(candidate.plan.id,),
+            width="stretch",
+            type="primary" if state.chosen_plan() == candidate.plan.id else "secondary",
+        )
+
+
+def _headline(measure: str, candidate: Candidate) -> str:
+    if measure == "monthly_usd":
+        return (
+            "–" if candidate.monthly_usd is None else t("pick.per_month", value=money_text(candidate.monthly_usd.value))
+        )
+    if measure == "e2e_ms":
+        return f"{value_text(candidate.e2e_ms)} ms"
+    if measure == "devices":
+        return bytes_text(candidate.sizing.per_device.total_bytes * max(1, candidate.plan.n_devices))
+    return t("pick.score", value=number(100 * candidate.score, 2))
+
+
+def filters(answer: Recommendation) -> list[Candidate]:
+    """Sort and filter row; returns at most MAX_ROWS candidates."""
+    found = list(answer.candidates)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        sort = st.selectbox(
+            t("plans.sort"), _SORTS, format_func=lambda s: t(f"column.{s}"), key="plans.sort", width=180
+        )
+        variants = sorted({c.plan.variant.name for c in found})
+        models = st.multiselect(
+            t("plans.models"), variants, key="plans.models", placeholder=t("form.choose"), width=300
+        )
+        classes = sorted({_device_class(c) for c in found})
+        kinds = st.pills(
+            t("plans.device_class"),
+            classes,
+            selection_mode="multi",
+            format_func=lambda name: t(f"device_class.{name}"),
+            key="plans.classes",
+        )
+        front = st.toggle(t("plans.front_only"), key="plans.front")
+    found = [c for c in found if not models or c.plan.variant.name in models]
+    found = [c for c in found if not kinds or _device_class(c) in kinds]
+    found = [c for c in found if c.on_pareto_front or not front]
+    return sorted(found, key=lambda c: _sort_value(c, sort))[:MAX_ROWS]
+
+
+def _device_class(candidate: Candidate) -> str:
+    return str(candidate.plan.device.device_class) if candidate.plan.device else "cpu"
+
+
+def _sort_value(candidate: Candidate, name: str) -> float:
+    """Unknown values last."""
+    value = plan_row(candidate)[name]
+    if not isinstance(value, int | float):
+        return float("inf")
+    return -value if name in ("score", "quality") else float(value)
+
+
+def plan_table(shown: Sequence[Candidate], *, total: Counts) -> None:
+    """The ranked table; a click on a row shows that plan in detail."""
+    if not shown:
+        empty_state(t("plans.none_title"), t("plans.none_text"), icon="filter_alt_off")
+        return
+    ids = [c.plan.id for c in shown]
+    # Row selection is by position: a key that changes with the rows never selects another plan by accident.
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
+    event = st.dataframe(
+        _frame(shown),
+        key=f"plans.table.{digest}",
+        hide_index=True,
+        height=min(380, 38 + 35 * len(shown)),
+        column_config=_columns(),
+        on_select="rerun",
+        selection_mode="single-row",
+        lazy=False,
+        alt=t("plans.table_alt", count=len(shown)),
+    )
+    st.caption(t("plans.count", shown=len(shown), accepted=f"{total.accepted:,}", looked=f"{total.enumerated:,}"))
+    rows = event.selection.rows
+    if rows:
+        state.choose_plan(ids[rows[0]])
+
+
+def _frame(shown: Sequence[Candidate]) -> pd.DataFrame:
+    kept = ("variant", "format", "hardware", "quality", "ttft_ms", "tpot_ms", "e2e_ms", "output_tok_s")
+    kept += ("monthly_usd", "power_w", "memory_share", "score")
+    rows = [plan_row(c) | {"hardware": plan_title(c.plan).rsplit(" · ", 1)[-1]} for c in shown]
+    return pd.DataFrame([{name: row[name] for name in kept} for row in rows], columns=list(kept))
+
+
+def _columns() -> dict[str, object]:
+    column = st.column_config
+    texts = {name: column.TextColumn(t(f"column.{name}")) for name in ("format", "hardware")}
+    counts = {
+        name: column.NumberColumn(t(f"column.{name}"), format="compact")
+        for name in ("ttft_ms", "tpot_ms", "e2e_ms", "output_tok_s", "power_w")
+    }
+    return {
+        "variant": column.TextColumn(t("column.variant"), pinned=True),
+        **texts,
+        **counts,
+        "quality": column.NumberColumn(t("column.quality"), format="%.1f"),
+        "monthly_usd": column.NumberColumn(t("column.monthly_usd"), format="$%.0f"),
+        "memory_share": column.ProgressColumn(t("column.memory_share"), min_value=0, max_value=1, format="percent"),
+        "score": column.NumberColumn(t("column.score"), format="%.3f"),
+    }
+
+
+def mixes(answer: Recommendation) -> None:
+    """Fleets of several models, where the tree or the scenario asks for one."""
+    if not answer.mixes:
+        empty_state(t("plans.no_mix_title"), t("plans.no_mix_text"), icon="device_hub")
+    for index, mix in enumerate(answer.mixes):
+        with st.container(border=True):
+            _mix(mix, index)
+
+
+def _mix(mix: Mix, index: int) -> None:
+    st.markdown(f"**{t(f'mix.{mix.kind}')}**")
+    for reason in mix.reasons:
+        st.markdown(f"- {plain(sentence(reason, language()))}")
+    rows = {
+        t("mix.role"): [t(f"pool.{pool.role}") for pool in mix.pools],
+        t("mix.share"): [f"{100 * pool.share:.0f} %" for pool in mix.pools],
+        t("mix.plan"): [plain(plan_title(pool.candidate.plan)) for pool in mix.pools],
+    }
+    st.table(rows, border="horizontal", hide_index=True, alt=t("mix.alt", number=index + 1))
+    facts = [(t("column.quality"), mix.quality, ""), (t("column.monthly_usd"), mix.monthly_usd, "USD")]
+    known = [
+        f"{label}: {interval_text(q, unit)}"
+        for label, q, unit in (*facts, (t("column.power_w"), mix.power_w, "W"))
+        if q
+    ]
+    chips(known)

@@ -1,0 +1,81 @@
+"""The few things that a session remembers: language, scenario (as its link token), chosen plan. All keys are here."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from advisor.catalog.errors import FathomError
+from advisor.catalog.text import LANGUAGES
+from advisor.decision.scenario import Scenario
+from advisor.decision.scenario_form import scenario_from_token, scenario_to_token
+from advisor.ui.text import LANGUAGE_KEY
+
+__all__ = [
+    "begin",
+    "choose_plan",
+    "chosen_plan",
+    "has_scenario",
+    "scenario",
+    "set_scenario",
+    "take_link_problem",
+    "token",
+]
+
+_TOKEN = "scenario_token"  # noqa: S105
+_PLAN = "plan_id"
+_LINK_SEEN = "link_seen"
+_LINK_PROBLEM = "link_problem"
+
+
+def begin() -> None:
+    """Defaults of a new session, and the scenario of a shared link if the address carries one."""
+    if LANGUAGE_KEY not in st.session_state:
+        st.session_state[LANGUAGE_KEY] = _first_language()
+    link = st.query_params.get("s")
+    if link and link != st.session_state.get(_LINK_SEEN):
+        st.session_state[_LINK_SEEN] = link
+        _open_link(link)
+
+
+def has_scenario() -> bool:
+    return _TOKEN in st.session_state
+
+
+def token() -> str:
+    """Key of all caches and of shareable links."""
+    return str(st.session_state[_TOKEN])
+
+
+def scenario() -> Scenario:
+    return scenario_from_token(token())
+
+
+def set_scenario(wanted: Scenario) -> None:
+    """Make it the scenario of this session; the chosen plan belongs to the old one and is forgotten."""
+    st.session_state[_TOKEN] = scenario_to_token(wanted)
+    st.session_state.pop(_PLAN, None)
+
+
+def chosen_plan() -> str | None:
+    return st.session_state.get(_PLAN)
+
+
+def choose_plan(plan_id: str) -> None:
+    st.session_state[_PLAN] = plan_id
+
+
+def take_link_problem() -> str | None:
+    """The message about a damaged link, once."""
+    return st.session_state.pop(_LINK_PROBLEM, None)
+
+
+def _open_link(link: str) -> None:
+    try:
+        set_scenario(scenario_from_token(link))
+    except FathomError as problem:
+        st.session_state[_LINK_PROBLEM] = str(problem)
+
+
+def _first_language() -> str:
+    wanted = st.query_params.get("lang") or (st.context.locale or "")
+    return "zh" if wanted.lower().startswith("zh") else LANGUAGES[0]
