@@ -1,88 +1,197 @@
-"""Weight formats: which storage type each tensor role gets, and its exact block size and scales."""
+"""Weight formats: reads data/formats/ (storage types, tensor formats, GGUF mixes) and formats of a user's overlay."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
-__all__ = ["Format", "StorageType", "TensorRole"]
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from advisor.catalog.errors import DataError
+from advisor.catalog.format_records import Format, GgufMix, StorageType, TensorRole
+from advisor.catalog.frozen import FrozenDict
+from advisor.catalog.paths import DATA_DIR
 
-class TensorRole(StrEnum):
-    """What a tensor is for; decides its storage type, its sharding and its group in the step model."""
+__all__ = ["CONDITIONS", "LINEAR_ROLES", "Format", "GgufMix", "StorageType", "TensorRole", "load_formats"]
 
-    EMBEDDING = "embedding"
-    HEAD = "head"
-    NORM = "norm"  # also biases, scalars and other vectors that are never quantised
-    ATTN_Q = "attn_q"
-    ATTN_K = "attn_k"
-    ATTN_V = "attn_v"
-    ATTN_O = "attn_o"
-    ATTN_BIAS = "attn_bias"
-    Q_A = "q_a"  # latent projections of MLA and V4
-    Q_B = "q_b"
-    KV_A = "kv_a"
-    KV_B = "kv_b"
-    O_A = "o_a"  # grouped low-rank output of V4
-    O_B = "o_b"
-    INDEXER = "indexer"
-    COMPRESSOR = "compressor"
-    LINEAR_ATTENTION = "linear_attention"
-    FFN_UP = "ffn_up"  # gate and up
-    FFN_DOWN = "ffn_down"
-    SHARED_UP = "shared_up"
-    SHARED_DOWN = "shared_down"
-    ROUTER = "router"
-    EXPERT_UP = "expert_up"  # gate and up of the routed experts
-    EXPERT_DOWN = "expert_down"
-    HYPER_CONNECTION = "hyper_connection"
-    HASH_TABLE = "hash_table"
-    ENGRAM_TABLE = "engram_table"
-    ENGRAM = "engram"  # projections around the Engram tables
-    VISION = "vision"
-    MTP = "mtp"  # multi-token prediction module or drafter, where stored
+_LINEAR = """attn_q attn_k attn_v attn_o q_a q_b kv_a kv_b o_a o_b indexer linear_attention
+ffn_up ffn_down shared_up shared_down expert_up expert_down"""
+_CONDITIONS = """always more_bits first_8th first_16th first_2 first_4 middle gqa4 gqa4_strict no_imatrix not_8_experts
+8_experts 8_experts_more_bits imatrix_first_8th no_imatrix_first_8th"""
+LINEAR_ROLES = frozenset(map(TensorRole, _LINEAR.split()))
+CONDITIONS = frozenset(_CONDITIONS.split())
+_GROUPS = ("moe", "mla", "v4")
+M = TypeVar("M", bound=BaseModel)
+C = TypeVar("C", list[Any], dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
-class StorageType:
-    """Bytes of a matrix of `rows` x `cols` (output x input).
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    `block_elements` consecutive elements of a row take `block_bytes`; every tile of `tile_rows` x `tile_cols`
-    (0: the whole extent) adds `tile_bits` of scale and zero point; each matrix adds `tensor_bytes`.
-    """
 
-    id: str
-    block_elements: int
-    block_bytes: int
-    tile_rows: int = 1
-    tile_cols: int = 1
-    tile_bits: int = 0
+class _Storage(_Strict):
+    block: tuple[int, int]
+    tile: tuple[int, int, float] = (1, 1, 0)
     tensor_bytes: int = 0
 
-    def matrix_bytes(self, rows: int, cols: int) -> int:
-        """Bytes of one matrix; partial blocks and tiles are rounded up."""
-        data = -(-rows * cols // self.block_elements) * self.block_bytes
-        if not self.tile_bits:
-            return data + self.tensor_bytes
-        tiles = -(-rows // (self.tile_rows or rows)) * -(-cols // (self.tile_cols or cols))
-        return data + -(-tiles * self.tile_bits // 8) + self.tensor_bytes
 
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How the weights of a checkpoint are stored."""
-
+class _Common(_Strict):
     id: str
-    name: str
-    family: str  # 16bit | 32bit | fp8 | int8 | fp4 | int4-weight-only | gguf-*
-    bits_per_weight: float  # nominal, of the quantised tensors only
-    compute_precision: str  # precision of the matrix products where the device has it: fp32 | bf16 | fp16 | fp8 | int8 | fp4
-    weight_only: bool  # weights are expanded to `compute_precision` before the product
-    storage: Mapping[TensorRole, StorageType] = field(default_factory=dict)  # complete: every role
-    gguf_mix: str = ""  # llama.cpp file type whose per-tensor rules apply instead of `storage`
-    whole_model_bpw: float | None = None  # mixes known only by the size of published files
-    observed_bpw: tuple[float, float] | None = None  # range of published files
-    kv_format: str = "bf16"  # what engines keep in the cache with this checkpoint by default
-    offered: bool = True  # False: only for validation
+    bits: float = Field(gt=0)
+    family: str
+    name: str = ""
+    compute: str = ""
+    weight_only: bool = False
+    kv_format: str = "bf16"
+    offered: bool | None = None
     source: tuple[str, ...] = ()
+
+
+class _TensorFormat(_Common):
+    linear: str
+    kept: str = "bf16"
+    storage: dict[str, str] = {}
+    when: dict[str, dict[str, str]] = {}
+
+
+class _GgufFormat(_Common):
+    base: str
+    rules: dict[str, tuple[tuple[str, str], ...]] = {}
+    token_embd: str | None = None
+    output: str | None = None
+    experts: str | None = None
+    pure: bool = False
+    bpw: float | None = None
+
+
+def load_formats(data_dir: Path = DATA_DIR, overlay: Path | None = None) -> Mapping[str, Format]:
+    """Formats by id. `overlay`/formats.yaml and `overlay`/formats/*.yaml, written like tensor.yaml, add or replace.
+
+    Raises DataError naming file, record, field and expected value.
+    """
+    folder = data_dir / "formats"
+    types = _storage_types(folder / "storage.yaml")
+    out = {f.id: f for f in _records(folder / "tensor.yaml", _TensorFormat, _tensor_format, types)}
+    out |= {f.id: f for f in _records(folder / "gguf.yaml", _GgufFormat, _gguf_format, types)}
+    for path in _overlay_files(overlay):
+        out |= {f.id: f for f in _records(path, _TensorFormat, _tensor_format, types)}
+    return FrozenDict(out)
+
+
+def _overlay_files(overlay: Path | None) -> list[Path]:
+    if overlay is None:
+        return []
+    return [
+        path for path in (overlay / "formats.yaml", *sorted((overlay / "formats").glob("*.yaml"))) if path.is_file()
+    ]
+
+
+def _storage_types(path: Path) -> dict[str, StorageType]:
+    types = {}
+    for name, raw in _yaml(path, dict).items():
+        item = _parse(path, name, _Storage, raw)
+        types[name] = StorageType(name, *item.block, item.tile[0], item.tile[1], item.tile[2], item.tensor_bytes)
+    return types
+
+
+def _records(path: Path, schema: type, build: object, types: Mapping[str, StorageType]) -> Iterable[Format]:
+    assert callable(build)
+    for raw in _yaml(path, list):
+        name = str(raw.get("id", "")) if isinstance(raw, dict) else ""
+        yield build(_parse(path, name, schema, raw), types, path)
+
+
+def _tensor_format(item: _TensorFormat, types: Mapping[str, StorageType], path: Path) -> Format:
+    def of(names: Mapping[str, str], field: str) -> FrozenDict[TensorRole, StorageType]:
+        return FrozenDict(
+            {_role(path, item.id, field, k): _type(path, item.id, field, v, types) for k, v in names.items()}
+        )
+
+    linear, kept = _type(path, item.id, "linear", item.linear, types), _type(path, item.id, "kept", item.kept, types)
+    storage = {role: linear if role in LINEAR_ROLES else kept for role in TensorRole}
+    storage[TensorRole.HASH_TABLE] = types["int64"]
+    for group in item.when:
+        if group not in _GROUPS:
+            raise DataError(path.name, item.id, "when", f"one of {', '.join(_GROUPS)}", group)
+    return Format(
+        id=item.id,
+        name=item.name or item.id,
+        family=item.family,
+        bits_per_weight=item.bits,
+        compute_precision=item.compute or "bf16",
+        weight_only=item.weight_only,
+        storage=FrozenDict({**storage, **of(item.storage, "storage")}),
+        overrides=FrozenDict({group: of(names, "when") for group, names in item.when.items()}),
+        kv_format=item.kv_format,
+        offered=item.offered is not False,
+        source=item.source,
+    )
+
+
+def _gguf_format(item: _GgufFormat, types: Mapping[str, StorageType], path: Path) -> Format:
+    def of(name: str | None, field: str) -> StorageType | None:
+        return None if name is None else _type(path, item.id, field, name, types)
+
+    for condition in (condition for rule in item.rules.values() for _, condition in rule):
+        if condition not in CONDITIONS:
+            raise DataError(
+                path.name, item.id, "rules", f"a condition among {', '.join(sorted(CONDITIONS))}", condition
+            )
+    mix = GgufMix(
+        base=_type(path, item.id, "base", item.base, types),
+        rules=FrozenDict(
+            {t: tuple((_type(path, item.id, "rules", n, types), c) for n, c in rule) for t, rule in item.rules.items()}
+        ),
+        token_embd=of(item.token_embd, "token_embd"),
+        output=of(item.output, "output"),
+        experts=of(item.experts, "experts"),
+        pure=item.pure,
+    )
+    label = item.id.removeprefix("gguf-").upper()
+    return Format(
+        id=item.id,
+        name=item.name or f"GGUF {label}",
+        family=item.family,
+        bits_per_weight=item.bits,
+        compute_precision=item.compute or ("fp16" if item.family == "gguf-16" else "int8"),
+        weight_only=item.family != "gguf-16",
+        gguf=mix,
+        whole_model_bpw=item.bpw,
+        offered=item.bpw is None and not item.pure if item.offered is None else item.offered,
+        kv_format="f16",
+        source=item.source or ("ggml-org/llama.cpp src/llama-quant.cpp 007dbbf",),
+    )
+
+
+def _type(path: Path, record: str, field: str, name: str, types: Mapping[str, StorageType]) -> StorageType:
+    if name not in types:
+        raise DataError(path.name, record, field, "a storage type of storage.yaml", name)
+    return types[name]
+
+
+def _role(path: Path, record: str, field: str, name: str) -> TensorRole:
+    try:
+        return TensorRole(name)
+    except ValueError:
+        raise DataError(path.name, record, field, "a tensor role", name) from None
+
+
+def _parse(path: Path, record: str, schema: type[M], raw: object) -> M:
+    try:
+        return schema.model_validate(raw)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(path.name, record, where, first["msg"], first.get("input")) from None
+
+
+def _yaml(path: Path, kind: type[C]) -> C:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError as problem:
+        raise DataError(path.name, "", "", "valid YAML", problem) from None
+    if not isinstance(content, kind):
+        raise DataError(path.name, "", "", f"a {kind.__name__} of records")
+    return content
