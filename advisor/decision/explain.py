@@ -1,0 +1,44 @@
+"""Reasons as sentences in either language; the templates are in `data/i18n/*/decision.yaml`."""
+
+from __future__ import annotations
+
+from advisor.catalog.text import texts, translate
+from advisor.decision.result import Reason
+
+__all__ = ["field_name", "sentence", "value_text"]
+
+
+def sentence(language: str, reason: Reason) -> str:
+    """One plain sentence. Values: numbers are written with separators, texts as they are.
+
+    `field` values name scenario fields in words; `<name>_en` and `<name>_zh` give the text `{<name>}`.
+    """
+    suffix = f"_{language}"
+    values: dict[str, object] = {}
+    for name, value in reason.values.items():
+        if name.endswith(suffix):
+            values[name.removesuffix(suffix)] = value
+        elif name == "field":
+            values[name] = field_name(language, str(value))
+        elif not name.endswith(("_en", "_zh")):
+            values[name] = value_text(language, value)
+    return translate(language, f"decision.reason.{reason.key}", **values)
+
+
+def field_name(language: str, field: str) -> str:
+    """A scenario field in words."""
+    return texts(language)[f"decision.field.{field}"]
+
+
+def value_text(language: str, value: float | str | bool | None) -> str:
+    """A number in at most four significant digits, with separators; true and false in words."""
+    if value is None:
+        return translate(language, "decision.value.none")
+    if isinstance(value, str):
+        known = texts(language).get(f"decision.value.{value}")
+        return value if known is None else known
+    if isinstance(value, bool):
+        return translate(language, f"decision.value.{value}")
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{float(f'{value:.4g}'):,}"
