@@ -116,7 +116,7 @@ class Scenario:
 
     @property
     def total_output_tokens(self) -> int:
-        """Tokens that a reasoning variant generates for one request."""
+        """Tokens that a variant which thinks generates for one request."""
         return self.output_tokens + self.reasoning_tokens
 
     @property
@@ -127,7 +127,7 @@ class Scenario:
     def arrivals_per_s(self) -> float | None:
         """Requests per second at the peak after growth; None for users or requests in a closed loop."""
         if self.requests_per_s is not None:
-            return self.requests_per_s * self.growth_factor
+            return self.requests_per_s * self.peak_factor * self.growth_factor
         if self.requests_per_day is not None:
             return self.requests_per_day / SECONDS_PER_DAY * self.peak_factor * self.growth_factor
         return None

@@ -1,0 +1,40 @@
+"""The built-in scenarios and those of the user's overlay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from advisor.catalog.catalog import Catalog
+from advisor.catalog.errors import UnknownIdError
+from advisor.catalog.files import records
+from advisor.decision.scenario import Scenario
+from advisor.decision.scenario_form import resolve_ids, scenario_from_file, scenario_from_mapping
+
+__all__ = ["find_scenario", "load_scenarios"]
+
+
+def load_scenarios(catalog: Catalog) -> Mapping[str, Scenario]:
+    """Scenarios by id, built-in ones first; an overlay's scenario with the same id replaces a built-in one.
+
+    Raises DataError for a broken record and UnknownIdError for an id that the catalogue lacks.
+    """
+    return {key: resolve_ids(scenario, catalog) for key, scenario in _load(catalog.overlay_dir).items()}
+
+
+def find_scenario(wanted: str, catalog: Catalog) -> Scenario:
+    """By id, or from a YAML or JSON file. Raises UnknownIdError, InputError or DataError."""
+    known = load_scenarios(catalog)
+    if wanted in known:
+        return known[wanted]
+    path = Path(wanted)
+    if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
+        return resolve_ids(scenario_from_file(path), catalog)
+    raise UnknownIdError("scenario", wanted, known)
+
+
+@lru_cache(maxsize=8)
+def _load(overlay: Path | None) -> Mapping[str, Scenario]:
+    found = records("scenarios", overlay)
+    return {record.id: scenario_from_mapping(record.content, source=record.file) for record in found}
