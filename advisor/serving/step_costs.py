@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def _table_rows(values: Mapping[str, object], file: str, record: str) -> tuple[t
         raise DataError(file, record, "step_s", f"{len(rows)} values, one for each ntok", len(seconds))  # type: ignore[arg-type]
     ntok = tuple(_whole(n, "ntok", 0, file, record) for n in rows)
     step_s = tuple(_finite(s, "step_s", file, record) for s in seconds)  # type: ignore[union-attr]
-    if any(b <= a for a, b in zip(ntok, ntok[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(ntok)):
         raise DataError(file, record, "ntok", "increasing numbers of tokens")
     if all(s == 0 for s in step_s):
         raise DataError(file, record, "step_s", "at least one step longer than 0 s")
