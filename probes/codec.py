@@ -32,7 +32,9 @@ def encode(value: object) -> Any:
 
 
 def decode(cls: type[T], data: object, *, where: str = "probe record") -> T:
-    """An instance of the dataclass `cls`. Unknown keys are ignored (a newer writer), missing required ones raise DataError."""
+    """An instance of the dataclass `cls`. Unknown keys are ignored (a newer writer), missing required ones raise
+    DataError.
+    """
     if not isinstance(data, Mapping):
         raise DataError(where, "", cls.__name__, "a mapping", type(data).__name__)
     hints = _hints(cls)

@@ -1,96 +1,112 @@
-"""What this machine is: processor, memory, disk, accelerators, and which catalogue records describe it. Needs no torch."""
+"""What this machine is: processor, memory, disk, accelerators, and which catalogue records describe it. Needs no
+torch.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 
-from advisor.catalog.records import Device, Host
+import psutil
+
+from advisor.catalog.records import Confidence, Device, Host
+from probes.accelerators import find_accelerators
+from probes.cpu import read_cpu, read_memory
+from probes.machine_records import Accelerator, Cpu, Disk, Machine, Memory
+from probes.quick import quick_bandwidth
 
 __all__ = ["Accelerator", "Cpu", "Disk", "Machine", "Memory", "detect", "host_record", "match_device"]
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
-    """Processors of this machine."""
-
-    model: str
-    vendor: str
-    sockets: int
-    cores: int  # physical, usable by this process
-    threads: int  # logical, usable by this process
-    numa_nodes: int
-    isa: tuple[str, ...]  # avx2, avx512f, avx512_bf16, amx_bf16, neon, ...
-    cache_bytes: Mapping[str, int]  # l1d, l2, l3: totals
-    max_hz: float | None = None
-    hypervisor: str = ""
-    quota_cores: float | None = None  # container limit
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    total_bytes: int
-    available_bytes: int
-    swap_bytes: int
-    limit_bytes: int | None = None  # container limit
-
-    @property
-    def usable_bytes(self) -> int:
-        return min(self.total_bytes, self.limit_bytes or self.total_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    path: str
-    total_bytes: int
-    free_bytes: int
-    kind: str = ""  # ssd | hdd | nvme | network | ""
-
-
-@dataclass(frozen=True, slots=True)
-class Accelerator:
-    """A GPU or NPU as its own tool describes it. `state`: clocks, power, temperature, throttle reasons, ECC, MIG, vGPU."""
-
-    index: int
-    vendor: str  # nvidia | amd | intel | apple | ascend | jetson
-    name: str
-    memory_bytes: int
-    torch_device: str = ""  # cuda:0, mps, ...; empty: torch cannot use it
-    free_bytes: int | None = None
-    compute_capability: float | None = None
-    driver: str = ""
-    state: Mapping[str, float | str] = field(default_factory=dict)
-    catalog_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """`fingerprint` stays equal over reboots and free memory; it changes with processor, memory size, accelerators or limits.
-
-    `notes`: keys of texts: what was looked for and not found, or found and failing (no_nvidia, nvml_failed, ...), with values.
-    """
-
-    name: str
-    os: str
-    python: str
-    cpu: Cpu
-    memory: Memory
-    disk: Disk
-    accelerators: tuple[Accelerator, ...]
-    notes: tuple[tuple[str, str], ...]
-    fingerprint: str
-
-
 def detect() -> Machine:
     """Look at this machine; takes well under a second and never raises for missing tools."""
-    raise NotImplementedError  # being written
+    cpu, memory = read_cpu(), read_memory()
+    accelerators, notes = find_accelerators(cpu)
+    return Machine(
+        name=platform.node(),
+        os=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        cpu=cpu,
+        memory=memory,
+        disk=_disk(Path.cwd()),
+        accelerators=accelerators,
+        notes=notes,
+        fingerprint=fingerprint(cpu, memory, accelerators),
+    )
+
+
+def fingerprint(cpu: Cpu, memory: Memory, accelerators: tuple[Accelerator, ...]) -> str:
+    """16 hexadecimal digits over what decides speed; memory is rounded to GiB because firmware reserves some."""
+    parts = [cpu.model, cpu.cores, cpu.threads, cpu.sockets, cpu.quota_cores, sorted(cpu.isa), cpu.hypervisor]
+    parts += [round(memory.usable_bytes / 2**30)]
+    parts += [[a.vendor, a.name, round(a.memory_bytes / 2**30), a.state.get("mig", "")] for a in accelerators]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def host_record(machine: Machine, bandwidth_bytes_per_s: float | None = None) -> Host:
-    """This machine as a catalogue host, so that CPU-only plans can be sized on it."""
-    raise NotImplementedError  # being written
+    """This machine as a catalogue host, so that CPU-only plans can be sized on it.
+
+    `bandwidth_bytes_per_s`: as a probe measured it; where None, a copy of a quarter of a second is timed now.
+    """
+    cpu = machine.cpu
+    bandwidth = bandwidth_bytes_per_s or quick_bandwidth(cpu.cores)
+    return Host(
+        id="this-machine",
+        name=cpu.model,
+        sockets=cpu.sockets,
+        cores=cpu.cores,
+        memory_bandwidth_bytes_per_s=bandwidth,
+        measured_bandwidth_bytes_per_s=bandwidth,
+        memory_bytes=machine.memory.usable_bytes,
+        numa_nodes=cpu.numa_nodes,
+        isa=cpu.isa,
+        reference=False,
+        source=("detected on this machine",),
+        confidence=Confidence.HIGH if bandwidth_bytes_per_s else Confidence.MEDIUM,
+    )
 
 
 def match_device(accelerator: Accelerator, devices: Mapping[str, Device]) -> Device | None:
-    """The catalogue device with exactly this name or alias and about this memory, else None."""
-    raise NotImplementedError  # being written
+    """The catalogue device with exactly this name or alias and, among several, the nearest memory; else None.
+
+    Memory must agree within 15 %, so a MIG slice or a vGPU is never taken for the whole card.
+    """
+    wanted = _plain(accelerator.name)
+    named = [d for d in devices.values() if wanted in {_plain(text) for text in (d.id, d.name, *d.aliases)}]
+    if not named:
+        return None
+    best = min(named, key=lambda d: abs(d.memory_bytes - accelerator.memory_bytes))
+    return best if abs(best.memory_bytes - accelerator.memory_bytes) <= 0.15 * best.memory_bytes else None
+
+
+def _plain(name: str) -> str:
+    words = name.lower().replace("-", " ").replace("_", " ").replace("(r)", "").replace("(tm)", "").split()
+    return " ".join(word for word in words if word not in ("nvidia", "amd", "intel", "apple", "geforce", "graphics"))
+
+
+def _disk(path: Path) -> Disk:
+    try:
+        usage = shutil.disk_usage(path)
+    except OSError:
+        return Disk(str(path), 0, 0)
+    return Disk(str(path), usage.total, usage.free, _disk_kind(path))
+
+
+def _disk_kind(path: Path) -> str:
+    """Rotational flag of the block device behind the longest matching mount point (Linux)."""
+    mounts = [m for m in psutil.disk_partitions(all=False) if str(path.resolve()).startswith(m.mountpoint)]
+    if not mounts:
+        return ""
+    device = Path(max(mounts, key=lambda m: len(m.mountpoint)).device).name
+    if device.startswith("vd"):  # virtual disks always call themselves rotational
+        return ""
+    for name in (device, device.rstrip("0123456789"), device.rstrip("0123456789").removesuffix("p")):
+        try:
+            return "hdd" if Path(f"/sys/block/{name}/queue/rotational").read_text().strip() == "1" else "ssd"
+        except OSError:
+            continue
+    return ""

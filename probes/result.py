@@ -1,6 +1,7 @@
 """What was measured: frozen records, and the events that a running probe sends.
 
-A result explains itself: spec, machine, versions, conditions, what was foreseen, what was seen, and whether to believe it.
+A result explains itself: spec, machine, versions, conditions, what was foreseen, what was seen, and whether to
+believe it.
 """
 
 from __future__ import annotations
@@ -68,9 +69,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Figures at one position: what differs from point to point is in `at` (context_tokens, batch, threads, layers, ...).
+    """Figures at one position: what differs from point to point is in `at` (context_tokens, batch, threads, layers,
+    ...).
 
-    `values`: keys with units: decode_tok_s (per sequence), output_tok_s (all sequences), step_ms, ttft_ms, prefill_tok_s,
+    `values`: keys with units: decode_tok_s (per sequence), output_tok_s (all sequences), step_ms, ttft_ms,
+    prefill_tok_s,
     read_bytes_per_s, peak_bytes, tensor_bytes, queue_length, ...
     """
 
@@ -131,9 +134,12 @@ class Prediction:
 class ProbeResult:
     """One finished probe. Figures are None where the probe did not get that far, or that kind has none.
 
-    `prefill_tok_s` and `ttft_ms` are those of the longest prompt; every prompt is in `points`. `peak_bytes`: the child's own
-    high-water mark (device memory for a GPU). `mbu`: bytes read per second while decoding / bandwidth measured in the same run.
-    `figures`: summary of sweeps, slices and sustained runs (p95_ttft_ms, goodput_requests_per_s, full_decode_tok_s, ...).
+    `prefill_tok_s` and `ttft_ms` are those of the longest prompt; every prompt is in `points`. `peak_bytes`: the
+    child's own
+    high-water mark (device memory for a GPU). `mbu`: bytes read per second while decoding / bandwidth measured in the
+    same run.
+    `figures`: summary of sweeps, slices and sustained runs (p95_ttft_ms, goodput_requests_per_s, full_decode_tok_s,
+    ...).
     """
 
     id: str

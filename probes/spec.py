@@ -1,4 +1,6 @@
-"""What to measure: one frozen record that is shown before the run, sent to the child process and stored with the result."""
+"""What to measure: one frozen record that is shown before the run, sent to the child process and stored with the
+result.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ class ProbeSpec:
     """One probe. `architecture` travels along, so the child needs no catalogue.
 
     `device`: cpu, cuda:0, mps. `threads`: None takes all physical cores. `prompt_tokens`: one prefill measurement each.
-    `slice_layers`: numbers of layers to load in a slice probe. `resident_experts`: experts kept per MoE layer (None: all).
+    `slice_layers`: numbers of layers to load in a slice probe. `resident_experts`: experts kept per MoE layer (None:
+    all).
     `sweep_values`: positions along `sweep_axis` (tokens, sequences or threads; `sweep_formats` for formats).
     """
 
@@ -110,6 +113,6 @@ class ProbeSpec:
         return max(*self.prompt_tokens, deepest, 1) + self.output_tokens
 
 
-def _require(condition: bool, field: str, expected: str, got: object) -> None:  # noqa: FBT001
+def _require(condition: bool, field: str, expected: str, got: object) -> None:
     if not condition:
         raise InputError(field, expected, got)

@@ -1,0 +1,108 @@
+"""Micro-benchmarks of this machine: memory bandwidth, matrix products, copies to an accelerator. Imported by probe
+processes only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from probes.engines.precision import Precision
+from probes.engines.torch_engine import synchroniser
+from probes.result import Measured
+
+__all__ = ["Canary", "copy_bandwidth", "gemm_rate", "host_to_device", "read_bandwidth"]
+
+MIN_SECONDS = 0.1  # shorter measurements catch one quiet moment, not the machine
+CACHE_FACTOR = 4  # a buffer this many times the last-level cache is read from memory
+
+
+class Canary:
+    """Reads one buffer over and over: how fast is memory at this moment?
+
+    Summing float32 is the fastest plain read that torch has on CPU; on an accelerator too it runs at memory speed.
+    """
+
+    def __init__(self, device: torch.device, cache_bytes: int) -> None:
+        self._synchronise = synchroniser(device)
+        size = max(256 * 2**20, CACHE_FACTOR * cache_bytes) if device.type == "cpu" else 2**30
+        self._buffer = torch.ones(size // 4, dtype=torch.float32, device=device)
+        self._bytes = size
+
+    def read(self, seconds: float = MIN_SECONDS) -> float:
+        """Bytes per second, over at least `seconds`."""
+        passes, start = 0, time.perf_counter()
+        while True:
+            self._buffer.sum()
+            self._synchronise()
+            passes += 1
+            elapsed = time.perf_counter() - start
+            if elapsed >= seconds:
+                return passes * self._bytes / elapsed
+
+
+def read_bandwidth(device: torch.device, cache_bytes: int, repeats: int = 5) -> Measured:
+    """Bytes read per second with the threads that are set."""
+    canary = Canary(device, cache_bytes)
+    canary.read()
+    return Measured.of([canary.read() for _ in range(repeats)])
+
+
+def copy_bandwidth(device: torch.device, cache_bytes: int, repeats: int = 5) -> Measured:
+    """Bytes read plus bytes written per second."""
+    size = max(256 * 2**20, CACHE_FACTOR * cache_bytes)
+    source = torch.ones(size // 4, dtype=torch.float32, device=device)
+    target = torch.empty_like(source)
+    return Measured.of([2 * size / s for s in timed(lambda: target.copy_(source), device, repeats)])
+
+
+def gemm_rate(device: torch.device, precision: Precision, size: int = 2048, repeats: int = 5) -> Measured | None:
+    """Operations (two per multiply-add) per second of a square product; None where torch has no kernel for it here."""
+    product = _product(device, precision, size)
+    try:
+        return Measured.of([2 * size**3 / s for s in timed(product, device, repeats)])
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
+def host_to_device(device: torch.device, size: int = 256 * 2**20, repeats: int = 5) -> tuple[Measured, Measured]:
+    """Bytes per second to and from the accelerator, pinned memory."""
+    host = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    there = host.to(device)
+    to = timed(lambda: there.copy_(host), device, repeats)
+    back = timed(lambda: host.copy_(there), device, repeats)
+    return Measured.of([size / s for s in to]), Measured.of([size / s for s in back])
+
+
+def timed(call: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
+    """Seconds per call, each sample as many calls as fill the minimum time; the warm-up is dropped."""
+    synchronise = synchroniser(device)
+    call()
+    synchronise()
+    samples = []
+    for _ in range(repeats):
+        calls, start = 0, time.perf_counter()
+        while True:
+            call()
+            synchronise()
+            calls += 1
+            elapsed = time.perf_counter() - start
+            if elapsed >= MIN_SECONDS:
+                break
+        samples.append(elapsed / calls)
+    return samples
+
+
+def _product(device: torch.device, precision: Precision, size: int) -> Callable[[], object]:
+    types = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+    if precision in types:
+        a = torch.randn(size, size).to(device=device, dtype=types[precision])
+        return lambda: a @ a
+    if precision is Precision.FP8:
+        a = torch.randn(size, size).to(device).to(torch.float8_e4m3fn)
+        one = torch.ones((), device=device)
+        return lambda: torch._scaled_mm(a, a.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+    a = torch.randint(-127, 127, (size, size), dtype=torch.int8, device=device)
+    return lambda: torch._int_mm(a, a)

@@ -1,0 +1,153 @@
+"""A minimal decoder with the true shapes of a catalogue architecture. Imported by probe processes only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import rms_norm
+
+from advisor.catalog.errors import UnsupportedError
+from advisor.catalog.records import Architecture, AttentionKind
+from probes.engines.attention import EPSILON, Attention, GqaAttention, MlaAttention, Positions, Rope, vector
+from probes.engines.feed_forward import DenseFeedForward, MoeFeedForward
+from probes.engines.linear import TORCH_TYPES, FloatLinear, make_linear
+from probes.engines.precision import FormatPrecision
+from probes.engines.random_weights import RandomPool
+from probes.engines.tuner import Tuner
+
+__all__ = ["Decoder", "LayerCount", "layer_count"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCount:
+    """Layers with a dense feed-forward and layers with experts."""
+
+    dense: int
+    moe: int
+
+
+def layer_count(a: Architecture) -> LayerCount:
+    return LayerCount(a.num_layers - a.n_moe_layers, a.n_moe_layers)
+
+
+class Layer:
+    """Attention and feed-forward, each behind a norm."""
+
+    def __init__(
+        self, attention: Attention, feed_forward: DenseFeedForward | MoeFeedForward, norms: tuple[Tensor, Tensor]
+    ) -> None:
+        self.attention, self.feed_forward, self._norms = attention, feed_forward, norms
+
+    def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
+        x = x + self.attention.prefill(self._norm(x, 0), slot, rope)
+        return x + self.feed_forward(self._norm(x, 1))
+
+    def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+        x = x + self.attention.decode(self._norm(x, 0), at, rope)
+        return x + self.feed_forward(self._norm(x, 1))
+
+    def fixed_bytes(self) -> int:
+        """Weights outside the feed-forward."""
+        norms = sum(n.numel() * n.element_size() for n in self._norms)
+        return norms + self.attention.extra_bytes() + sum(m.bytes for m in self.attention.linears)
+
+    def _norm(self, x: Tensor, which: int) -> Tensor:
+        return rms_norm(x, (x.shape[-1],), self._norms[which], EPSILON)
+
+
+class Decoder:
+    """Embedding, layers, head; `slots` sequences of up to `tokens` tokens."""
+
+    def __init__(
+        self, a: Architecture, formats: FormatPrecision, count: LayerCount, resident_experts: int | None, pool:
+        RandomPool,
+        tuner: Tuner, *, slots: int, tokens: int,
+    ) -> None:  # fmt: skip
+        _check(a)
+        self._a, self._slots, self._tokens, self._device = a, slots, tokens, pool.device
+        self._dtype = TORCH_TYPES[pool.activation]
+        self._embedding = pool.floats((a.vocab_size, a.hidden_size), self._dtype)
+        self._head = self._make_head(formats, pool, tuner)
+        self._norm = vector(a.hidden_size, pool)
+        experts = resident_experts or a.n_routed_experts
+        self.layers = [
+            self._make_layer(formats, pool, tuner, experts if index >= count.dense else 0)
+            for index in range(count.dense + count.moe)
+        ]
+        self._rope = Rope(tokens, self.layers[0].attention.rotary_dimension, self._dtype, pool.device)
+
+    def _make_head(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner) -> FloatLinear:
+        a = self._a
+        if a.tie_word_embeddings:
+            return FloatLinear(a.hidden_size, a.vocab_size, tuner, self._embedding, None)
+        return make_linear(a.hidden_size, a.vocab_size, formats.head, pool, tuner)  # type: ignore[return-value]
+
+    def _make_layer(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner, experts: int) -> Layer:
+        a = self._a
+        kind = GqaAttention if a.attention is AttentionKind.GQA else MlaAttention
+        attention = kind(a, formats.attention, pool, tuner, self._slots, self._tokens)
+        norms = (vector(a.hidden_size, pool), vector(a.hidden_size, pool))
+        if experts:
+            return Layer(attention, MoeFeedForward(a, experts, formats.feed_forward, pool, tuner), norms)
+        width = a.intermediate_size or 0
+        dense = DenseFeedForward(a.hidden_size, width, a.mlp_matrices, formats.feed_forward, pool, tuner)
+        return Layer(attention, dense, norms)
+
+    def prefill(self, ids: Tensor, slot: int) -> Tensor:
+        """ids (tokens) -> logits of the last one (vocabulary)."""
+        x = self._embedding[ids]
+        rope = self._rope.rows(slice(0, len(ids)))
+        for layer in self.layers:
+            x = layer.prefill(x, slot, rope)
+        return self._logits(x[-1:])[0]
+
+    def decode(self, ids: Tensor, at: Positions) -> Tensor:
+        """ids (rows) -> logits (rows, vocabulary)."""
+        x = self._embedding[ids]
+        rope = self._rope.rows(at.lengths)
+        for layer in self.layers:
+            x = layer.decode(x, at, rope)
+        return self._logits(x)
+
+    def positions(self, lengths: Mapping[int, int]) -> Positions:
+        """Where to write and read for sequences in slots (slot: tokens so far)."""
+        slots, counts = list(lengths), list(lengths.values())
+        longest = max(counts)
+        at = torch.tensor(counts, device=self._device)
+        where = torch.tensor(slots, device=self._device)
+        if min(counts) == longest and slots == list(range(len(slots))):
+            return Positions(where, at, longest, None)
+        beyond = torch.arange(longest + 1, device=self._device)[None] > at[:, None]
+        mask = torch.zeros(beyond.shape, dtype=self._dtype, device=self._device).masked_fill_(beyond, float("-inf"))
+        return Positions(where, at, longest, mask[:, None, None])
+
+    def tensor_bytes(self) -> int:
+        """Weights, without caches; a tied head counts once."""
+        head = 0 if self._a.tie_word_embeddings else self._head.bytes
+        ends = sum(t.numel() * t.element_size() for t in (self._embedding, self._norm)) + head
+        return ends + sum(layer.fixed_bytes() + layer.feed_forward.tensor_bytes() for layer in self.layers)
+
+    def cache_bytes(self) -> int:
+        return sum(c.numel() * c.element_size() for layer in self.layers for c in layer.attention.caches)
+
+    def read_bytes(self, context_tokens: int, rows: int) -> int:
+        """Bytes that one decode step reads: every matrix in use once, one embedding row and the cache of each
+        sequence.
+        """
+        row = self._a.hidden_size * self._embedding.element_size()
+        weights = sum(layer.fixed_bytes() + layer.feed_forward.read_bytes(rows) for layer in self.layers)
+        cache = sum(layer.attention.cache_bytes_per_token() for layer in self.layers) * context_tokens
+        return int(weights + self._head.bytes + rows * (row + cache))
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return self._head(rms_norm(x, (x.shape[-1],), self._norm, EPSILON))
+
+
+def _check(a: Architecture) -> None:
+    """What this decoder has no layers for is refused, not approximated."""
+    known = (AttentionKind.GQA, AttentionKind.MLA)
+    if a.attention not in known or a.linear_attention or a.global_head_dim or a.engram:
+        raise UnsupportedError(f"the torch engine has no layers for attention '{a.attention}' with these options")

@@ -1,0 +1,98 @@
+"""Feed-forward layers: dense, and mixture of experts with some or all experts resident. Imported by probe processes
+only.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu, silu
+
+from advisor.catalog.errors import UnsupportedError
+from advisor.catalog.records import Architecture
+from probes.engines.linear import Linear, make_linear
+from probes.engines.precision import Precision
+from probes.engines.random_weights import RandomPool
+from probes.engines.tuner import Tuner
+
+__all__ = ["DenseFeedForward", "MoeFeedForward", "shared_width"]
+
+
+class DenseFeedForward:
+    """Gated (three matrices, two of them fused) or plain."""
+
+    def __init__(
+        self, hidden: int, width: int, matrices: int, precision: Precision, pool: RandomPool, tuner: Tuner
+    ) -> None:
+        self._gated = matrices == 3
+        self._up = make_linear(hidden, width * (matrices - 1), precision, pool, tuner)
+        self._down = make_linear(width, hidden, precision, pool, tuner)
+        self.linears: tuple[Linear, ...] = (self._up, self._down)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        inner = self._up(x)
+        if not self._gated:
+            return self._down(gelu(inner))
+        gate, up = inner.chunk(2, dim=-1)
+        return self._down(silu(gate) * up)
+
+    def tensor_bytes(self) -> int:
+        return sum(m.bytes for m in self.linears)
+
+    def read_bytes(self, _rows: int) -> float:
+        """Weights that a step reads: all of them, whatever the number of tokens."""
+        return self.tensor_bytes()
+
+
+class MoeFeedForward:
+    """Router, shared experts, and `resident` of the routed experts.
+
+    Each token goes to `experts_per_tok` different resident experts drawn uniformly: what balanced routing does. With
+    fewer
+    experts than the model has, time for one token is unchanged, but batches touch fewer distinct experts than in the
+    whole model.
+    """
+
+    def __init__(self, a: Architecture, resident: int, precision: Precision, pool: RandomPool, tuner: Tuner) -> None:
+        if a.moe_intermediate_size is None:
+            raise UnsupportedError("a mixture of experts needs moe_intermediate_size")
+        width = a.moe_intermediate_size
+        self._top_k = a.experts_per_tok
+        self._resident = max(a.experts_per_tok, min(resident, a.n_routed_experts))
+        self._router = make_linear(a.hidden_size, a.n_routed_experts, pool.activation, pool, tuner)
+        self._shared = (
+            DenseFeedForward(a.hidden_size, shared_width(a), 3, precision, pool, tuner) if shared_width(a) else None
+        )
+        self._experts = [
+            DenseFeedForward(a.hidden_size, width, 3, precision, pool, tuner) for _ in range(self._resident)
+        ]
+        self._generator = torch.Generator(device=pool.device).manual_seed(1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scores = torch.sigmoid(self._router(x).float())[:, : self._resident]
+        drawn = torch.rand(scores.shape, generator=self._generator, device=x.device)
+        chosen = drawn.topk(self._top_k, dim=-1).indices
+        weights = scores.gather(1, chosen)
+        weights = (weights / weights.sum(dim=-1, keepdim=True)).to(x.dtype)
+        y = self._shared(x) if self._shared else torch.zeros_like(x)
+        if x.shape[0] == 1:
+            return y + sum(weights[0, i] * self._experts[e](x) for i, e in enumerate(chosen[0].tolist()))
+        for expert in chosen.unique().tolist():
+            rows, place = (chosen == expert).nonzero(as_tuple=True)
+            y.index_add_(0, rows, self._experts[expert](x[rows]) * weights[rows, place, None])
+        return y
+
+    def tensor_bytes(self) -> int:
+        shared = self._shared.tensor_bytes() if self._shared else 0
+        return self._router.bytes + shared + sum(e.tensor_bytes() for e in self._experts)
+
+    def read_bytes(self, rows: int) -> float:
+        """Expected: E (1 - (1 - k/E)^rows) distinct experts."""
+        distinct = self._resident * (1 - (1 - self._top_k / self._resident) ** rows)
+        shared = self._shared.tensor_bytes() if self._shared else 0
+        return self._router.bytes + shared + distinct * self._experts[0].tensor_bytes()
+
+
+def shared_width(a: Architecture) -> int:
+    """Width of all shared experts together."""
+    return a.shared_intermediate_size or a.n_shared_experts * (a.moe_intermediate_size or 0)

@@ -1,0 +1,177 @@
+"""The embedded engine: a decoder in torch with random weights, on CPU, CUDA or MPS. Imported by probe processes only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from advisor.catalog.errors import InputError
+from probes.engines.base import InvalidOutputError
+from probes.engines.decoder import Decoder, LayerCount, layer_count
+from probes.engines.precision import precision_of
+from probes.engines.random_weights import RandomPool
+from probes.engines.tuner import Tuner
+from probes.spec import ProbeSpec
+
+__all__ = ["TorchEngine", "select_device", "synchroniser"]
+
+
+class TorchEngine:
+    """Implements `probes.engines.base.Engine`."""
+
+    def __init__(self, spec: ProbeSpec, *, slots: int = 1, tokens: int, layers: LayerCount | None = None) -> None:
+        if spec.architecture is None:
+            raise InputError("architecture", "dimensions of the variant", None)
+        self._a, self._formats, self._spec = spec.architecture, precision_of(spec.format_id), spec
+        self._layers = layers or layer_count(self._a)
+        self._slots, self._tokens = slots, tokens
+        self._device = select_device(spec.device)
+        self._synchronise = synchroniser(self._device)
+        self._ids = torch.Generator().manual_seed(spec.seed)
+        self.tuner = Tuner(self._synchronise)
+        self._decoder: Decoder | None = None
+        self._graphs: dict[tuple[int, int], tuple[Callable[[], None], torch.Tensor]] = {}
+
+    @property
+    def decoder(self) -> Decoder:
+        if self._decoder is None:
+            raise InvalidOutputError("the model is not loaded")
+        return self._decoder
+
+    @property
+    def tensor_bytes(self) -> int:
+        return self.decoder.tensor_bytes()
+
+    @property
+    def cache_bytes(self) -> int:
+        return self.decoder.cache_bytes()
+
+    def load(self) -> None:
+        pool = RandomPool(self._device, self._formats.activation, self._spec.seed)
+        self._decoder = Decoder(
+            self._a, self._formats, self._layers, self._spec.resident_experts, pool, self.tuner,
+            slots=self._slots, tokens=self._tokens,
+        )  # fmt: skip
+        pool.drop()
+        self._synchronise()
+
+    def prefill(self, tokens: int, slot: int = 0) -> float:
+        ids = self._random_ids(tokens)
+        start = time.perf_counter()
+        with torch.inference_mode():
+            logits = self.decoder.prefill(ids, slot)
+            self._synchronise()
+        seconds = time.perf_counter() - start
+        _check_finite(logits)
+        return seconds
+
+    def decode(self, context_tokens: int, slots: int, steps: int) -> list[float]:
+        if self._device.type == "cuda":
+            return self._decode_graph(context_tokens, slots, steps)
+        return [self.step(dict.fromkeys(range(slots), context_tokens + i)) for i in range(steps)]
+
+    def step(self, lengths: Mapping[int, int]) -> float:
+        ids = self._random_ids(len(lengths))
+        start = time.perf_counter()
+        with torch.inference_mode():
+            logits = self.decoder.decode(ids, self.decoder.positions(lengths))
+            logits.argmax(dim=-1)
+            self._synchronise()
+        seconds = time.perf_counter() - start
+        _check_finite(logits)
+        return seconds
+
+    def read_bytes(self, context_tokens: int, slots: int) -> int:
+        return self.decoder.read_bytes(context_tokens, slots)
+
+    def peak_device_bytes(self) -> int | None:
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_reserved(self._device))
+        if self._device.type == "mps":
+            return int(torch.mps.driver_allocated_memory())
+        return None
+
+    def versions(self) -> Mapping[str, str]:
+        found = {"torch": torch.__version__, "python": platform.python_version()}
+        if self._device.type == "cuda":
+            found |= {
+                "cuda": torch.version.cuda or torch.version.hip or "",
+                "gpu": torch.cuda.get_device_name(self._device),
+            }
+        else:
+            found["capability"] = torch.backends.cpu.get_cpu_capability()
+        return found
+
+    def close(self) -> None:
+        self._decoder = None
+        self._graphs.clear()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _decode_graph(self, context_tokens: int, slots: int, steps: int) -> list[float]:
+        """One captured step, replayed at a fixed position: the cost of a step does not depend on which token it is."""
+        key = (context_tokens, slots)
+        if key not in self._graphs:
+            self._graphs[key] = self._capture(context_tokens, slots)
+        replay, logits = self._graphs[key]
+        seconds = []
+        for _ in range(steps):
+            start = time.perf_counter()
+            replay()
+            self._synchronise()
+            seconds.append(time.perf_counter() - start)
+        _check_finite(logits)
+        return seconds
+
+    def _capture(self, context_tokens: int, slots: int) -> tuple[Callable[[], None], torch.Tensor]:
+        ids = self._random_ids(slots)
+        at = self.decoder.positions(dict.fromkeys(range(slots), context_tokens))
+        with torch.inference_mode():
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):  # warm-up outside the capture, as CUDA graphs require
+                for _ in range(3):
+                    self.decoder.decode(ids, at)
+            torch.cuda.current_stream().wait_stream(stream)
+            if self._a.is_moe:  # routing picks experts on the host
+                return lambda: self.decoder.decode(ids, at), self.decoder.decode(ids, at)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                logits = self.decoder.decode(ids, at)
+        return graph.replay, logits
+
+    def _random_ids(self, count: int) -> torch.Tensor:
+        ids = torch.randint(self._a.vocab_size, (count,), generator=self._ids)
+        return ids.to(self._device)
+
+
+def select_device(name: str) -> torch.device:
+    """Raises InputError for a device that torch cannot use here."""
+    kind = name.partition(":")[0]
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(kind, False):
+        usable = ", ".join(k for k, there in present.items() if there)
+        raise InputError("device", f"a device that this torch can use ({usable})", name)
+    return torch.device(name)
+
+
+def synchroniser(device: torch.device) -> Callable[[], None]:
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return torch.mps.synchronize if device.type == "mps" else lambda: None
+
+
+def set_threads(threads: int) -> None:
+    """Threads of all products of this process; numba reads the variable when it is first imported."""
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+
+
+def _check_finite(logits: torch.Tensor) -> None:
+    if not bool(torch.isfinite(logits).all()):
+        raise InvalidOutputError("logits are not finite")
