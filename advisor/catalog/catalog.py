@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -9,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from advisor.catalog.errors import UnknownIdError
+from advisor.catalog.errors import InputError, UnknownIdError
 from advisor.catalog.formats import Format
 from advisor.catalog.records import (
     CarbonIntensity,
@@ -24,9 +25,13 @@ from advisor.catalog.records import (
     Variant,
 )
 
-__all__ = ["Catalog", "PriceRange"]
+__all__ = ["Catalog", "PriceRange", "name_key"]
 
 R = TypeVar("R")
+
+YEAR_DAYS = 366
+_MARKS = re.compile(r"\((r|tm|c)\)|®|™|_")
+_TAIL = re.compile(r"\s+(\d+-core\s+)?(cpu|processor)?\s*(@.*)?(with radeon.*)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,12 @@ class PriceRange:
     date_to: date | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
-    """Built-in data plus one overlay. Mappings are by id; `aliases` maps lower-case names to ids, per kind."""
+    """Built-in data plus one overlay. Mappings are by id; `aliases`: by kind, from a name's key to ids.
+
+    Compared and hashed by identity, so that results can be cached per catalogue.
+    """
 
     variants: Mapping[str, Variant]
     devices: Mapping[str, Device]
@@ -57,7 +65,7 @@ class Catalog:
     power_usage: tuple[PowerUsage, ...] = ()
     networks: Mapping[str, NamedRate] = field(default_factory=dict)
     storage: Mapping[str, NamedRate] = field(default_factory=dict)
-    aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    aliases: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     as_of: date | None = None  # the day the built-in facts were gathered
     overlay_dir: Path | None = None
 
@@ -65,9 +73,16 @@ class Catalog:
         """By id, alias or Hugging Face repository name. Raises UnknownIdError with the nearest ids."""
         return self._find("model", self.variants, wanted)
 
-    def device(self, wanted: str) -> Device:
-        """By id or alias, such as the name that NVML reports. Raises UnknownIdError."""
-        return self._find("device", self.devices, wanted)
+    def device(self, wanted: str, memory_bytes: int | None = None) -> Device:
+        """By id or alias, such as the name that NVML reports. Raises UnknownIdError.
+
+        Some products share a name; `memory_bytes`, as the driver reports it, tells them apart. Without it such a
+        name raises InputError that lists the ids.
+        """
+        ids = self._named("device", self.devices, wanted)
+        if len(ids) > 1 and memory_bytes is None:
+            raise InputError("device", f"one of {', '.join(ids)}", wanted)
+        return min((self.devices[i] for i in ids), key=lambda device: _memory_gap(device, memory_bytes or 0))
 
     def host(self, wanted: str) -> Host:
         return self._find("host", self.hosts, wanted)
@@ -82,8 +97,13 @@ class Catalog:
         return self._find("format", self.formats, wanted)
 
     def price_range(self, device_id: str, kind: str) -> PriceRange | None:
-        """Range of the prices of `kind` (cloud_hourly, purchase, cloud_hourly_tco) for a device; None: none known."""
+        """Range of the prices of `kind` (cloud_hourly, purchase, cloud_hourly_tco) for a device; None: none known.
+
+        Prices move: where some are from the last twelve months before `as_of`, older ones are left out.
+        """
         found = [price for price in self.prices if price.device_id == device_id and price.kind == kind]
+        recent = [price for price in found if price.date and self.as_of and (self.as_of - price.date).days <= YEAR_DAYS]
+        found = recent or found
         if not found:
             return None
         values = sorted(price.usd for price in found)
@@ -96,10 +116,30 @@ class Catalog:
         return tuple(server for server in self.servers.values() if server.device_id == device_id)
 
     def _find(self, kind: str, table: Mapping[str, R], wanted: str) -> R:
-        found = table.get(wanted)
-        if found is not None:
-            return found
-        key = self.aliases.get(kind, {}).get(wanted.strip().lower(), wanted.strip().lower())
+        ids = self._named(kind, table, wanted)
+        if len(ids) > 1:
+            raise InputError(kind, f"one of {', '.join(ids)}", wanted)
+        return table[ids[0]]
+
+    def _named(self, kind: str, table: Mapping[str, R], wanted: str) -> tuple[str, ...]:
+        """Ids that a name may mean; an id itself is never ambiguous."""
+        if wanted in table:
+            return (wanted,)
+        key = name_key(wanted)
         if key in table:
-            return table[key]
-        raise UnknownIdError(kind, wanted, table)
+            return (key,)
+        ids = self.aliases.get(kind, {}).get(key, ())
+        if not ids:
+            raise UnknownIdError(kind, wanted, table)
+        return ids
+
+
+def name_key(name: str) -> str:
+    """What two spellings of one product name have in common: "Intel(R) Xeon(R) CPU @ 2.0GHz" -> "intel xeon"."""
+    bare = _MARKS.sub(" ", name.lower())
+    return " ".join(_TAIL.sub("", bare).split())
+
+
+def _memory_gap(device: Device, memory_bytes: int) -> int:
+    sizes = (device.memory_bytes, device.usable_memory_bytes or device.memory_bytes, *device.memory_options_bytes)
+    return min(abs(size - memory_bytes) for size in sizes)

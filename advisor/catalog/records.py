@@ -239,8 +239,10 @@ class Variant:
     licence: str = ""
     commercial_use: bool = True
     modality: str = "text"
+    aliases: tuple[str, ...] = ()
     published: Mapping[str, float] = field(default_factory=dict)  # total_params, file_bytes…: checked, never used
     min_engine_version: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
     source: tuple[str, ...] = ()
     confidence: Confidence = Confidence.MEDIUM
 
@@ -250,7 +252,7 @@ class Link:
     """Device-to-device link: `bytes_per_s` is the sum over one device's links, one direction."""
 
     name: str
-    topology: str  # nvswitch | bridge | mesh | none
+    topology: str  # nvswitch | bridge | mesh | torus | none
     bytes_per_s: float
     max_domain: int
 
@@ -296,6 +298,9 @@ class Device:
     dies: int = 1  # one card that the system sees as several devices
     tdp_w: float | None = None
     idle_w: float | None = None
+    all_in_power_w: float | None = None  # with its share of server and facility
+    isa: tuple[str, ...] = ()  # CPUs: instruction sets
+    memory_channels: int | None = None  # CPUs
     launch_date: str | None = None
     aliases: tuple[str, ...] = ()
     unified_memory: bool = False
@@ -353,7 +358,7 @@ class EngineSupport:
     [`min_compute_capability`, `max_compute_capability`]. `compute`: native | weight-only | emulated.
     """
 
-    format_families: tuple[str, ...]
+    format_families: tuple[str, ...]  # a format matches by its family or by its id
     backends: tuple[str, ...]
     vendors: tuple[str, ...] = ()
     device_classes: tuple[DeviceClass, ...] = ()
@@ -361,6 +366,8 @@ class EngineSupport:
     excluded_architectures: tuple[str, ...] = ()
     min_compute_capability: float | None = None
     max_compute_capability: float | None = None
+    format_ids: tuple[str, ...] = ()
+    excluded_format_ids: tuple[str, ...] = ()
     compute: str = "native"
     since_version: str = ""
     note: str = ""
