@@ -59,6 +59,7 @@ class Quality:
     unpublished: tuple[TaskProfile, ...]
     mode: str  # off | on | max: the kind of thinking that the scores are for
     loss: Loss
+    proxy_id: str = ""  # the earlier release whose scores stand in, where this one has none in this mode
 
 
 _NO_LOSS = Loss(0.0, 0.0, 0.0, True)
@@ -97,30 +98,31 @@ def task_quality(
 ) -> Quality:
     """Mean over the task's profiles, by weight. Interval ends are averaged too: errors of profiles are related."""
     loss = format_loss(variant, model_format)
-    mode = _mode(variant, thinking=thinking)
-    figures = _figures().get(f"{variant.id}@{mode}")
+    scored, mode = _scored_release(variant, thinking=thinking)
+    figures = _figures().get(f"{scored}@{mode}")
     if figures is None:
         return Quality(None, (), (), tuple(task), mode, loss)
+    proxy = "" if scored == variant.id else scored
     unpublished = tuple(profile for profile in task if not figures[profile].published)
     published = tuple(name for profile in task for name in figures[profile].published)
     linked = tuple(name for profile in task for name in figures[profile].linked)
     total = sum(task.values())
     if 1 - sum(task[profile] for profile in unpublished) / total < MIN_PUBLISHED_SHARE:
-        return Quality(None, published, linked, unpublished, mode, loss)
+        return Quality(None, published, linked, unpublished, mode, loss, proxy)
     parts = [(weight / total, figures[profile]) for profile, weight in task.items()]
     quantity = Quantity(
         value=sum(share * _shift(figure.value, loss.value) for share, figure in parts),
         low=sum(share * _shift(figure.low, loss.high) for share, figure in parts),
         high=sum(share * _shift(figure.high, loss.low) for share, figure in parts),
-        basis=Basis.EXTRAPOLATED if unpublished else Basis.ESTIMATED,
+        basis=Basis.EXTRAPOLATED if unpublished or proxy else Basis.ESTIMATED,
         source="data/quality",
     )
-    return Quality(quantity, published, linked, unpublished, mode, loss)
+    return Quality(quantity, published, linked, unpublished, mode, loss, proxy)
 
 
 def has_thinking(variant: Variant) -> bool:
     """Whether scores with a chain of thought were published for it."""
-    return any(f"{variant.id}@{mode}" in _figures() for mode in ("on", "max"))
+    return _scored_release(variant, thinking=True)[1] != "off"
 
 
 def published_scores(variant: Variant) -> tuple[Score, ...]:
@@ -158,9 +160,20 @@ def _activation_kind(model_format: Format) -> str:
     return "int8" if model_format.family == "int8" else "fp8"
 
 
-def _mode(variant: Variant, *, thinking: bool) -> str:
+def _scored_release(variant: Variant, *, thinking: bool) -> tuple[str, str]:
+    """(variant id, mode) with figures: the variant's own, else the release whose id it extends (v4-flash-0731)."""
     modes = ("on", "max", "off") if thinking or variant.always_reasons else ("off",)
-    return next((mode for mode in modes if f"{variant.id}@{mode}" in _figures()), modes[0])
+    owners = [variant.id, *sorted((name for name in _owners() if variant.id.startswith(f"{name}-")), key=len)[::-1]]
+    for owner in owners:
+        for mode in modes:
+            if f"{owner}@{mode}" in _figures():
+                return owner, mode
+    return variant.id, modes[0]
+
+
+@lru_cache(maxsize=1)
+def _owners() -> frozenset[str]:
+    return frozenset(system.partition("@")[0] for system in _figures())
 
 
 def _shift(score: float, loss: float) -> float:
