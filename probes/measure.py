@@ -13,7 +13,7 @@ from probes.spec import ProbeSpec
 
 __all__ = ["DecodeRounds", "Reporter", "decode_rounds", "prefill_samples"]
 
-SAMPLE_BUDGET_S = 30.0  # a figure that takes longer is measured fewer times
+SAMPLE_BUDGET_S = 15.0  # a figure that takes longer is measured fewer times
 MIN_STEPS = 8
 DROPPED_STEPS = 1  # the first step of a round finds caches cold
 

@@ -1,0 +1,21 @@
+"""Makes the engine that a spec names. Imported by probe processes only."""
+
+from __future__ import annotations
+
+from probes.engines.base import Engine, EngineUnavailableError
+from probes.engines.decoder import LayerCount
+from probes.spec import EngineName, ProbeSpec
+
+__all__ = ["make_engine"]
+
+
+def make_engine(spec: ProbeSpec, *, slots: int, tokens: int, layers: LayerCount | None = None) -> Engine:
+    """An engine with room for `slots` sequences of `tokens`; `layers`: only so many (torch).
+
+    Raises EngineUnavailableError where the engine is not installed.
+    """
+    if spec.engine is EngineName.TORCH:
+        from probes.engines.torch_engine import TorchEngine
+
+        return TorchEngine(spec, slots=slots, tokens=tokens, layers=layers)
+    raise EngineUnavailableError(f"engine '{spec.engine}' is not available here")

@@ -1,0 +1,1 @@
+"""What a probe process does, one module for each kind of probe."""

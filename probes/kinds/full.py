@@ -1,0 +1,94 @@
+"""The whole variant: load, prefill at each prompt length, decode, memory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from probes.engines.base import Engine
+from probes.engines.factory import make_engine
+from probes.kinds.session import Session
+from probes.measure import DecodeRounds, decode_rounds, prefill_samples
+from probes.result import Measured, ProbeResult
+from probes.system import own_peak_bytes
+
+__all__ = ["FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "run_full"]
+
+SPARE_TOKENS = 16
+FASTER_THAN_MEMORY = 1.1  # reading the weights faster than this times the best reading of memory cannot be true
+SLOW_KERNEL_MBU = 0.5
+CACHE_FACTOR = 4
+
+
+def run_full(session: Session) -> ProbeResult:
+    """One loaded model, measured."""
+    spec, reporter = session.spec, session.reporter
+    bandwidth = session.benchmark()
+    engine = make_engine(spec, slots=spec.batch, tokens=spec.context_tokens + SPARE_TOKENS)
+    result = load(session, engine)
+    longest = max(spec.prompt_tokens)
+    for index, tokens in enumerate(spec.prompt_tokens):
+        reporter.phase("prefill", index, len(spec.prompt_tokens))
+        seconds = prefill_samples(engine, tokens, spec.repeats)
+        result = replace(result, **prefill_figures(session, tokens, seconds, keep=tokens == longest))
+    reporter.phase("decode")
+    session.choose_threads(lambda: min(engine.decode(longest, spec.batch, 3)))
+    peak = engine.peak_device_bytes() or own_peak_bytes()
+    rounds = decode_rounds(engine, spec, longest, session.canary(), slots=spec.batch)
+    report_decode(session, rounds, longest, spec.batch)
+    result = replace(
+        result,
+        peak_bytes=peak,
+        read_bytes_per_token=rounds.read_bytes // spec.batch,
+        decode_tok_s=rounds.tok_s,
+        mbu=rounds.mbu,
+        bandwidth_bytes_per_s=rounds.bandwidth or bandwidth,
+        versions=dict(engine.versions()),
+    )
+    return session.finish(result, decode_flags(session, engine, rounds, bandwidth))
+
+
+def load(session: Session, engine: Engine) -> ProbeResult:
+    """Weights into memory; the clock runs until they are all there."""
+    session.reporter.phase("load")
+    start = time.perf_counter()
+    engine.load()
+    seconds = time.perf_counter() - start
+    return replace(session.empty_result(), load_s=Measured.of([seconds]), tensor_bytes=engine.tensor_bytes)
+
+
+def prefill_figures(session: Session, tokens: int, seconds: list[float], *, keep: bool) -> dict[str, Measured]:
+    """Emits the point; the figures of the longest prompt are the headline ones."""
+    rate = Measured.of([tokens / s for s in seconds])
+    ttft = Measured.of([s * 1e3 for s in seconds])
+    session.reporter.point("prefill", {"prompt_tokens": tokens}, {"prefill_tok_s": rate, "ttft_ms": ttft})
+    return {"prefill_tok_s": rate, "ttft_ms": ttft} if keep else {}
+
+
+def report_decode(session: Session, rounds: DecodeRounds, context_tokens: int, batch: int) -> None:
+    tok_s = rounds.tok_s
+    values = {
+        "decode_tok_s": tok_s,
+        "output_tok_s": Measured(tok_s.value * batch, tok_s.low * batch, tok_s.high * batch, tok_s.n),
+        "step_ms": Measured.of([s * 1e3 for s in rounds.step_s]),
+    }
+    if rounds.mbu is not None:
+        values["mbu"] = rounds.mbu
+    session.reporter.point("decode", {"context_tokens": context_tokens, "batch": batch}, values)
+
+
+def decode_flags(session: Session, engine: Engine, rounds: DecodeRounds, bandwidth: Measured) -> list[str]:
+    """Rules on the figures: what cannot be true is invalid; what is true of the kernel only, is said."""
+    flags: list[str] = []
+    fits_in_cache = session.device.type == "cpu" and engine.tensor_bytes < CACHE_FACTOR * session.cache_bytes
+    fastest = rounds.read_bytes / min(rounds.round_step_s)
+    best = max((*rounds.canaries, bandwidth.high))
+    if fits_in_cache:
+        flags.append("fits_in_cache")
+    elif fastest > FASTER_THAN_MEMORY * best:
+        flags.append("invalid_faster_than_memory")
+    elif rounds.mbu is not None and rounds.mbu.value < SLOW_KERNEL_MBU:
+        flags.append("slow_decode_kernel")
+    if rounds.mbu is not None and rounds.tok_s.spread > 0.3:
+        flags.append("noisy")
+    return flags

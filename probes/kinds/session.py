@@ -1,0 +1,150 @@
+"""What every kind of probe shares: the device, its bandwidth, the conditions, and the frame of the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import psutil
+
+from probes.bench import Canary, gemm_rate, read_bandwidth
+from probes.cpu import read_cpu
+from probes.engines.precision import Precision
+from probes.engines.torch_engine import select_device, set_threads
+from probes.measure import Reporter
+from probes.nvidia import gpu_energy_joules, gpu_state
+from probes.result import Conditions, Measured, ProbeResult, State
+from probes.spec import ProbeSpec
+from probes.system import LoadSampler, clock_hz, load_average, rapl_joules, reset_own_peak
+
+__all__ = ["Session"]
+
+FOREIGN_CORES = 0.1
+CANARY_CHANGE = 0.1
+STEAL_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReading:
+    joules: float | None
+    source: str  # nvml | rapl | ""
+
+
+class Session:
+    """One probe process at work."""
+
+    def __init__(self, spec: ProbeSpec, reporter: Reporter) -> None:
+        self.spec, self.reporter = spec, reporter
+        self.device = select_device(spec.device)
+        self.cpu = read_cpu()
+        self.threads = spec.threads or self.cpu.cores
+        set_threads(self.threads)
+        self.cache_bytes = self.cpu.cache_bytes.get("l3", self.cpu.cache_bytes.get("l2", 32 * 2**20))
+        self._load = LoadSampler()
+        self._energy = self.energy()
+        self._swap = psutil.swap_memory().used
+        self._canary: Canary | None = None
+        self.canaries: list[float] = []
+
+    def benchmark(self) -> Measured:
+        """Read bandwidth by thread count and one matrix product; returns the best bandwidth. Leaves no trace in the
+        peak.
+        """
+        self.reporter.phase("bandwidth")
+        best: Measured | None = None
+        for threads in self._thread_counts():
+            set_threads(threads)
+            found = read_bandwidth(self.device, self.cache_bytes, repeats=3)
+            self.reporter.point("bandwidth", {"threads": threads}, {"read_bytes_per_s": found})
+            best = found if best is None or found.value > best.value else best
+        set_threads(self.threads)
+        for precision in (Precision.FP32, Precision.BF16):
+            rate = gemm_rate(self.device, precision, size=1024, repeats=3)
+            if rate is not None:
+                self.reporter.point("gemm", {}, {"ops_per_s": rate}, precision)
+        reset_own_peak()
+        return best or Measured(0.0, 0.0, 0.0)
+
+    def canary(self) -> Callable[[], float]:
+        """A reading of the memory's speed now; its buffer is made on first use, after the peak was read."""
+        if self._canary is None:
+            self._canary = Canary(self.device, self.cache_bytes)
+            self._canary.read()
+
+        def read() -> float:
+            assert self._canary is not None
+            self.canaries.append(self._canary.read())
+            return self.canaries[-1]
+
+        return read
+
+    def choose_threads(self, step: Callable[[], float]) -> int:
+        """Keep the thread count with the fastest step: on a busy machine fewer threads wait less for each other.
+
+        A count given in the spec is kept.
+        """
+        counts = [self.threads] if self.spec.threads else self._thread_counts()
+        seconds = {}
+        for threads in counts:
+            set_threads(threads)
+            seconds[threads] = step()
+        self.threads = min(counts, key=lambda n: seconds[n])
+        set_threads(self.threads)
+        return self.threads
+
+    def conditions(self) -> Conditions:
+        """How the machine was during the probe so far."""
+        foreign, steal = self._load.foreign_cores(), self._load.steal_share()
+        energy = self.energy()
+        used = None if energy.joules is None or self._energy.joules is None else energy.joules - self._energy.joules
+        return Conditions(
+            load_average=load_average(),
+            steal_share=steal,
+            foreign_cores=foreign,
+            clock_hz=clock_hz(),
+            canary_before_bytes_per_s=self.canaries[0] if self.canaries else None,
+            canary_after_bytes_per_s=self.canaries[-1] if self.canaries else None,
+            gpu=gpu_state(self.device.index or 0) if self.device.type == "cuda" else {},
+            energy_joules=used if used is None or used >= 0 else None,  # the counter wrapped
+            energy_source=energy.source if used is not None and used >= 0 else "",
+            warnings=self._warnings(foreign, steal),
+        )
+
+    def energy(self) -> EnergyReading:
+        """The energy counter of the device that computes."""
+        joules = gpu_energy_joules(self.device.index or 0) if self.device.type == "cuda" else rapl_joules()
+        source = "nvml" if self.device.type == "cuda" else "rapl"
+        return EnergyReading(joules, source if joules is not None else "")
+
+    def finish(self, result: ProbeResult, flags: list[str]) -> ProbeResult:
+        """Points, conditions and validity; INVALID when a flag says that the figures cannot be true."""
+        state = State.INVALID if any(flag.startswith("invalid_") for flag in flags) else State.DONE
+        elapsed = time.perf_counter() - self.reporter.started_s
+        return replace(
+            result, state=state, points=tuple(self.reporter.points), conditions=self.conditions(), flags=tuple(flags),
+            duration_s=elapsed,
+        )  # fmt: skip
+
+    def empty_result(self) -> ProbeResult:
+        """The frame that the parent process completes."""
+        return ProbeResult(id="", spec=self.spec, state=State.DONE, fingerprint="", started_at="", duration_s=0.0)
+
+    def _thread_counts(self) -> list[int]:
+        if self.device.type != "cpu":
+            return [self.threads]
+        return sorted({max(1, self.threads // 2), self.threads})
+
+    def _warnings(self, foreign: float | None, steal: float | None) -> tuple[str, ...]:
+        found = []
+        if foreign is not None and foreign > FOREIGN_CORES:
+            found.append("foreign_load")
+        if steal is not None and steal > STEAL_SHARE:
+            found.append("steal")
+        if self.canaries and max(self.canaries) > (1 + CANARY_CHANGE) * min(self.canaries):
+            found.append("unsteady_memory")
+        if psutil.swap_memory().used > self._swap:
+            found.append("swapping")
+        if self.device.type == "cuda" and str(gpu_state(self.device.index or 0).get("throttle", "none")) != "none":
+            found.append("throttled")
+        return tuple(found)

@@ -1,0 +1,131 @@
+"""The probe process: `python -m probes.worker`, spec on standard input, JSON lines on standard output.
+
+It ends when standard input closes, so no probe outlives its server. torch is imported only after the guards are up.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO
+
+from advisor.catalog.errors import FathomError
+from probes.codec import decode, encode
+from probes.engines.base import EngineUnavailableError, InvalidOutputError
+from probes.measure import Reporter
+from probes.memory_guard import join_group, limit_address_space, watch_memory
+from probes.result import Event, EventKind, Point, ProbeResult, State
+from probes.spec import EngineName, Kind, ProbeSpec
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Read the spec, measure, write the result. Exit codes: 0 result sent, 1 error sent, 137 ended by the memory
+    guard.
+    """
+    channel = _Channel(_claim_stdout())
+    line = sys.stdin.readline()
+    _exit_with_parent()
+    faulthandler.enable()
+    try:
+        spec = decode(ProbeSpec, json.loads(line), where="probe spec")
+        channel.send(Event(EventKind.RESULT, result=_measure(spec, channel)))
+    except MemoryError as problem:
+        return channel.fail(State.OUT_OF_MEMORY, str(problem) or "an allocation failed")
+    except RuntimeError as problem:  # torch reports a failed allocation like this
+        return channel.fail(_state_of(problem), _first_line(problem))
+    except (FathomError, EngineUnavailableError, ImportError, OSError, ValueError) as problem:
+        return channel.fail(State.FAILED, _first_line(problem))
+    except InvalidOutputError as problem:
+        return channel.fail(State.INVALID, str(problem))
+    return 0
+
+
+def _measure(spec: ProbeSpec, channel: _Channel) -> ProbeResult:
+    if spec.memory_limit_bytes:
+        _guard(spec, spec.memory_limit_bytes, channel)
+    channel.phase("import")
+    reporter = Reporter(channel.phase, channel.point)
+    return _kind(spec.kind)(spec, reporter)
+
+
+def _kind(kind: Kind) -> Callable[[ProbeSpec, Reporter], ProbeResult]:
+    from probes.kinds.full import run_full
+    from probes.kinds.session import Session
+
+    runs = {Kind.FULL: run_full}
+    return lambda spec, reporter: runs[kind](Session(spec, reporter))
+
+
+def _guard(spec: ProbeSpec, limit_bytes: int, channel: _Channel) -> None:
+    join_group(limit_bytes)
+    if spec.device == "cpu" and spec.engine is EngineName.TORCH:
+        limit_address_space(limit_bytes)
+    watch_memory(
+        limit_bytes, lambda text: channel.send(Event(EventKind.ERROR, state=State.OUT_OF_MEMORY, message=text))
+    )
+
+
+@dataclass(slots=True)
+class _Channel:
+    """Writes one JSON object per line; safe to use from the guard's thread."""
+
+    stream: IO[str]
+    lock: threading.Lock
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream, self.lock = stream, threading.Lock()
+
+    def send(self, event: Event) -> None:
+        with self.lock:
+            self.stream.write(json.dumps(encode(event), separators=(",", ":")) + "\n")
+            self.stream.flush()
+
+    def phase(self, name: str, done: int = 0, total: int = 0) -> None:
+        self.send(Event(EventKind.PHASE, phase=name, done=done, total=total))
+
+    def point(self, point: Point) -> None:
+        self.send(Event(EventKind.POINT, point=point))
+
+    def fail(self, state: State, message: str) -> int:
+        self.send(Event(EventKind.ERROR, state=state, message=message))
+        return 1
+
+
+def _claim_stdout() -> IO[str]:
+    """Events keep the real standard output; whatever libraries print goes to standard error."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(kept, "w", encoding="utf-8")
+
+
+def _exit_with_parent() -> None:
+    """A thread blocked on standard input: end of file means that the server is gone or has cancelled."""
+
+    def wait() -> None:
+        while sys.stdin.readline():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True, name="parent-watch").start()
+
+
+def _state_of(problem: RuntimeError) -> State:
+    text = str(problem)
+    memory = "DefaultCPUAllocator" in text or "out of memory" in text or "can't allocate memory" in text
+    return State.OUT_OF_MEMORY if memory else State.FAILED
+
+
+def _first_line(problem: BaseException) -> str:
+    text = str(problem).strip().splitlines()
+    return (text[0] if text else type(problem).__name__)[:300]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
