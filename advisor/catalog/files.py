@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from advisor.catalog import yaml_text
 from advisor.catalog.errors import DataError
 from advisor.catalog.paths import DATA_DIR
 
@@ -34,8 +35,6 @@ __all__ = [
 MAX_FILE_BYTES = 2_000_000
 MAX_DEPTH = 32
 OVERLAY_VARIABLE = "FATHOM_DATA"
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def records(kind: str, overlay: Path | None = None, *, subfolder: str = "") -> I
 
 
 def read_yaml(file: DataFile) -> object:
-    """Content of a YAML file. A user's file is checked for size, depth, aliases and repeated keys first."""
+    """Content of a YAML file. A user's file is checked for size, depth and aliases first."""
     return parse_yaml(read_text(file), file.name, trusted=file.builtin)
 
 
@@ -108,7 +107,7 @@ def parse_yaml(text: str, name: str, *, trusted: bool = False) -> object:
     try:
         if not trusted:
             _refuse_hostile(text, name)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+        return yaml_text.load(text)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -161,37 +160,11 @@ def _refuse_hostile(text: str, name: str) -> None:
     """One flat pass over the events, so that neither depth nor aliases can exhaust the machine."""
     if len(text.encode()) > MAX_FILE_BYTES:
         raise DataError(name, "", "", f"at most {MAX_FILE_BYTES} bytes", len(text))
-    stack: list[_Level] = []
-    for event in yaml.parse(text, Loader=_Loader):
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml_text.Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         line = f"line {event.start_mark.line + 1}" if event.start_mark else ""
         if isinstance(event, yaml.AliasEvent):
             raise DataError(name, "", line, "no YAML aliases", f"*{event.anchor}")
-        if isinstance(event, yaml.CollectionEndEvent):
-            stack.pop()
-        elif isinstance(event, yaml.NodeEvent):
-            if stack:
-                _note_key(stack[-1], event, name, line)
-            if isinstance(event, yaml.CollectionStartEvent):
-                stack.append(_Level(isinstance(event, yaml.MappingStartEvent)))
-        if len(stack) > MAX_DEPTH:
+        if depth > MAX_DEPTH:
             raise DataError(name, "", line, f"at most {MAX_DEPTH} levels")
-
-
-@dataclass(slots=True)
-class _Level:
-    """An open collection; for a mapping, its keys so far and whether a key comes next."""
-
-    mapping: bool
-    keys: set[str] | None = None
-    key_next: bool = True
-
-
-def _note_key(level: _Level, event: yaml.NodeEvent, name: str, line: str) -> None:
-    if not level.mapping:
-        return
-    if level.key_next and isinstance(event, yaml.ScalarEvent):
-        level.keys = level.keys or set()
-        if event.value in level.keys:
-            raise DataError(name, "", line, "each key once", event.value)
-        level.keys.add(event.value)
-    level.key_next = not level.key_next
