@@ -1,0 +1,215 @@
+"""The grid of plans: models x engines x machines x layouts, as columns, with the impossible ones left out.
+
+A layout is left out when it does not divide the attention heads, when its weights alone exceed the memory, when it
+spreads a model over more than four times the devices it needs, or when the engine cannot do it. Of an engine's back
+ends on a device only the first is searched; engines without continuous batching or slots only where no other engine
+runs the format; fp16 only where bf16 is not supported; engines that wrap another one only when named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.catalog.catalog import Catalog
+from advisor.catalog.engines import backends, runs_model, support
+from advisor.catalog.records import Device, Engine
+from advisor.decision.models import ModelTable
+from advisor.decision.offers import Offer, support_device
+from advisor.decision.scenario import Scenario
+from advisor.sizing.columns import OFFLOADS, Hardware, PlanColumns, Runtime
+from advisor.sizing.plan import Offload
+
+__all__ = ["LAYOUTS", "Space", "enumerate_space", "usable_bytes"]
+
+_WRAPPERS = frozenset({"ollama"})  # llama.cpp with a model manager: the same plan
+SPREAD = 4  # times the fewest devices that hold the weights
+_RESERVE = 0.97  # weights above this share of the memory leave no room to run
+
+
+@dataclass(frozen=True, slots=True)
+class _LayoutKind:
+    tp: int
+    pp: int
+    dp_attention: int = 1
+    ep: int = 1
+
+    @property
+    def devices(self) -> int:
+        return self.tp * self.pp
+
+
+LAYOUTS = (
+    _LayoutKind(1, 1),
+    _LayoutKind(2, 1),
+    _LayoutKind(4, 1),
+    _LayoutKind(8, 1),
+    _LayoutKind(2, 1, 2, 2),
+    _LayoutKind(4, 1, 4, 4),
+    _LayoutKind(8, 1, 8, 8),
+    _LayoutKind(1, 2),
+    _LayoutKind(1, 4),
+    _LayoutKind(1, 8),
+    _LayoutKind(8, 2),
+    _LayoutKind(8, 4),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Plans as columns with one replica each, and the offer that each row belongs to."""
+
+    plans: PlanColumns
+    table: ModelTable
+    offers: tuple[Offer, ...]
+    offer: NDArray[np.intp]
+    unsupported: NDArray[np.bool_]  # shape (models, offers): no engine runs this format there
+
+    def __len__(self) -> int:
+        return len(self.plans)
+
+    @property
+    def devices(self) -> NDArray[np.float64]:
+        """Devices of one replica."""
+        return self.plans.tp * self.plans.pp
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Space:
+        return replace(self, plans=self.plans.take(rows), offer=self.offer[rows])
+
+
+def enumerate_space(scenario: Scenario, catalog: Catalog, table: ModelTable, found: tuple[Offer, ...]) -> Space:
+    """Every plan worth sizing. Rows are ordered by model, engine, machine, layout."""
+    runtimes = _runtimes(scenario, catalog)
+    supported = _supported(table, runtimes, found, catalog)
+    model, runtime, offer = np.nonzero(supported)
+    layouts = _layout_mask(table, runtimes, found, model, runtime, offer)
+    row, layout = np.nonzero(layouts)
+    kinds = np.array([(k.tp, k.pp, k.ep, k.dp_attention) for k in LAYOUTS], dtype=np.float64)[layout]
+    cpu_only = np.array([o.hardware.device is None for o in found], dtype=np.bool_)[offer[row]]
+    plans = PlanColumns(
+        models=tuple(m.key for m in table.models),
+        runtimes=runtimes,
+        hardware=tuple(o.hardware for o in found),
+        model=model[row],
+        runtime=runtime[row],
+        machine=offer[row],
+        tp=kinds[:, 0],
+        pp=kinds[:, 1],
+        ep=kinds[:, 2],
+        dp_attention=kinds[:, 3],
+        replicas=np.ones(len(row)),
+        offload=np.where(cpu_only, OFFLOADS.index(Offload.CPU_ONLY), OFFLOADS.index(Offload.NONE)),
+        gpu_expert_layers=np.zeros(len(row)),
+        gpu_layers=np.zeros(len(row)),
+    )
+    return Space(plans, table, found, offer[row], np.asarray(~supported.any(axis=1), dtype=np.bool_))
+
+
+def usable_bytes(hardware: Hardware) -> float:
+    """Memory of one device, or of the host where there is none."""
+    if hardware.device is not None:
+        return float(hardware.device.usable_memory_bytes or hardware.device.memory_bytes)
+    return float((hardware.host.memory_bytes if hardware.host else 0) or 0)
+
+
+def _runtimes(scenario: Scenario, catalog: Catalog) -> tuple[Runtime, ...]:
+    wanted = [
+        engine
+        for engine in catalog.engines.values()
+        if (engine.id in scenario.engines if scenario.engines else not engine.reference and engine.id not in _WRAPPERS)
+    ]
+    return tuple(
+        Runtime(engine, backend)
+        for engine in wanted
+        for backend in dict.fromkeys(name for rule in engine.supports for name in rule.backends)
+    )
+
+
+def _supported(
+    table: ModelTable, runtimes: tuple[Runtime, ...], found: tuple[Offer, ...], catalog: Catalog
+) -> NDArray[np.bool_]:
+    """Shape (models, runtimes, offers). Asked once per format, runtime and kind of device."""
+    devices = [support_device(offer, catalog) for offer in found]
+    kinds: dict[tuple[object, ...], Device] = {}
+    signature = [None if device is None else _signature(device) for device in devices]
+    for key, device in zip(signature, devices, strict=True):
+        if key is not None and device is not None:
+            kinds.setdefault(key, device)
+    formats = {model.format.id: model.format for model in table.models}
+    names, keys = list(formats), list(kinds)
+    answer = np.zeros((len(names), len(runtimes), len(keys)), dtype=np.bool_)
+    for r, runtime in enumerate(runtimes):
+        for k, key in enumerate(keys):
+            if backends(runtime.engine, kinds[key])[:1] != (runtime.backend,):
+                continue
+            for f, name in enumerate(names):
+                answer[f, r, k] = support(runtime.engine, formats[name], kinds[key], runtime.backend) is not None
+    if "fp16" in names and "bf16" in names:
+        answer[names.index("fp16")] &= ~answer[names.index("bf16")]
+    static = np.array([runtime.engine.batching == "static" for runtime in runtimes], dtype=np.bool_)
+    answer[:, static] &= ~answer[:, ~static].any(axis=1, keepdims=True)
+    of_format = np.array([names.index(model.format.id) for model in table.models], dtype=np.intp)
+    of_offer = np.array([keys.index(key) if key in kinds else 0 for key in signature], dtype=np.intp)
+    has_device = np.array([key is not None for key in signature], dtype=np.bool_)
+    runs = _runs(table, runtimes)
+    return np.asarray(answer[of_format][:, :, of_offer] & has_device & runs[:, :, None], dtype=np.bool_)
+
+
+def _runs(table: ModelTable, runtimes: tuple[Runtime, ...]) -> NDArray[np.bool_]:
+    """Shape (models, runtimes): the engine knows the architecture. Asked once per variant and engine."""
+    variants = {model.variant.id: model.variant for model in table.models}
+    engines = {runtime.engine.id: runtime.engine for runtime in runtimes}
+    known = {(v, e): runs_model(engines[e], variants[v]) is None for v in variants for e in engines}
+    return np.array([[known[m.variant.id, r.engine.id] for r in runtimes] for m in table.models], dtype=np.bool_)
+
+
+def _signature(device: Device) -> tuple[object, ...]:
+    """What engine rules look at."""
+    return (
+        device.vendor,
+        device.device_class,
+        device.architecture,
+        device.compute_capability,
+        device.supported_precisions,
+        tuple(sorted(device.peak_ops_per_s)),
+        device.isa,
+    )
+
+
+def _layout_mask(
+    table: ModelTable,
+    runtimes: tuple[Runtime, ...],
+    found: tuple[Offer, ...],
+    model: NDArray[np.intp],
+    runtime: NDArray[np.intp],
+    offer: NDArray[np.intp],
+) -> NDArray[np.bool_]:
+    """Shape (combinations, layouts)."""
+    kinds = np.array([(k.tp, k.pp, k.dp_attention, k.devices) for k in LAYOUTS], dtype=np.intp)
+    tp, pp, dp, devices = kinds.T
+    per_node = np.array([o.per_node for o in found], dtype=np.intp)[offer][:, None]
+    available = np.array([o.available for o in found], dtype=np.intp)[offer][:, None]
+    multi = np.array([o.multi_node for o in found], dtype=np.bool_)[offer][:, None]
+    usable = np.array([usable_bytes(o.hardware) for o in found])[offer][:, None] * _RESERVE
+    need = table.weights_bytes[model][:, None]
+    engine = _engine_flags([r.engine for r in runtimes])[runtime]
+    shards, stages, splits_attention = engine[:, 0:1], engine[:, 1:2], engine[:, 2:3]
+    across = (tp == 8) & (pp > 1)
+    good = (devices <= available) & np.where(across, multi & (per_node >= 8), devices <= per_node)
+    good &= (usable > 0) & (need <= usable * devices)
+    fewest = np.maximum(1, 2 ** np.ceil(np.log2(np.maximum(need / np.maximum(usable, 1), 1))))
+    good &= devices <= np.where(shards, SPREAD, 1) * fewest  # splitting by layers does not speed up a stream
+    good &= np.where(across, fewest > 4, True)
+    good &= (table.heads[model][:, None] % tp == 0) & ((tp == 1) | shards)
+    good &= np.where(pp > 1, stages & (across | ~shards), True)
+    latent_moe = (table.is_moe & table.is_latent)[model][:, None]
+    return np.asarray(good & ((dp == 1) | (splits_attention & latent_moe)), dtype=np.bool_)
+
+
+def _engine_flags(engines: list[Engine]) -> NDArray[np.bool_]:
+    return np.array(
+        [(e.tensor_parallel, e.pipeline_parallel, e.dp_attention and e.expert_parallel) for e in engines],
+        dtype=np.bool_,
+    )
