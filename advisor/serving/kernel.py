@@ -8,6 +8,7 @@ k*a + b*k*(k-1)/2, so the engine jumps to the next completion, arrival or exhaus
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from advisor.serving._jit import jit
@@ -17,6 +18,7 @@ from advisor.serving.kernel_lists import (
     drop_head,
     first_step_at,
     growth,
+    heap_pop,
     heap_push,
     heap_remove,
     pending_push,
@@ -157,7 +159,7 @@ def _schedule(s: Any, rank: Any, pool: Any, now: float) -> int:
     rank.kind = 2 if rank.work > 0.0 else 1
     if preempted or rank.work > 0.0 or rank.npart > 0:
         return 1
-    most = s.req[s.heap[rank.heap0]].fin - rank.step
+    most = (s.heap[rank.heap0] >> 32) - rank.step
     return max(1, steps_until_full(s, rank, pool, pool.blocks - rank.used, most))
 
 
@@ -257,6 +259,7 @@ def _preempt(s: Any, rank: Any, pool: Any) -> None:
         rank.part = -1
     else:
         cached = q.off + pool.accepted * rank.step
+        heap_remove(s, rank, i)
         _leave_decodes(s, rank, pool, i, cached)
         q.gen = min(q.out - 1, int(cached) - q.inp + 1)
     q.preempted += 1
@@ -266,12 +269,13 @@ def _preempt(s: Any, rank: Any, pool: Any) -> None:
 @jit
 def _leave_decodes(s: Any, rank: Any, pool: Any, i: int, cached: float) -> None:
     q = s.req[i]
-    heap_remove(s, rank, i)
     rank.ndec -= 1
     rank.read -= cached
-    rank.used -= blocks_of(pool, q, cached)
     if pool.accepted == 1.0:
+        rank.used -= blocks_of(pool, q, int(cached))
         s.residue[rank.residue0 + int(q.off) % pool.block_tokens] -= 1
+    else:
+        rank.used -= blocks_of(pool, q, cached)
 
 
 @jit
@@ -320,9 +324,11 @@ def _account(group: Any, rank: Any, spent: float) -> None:
 @jit
 def _finish(s: Any, rank: Any, pool: Any, now: float) -> None:
     while rank.nheap > 0:
-        i = s.heap[rank.heap0]
-        if s.req[i].fin > rank.step:
+        entry = s.heap[rank.heap0]
+        if entry >> 32 > rank.step:
             return
+        i = entry & 0xFFFFFFFF
+        heap_pop(s, rank)
         _leave_decodes(s, rank, pool, i, s.req[i].off + pool.accepted * rank.step)
         remove_running(s, rank, i)
         end_request(s, i, now, 0)
@@ -350,13 +356,12 @@ def _end_prompts(s: Any, rank: Any, pool: Any, now: float) -> None:
             remove_running(s, rank, i)
             end_request(s, i, now, 0)
         else:
-            q.fin = rank.step + int(-(-left // pool.accepted))
             q.off = total - pool.accepted * rank.step
             rank.ndec += 1
             rank.read += total
             if pool.accepted == 1.0:
                 s.residue[rank.residue0 + int(q.off) % pool.block_tokens] += 1
-            heap_push(s, rank, i)
+            heap_push(s, rank, rank.step + math.ceil(left / pool.accepted), i)
         i = before
 
 
@@ -369,7 +374,7 @@ def end_request(s: Any, i: int, now: float, status: int) -> None:
     s.groups[s.ranks[q.rank].group].outstanding -= 1
     if q.child >= 0:
         after = s.req[q.child]
-        after.arrival = now + after.think
+        after.arrival = now + s.think[q.child]
         pending_push(s, q.child)
 
 

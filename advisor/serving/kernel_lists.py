@@ -16,6 +16,7 @@ __all__ = [
     "drop_head",
     "first_step_at",
     "growth",
+    "heap_pop",
     "heap_push",
     "heap_remove",
     "pending_pop",
@@ -27,56 +28,65 @@ __all__ = [
 
 
 @jit
-def heap_push(s: Any, rank: Any, i: int) -> None:
-    """Add request i to the heap of a rank, ordered by its last step."""
+def heap_push(s: Any, rank: Any, fin: int, i: int) -> None:
+    """Request i ends at step `fin` of a rank. Entries are fin * 2**32 + i, so that comparisons stay in the heap."""
     j = rank.nheap
     rank.nheap = j + 1
-    _sift_up(s, rank.heap0, j, i)
+    _sift_up(s, rank.heap0, j, (fin << 32) + i)
+
+
+@jit
+def heap_pop(s: Any, rank: Any) -> None:
+    """Take out the request that ends first."""
+    rank.nheap -= 1
+    if rank.nheap > 0:
+        _sift_down(s, rank.heap0, rank.nheap, 0, s.heap[rank.heap0 + rank.nheap])
 
 
 @jit
 def heap_remove(s: Any, rank: Any, i: int) -> None:
-    """Take request i out, wherever it is."""
+    """Take request i out, wherever it is; only preemptions need this."""
     base = rank.heap0
-    j = s.req[i].pos
+    j = 0
+    while s.heap[base + j] & 0xFFFFFFFF != i:
+        j += 1
     last = rank.nheap - 1
     rank.nheap = last
+    if j == last:
+        return
     moved = s.heap[base + last]
-    if moved == i:
-        return
-    key = s.req[moved].fin
-    if j > 0 and key < s.req[s.heap[base + ((j - 1) >> 1)]].fin:
+    if j > 0 and moved < s.heap[base + ((j - 1) >> 1)]:
         _sift_up(s, base, j, moved)
-        return
-    c = 2 * j + 1
-    while c < last:
-        below = s.heap[base + c]
-        if c + 1 < last and s.req[s.heap[base + c + 1]].fin < s.req[below].fin:
-            c += 1
-            below = s.heap[base + c]
-        if s.req[below].fin >= key:
-            break
-        s.heap[base + j] = below
-        s.req[below].pos = j
-        j = c
-        c = 2 * j + 1
-    s.heap[base + j] = moved
-    s.req[moved].pos = j
+    else:
+        _sift_down(s, base, last, j, moved)
 
 
 @jit
-def _sift_up(s: Any, base: int, j: int, i: int) -> None:
-    key = s.req[i].fin
+def _sift_up(s: Any, base: int, j: int, entry: int) -> None:
     while j > 0:
         up = (j - 1) >> 1
         above = s.heap[base + up]
-        if s.req[above].fin <= key:
+        if above <= entry:
             break
         s.heap[base + j] = above
-        s.req[above].pos = j
         j = up
-    s.heap[base + j] = i
-    s.req[i].pos = j
+    s.heap[base + j] = entry
+
+
+@jit
+def _sift_down(s: Any, base: int, n: int, j: int, entry: int) -> None:
+    c = 2 * j + 1
+    while c < n:
+        below = s.heap[base + c]
+        if c + 1 < n and s.heap[base + c + 1] < below:
+            c += 1
+            below = s.heap[base + c]
+        if below >= entry:
+            break
+        s.heap[base + j] = below
+        j = c
+        c = 2 * j + 1
+    s.heap[base + j] = entry
 
 
 @jit
@@ -139,15 +149,15 @@ def remove_running(s: Any, rank: Any, i: int) -> None:
 
 
 @jit
-def blocks_of(pool: Any, q: Any, tokens: float) -> float:
+def blocks_of(pool: Any, q: Any, tokens: int) -> float:
     """Blocks that request q holds with `tokens` cached; with speculation, growth is spread evenly."""
     size = pool.block_tokens
     if pool.reserve == 1:
-        return float(-(-(q.inp + q.out) // size) - q.shared)
+        return float((q.inp + q.out + size - 1) // size - q.shared)
     start = q.inp + q.gen
     if pool.accepted > 1.0 and tokens > start:
-        return -(-start // size) - q.shared + (tokens - start) / size
-    return float(-(-tokens // size) - q.shared)
+        return (start + size - 1) // size - q.shared + (tokens - start) / size
+    return float((tokens + size - 1) // size - q.shared)
 
 
 @jit

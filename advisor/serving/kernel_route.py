@@ -60,7 +60,7 @@ def finish_all(s: Any, until: float) -> None:
 def dispatch(s: Any, i: int, now: float) -> None:
     """Request i arrives at the router at `now`."""
     q = s.req[i]
-    group = s.groups[_choose(s, q, now)]
+    group = s.groups[_choose(s, q, i, now)]
     advance(s, group, now)
     pool = s.pools[group.pool]
     q.rank = _rank(s, group, pool)
@@ -98,7 +98,7 @@ def _rank(s: Any, group: Any, pool: Any) -> int:
 
 
 @jit
-def _choose(s: Any, q: Any, now: float) -> int:
+def _choose(s: Any, q: Any, i: int, now: float) -> int:
     """Index of the group, by the router's rule, among those that may serve the request's class."""
     start = s.cand0[q.cls]
     n = s.cand0[q.cls + 1] - start
@@ -108,12 +108,12 @@ def _choose(s: Any, q: Any, now: float) -> int:
     if router == 0:
         s.turn[q.cls] = (s.turn[q.cls] + 1) % n
         return int(s.cand[start + s.turn[q.cls]])
-    one = int(q.draw1 * n) % n
+    one = int(s.draw[2 * i] * n) % n
     if router == 1:
         return int(s.cand[start + one])
     if router == 3 or router == 4:
         return _least(s, start, n, now, router)
-    other = s.cand[start + (one + 1 + int(q.draw2 * (n - 1)) % (n - 1)) % n]
+    other = s.cand[start + (one + 1 + int(s.draw[2 * i + 1] * (n - 1)) % (n - 1)) % n]
     first = s.cand[start + one]
     advance(s, s.groups[first], now)
     if router == 5:

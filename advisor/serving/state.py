@@ -20,32 +20,28 @@ __all__ = ["NEVER", "State", "build_state", "column"]
 
 NEVER = 1e300  # seconds; larger than any clock
 _ROUTERS = tuple(Router)
+_CHUNK = 8192
 
-_I, _J, _F, _H = "i4", "i8", "f8", "f4"
+_I, _J, _F = "i4", "i8", "f8"
 _REQUEST = {
     "arrival": _F,
-    "think": _F,  # pause after the request that it follows
     "sched": _F,  # first admitted; -1: never
     "first": _F,  # first token
     "last": _F,  # end
     "off": _F,  # cached tokens minus accepted * step number, while it decodes
-    "fin": _J,  # step number that ends it
     "inp": _I,
     "out": _I,
     "hit": _I,  # input tokens found in the prefix cache
     "shared": _I,  # blocks of those that all requests of its class share
-    "cls": _I,
-    "level": _I,  # priority, 0 first
+    "cls": "i2",
+    "level": "i1",  # priority, 0 first
     "child": _I,  # request that follows the end of this one
     "gen": _I,  # tokens generated before the last preemption
-    "pos": _I,  # place in the heap of its rank
     "next": _I,  # in the queue or in the running list
     "prev": _I,  # in the running list; before it runs, the request that it follows
     "rank": _I,
     "preempted": _I,
-    "status": _I,
-    "draw1": _H,  # uniform numbers for the router
-    "draw2": _H,
+    "status": "i1",
 }
 _RANK = {
     "group": _J,
@@ -122,6 +118,8 @@ class State(NamedTuple):
     run: Any  # one record: next request to arrive, router, priority levels, follow-ups that are due
     table: Any  # step seconds of all pools
     heap: Any  # of finishing steps, by rank
+    draw: Any  # two uniform numbers per request, for the router
+    think: Any  # pause before a follow-up
     residue: Any  # decodes by (cached tokens - step) mod block, by rank
     cand: Any  # groups that may serve a class
     cand0: Any  # start of each class in `cand`
@@ -145,14 +143,16 @@ def build_state(fleet: Fleet, table: RequestTable, *, seed: int, priorities: tup
     ranks, seats, sizes = _ranks(fleet.pools, levels)
     follow = len(table) if len(table.follows) else 0
     return State(
-        req=_requests(table, level, seed),
+        req=_requests(table, level),
         ranks=ranks,
         groups=groups,
         pools=_pools(fleet.pools),
         lines=_records(_LINE, len(ranks) * levels, head=-1, tail=-1),
         run=_records(_RUN, 1, router=_ROUTERS.index(fleet.router), levels=levels),
         table=_list(np.concatenate([pool.costs.table() for pool in fleet.pools])),
-        heap=_list(np.zeros(seats, dtype=np.int32)),
+        heap=_list(np.zeros(seats, dtype=np.int64)),
+        draw=_list(np.random.default_rng([seed, 7]).random(2 * len(table), dtype=np.float32)),
+        think=_list(table.think_s.astype(np.float64)),
         residue=_list(np.zeros(sizes, dtype=np.int64)),
         pending=_list(np.zeros(follow, dtype=np.int32)),
         **_routing(fleet, table),
@@ -162,8 +162,11 @@ def build_state(fleet: Fleet, table: RequestTable, *, seed: int, priorities: tup
 def _records(fields: dict[str, str], n: int, **values: Any) -> Any:
     if COMPILED:
         array = np.zeros(n, dtype=np.dtype(list(fields.items()), align=True))
-        for name, value in values.items():
-            array[name] = value
+        wide = {name: np.broadcast_to(np.asarray(value), n) for name, value in values.items()}
+        for start in range(0, n, _CHUNK):  # a chunk stays in the processor's cache while its fields are set
+            part = slice(start, start + _CHUNK)
+            for name, value in wide.items():
+                array[name][part] = value[part]
         return array
     kind = type("Record", (), {"__slots__": tuple(fields)})
     records = [kind() for _ in range(n)]
@@ -178,15 +181,13 @@ def _list(values: NDArray[Any]) -> Any:
     return values if COMPILED else values.tolist()
 
 
-def _requests(table: RequestTable, level: NDArray[np.int64], seed: int) -> Any:
+def _requests(table: RequestTable, level: NDArray[np.int64]) -> Any:
     n = len(table)
-    draws = np.random.default_rng([seed, 7]).random((2, n), dtype=np.float32)
     follows = table.follows if len(table.follows) else -1
     return _records(
         _REQUEST,
         n,
         arrival=table.arrival_s if not len(table.follows) else np.where(table.follows < 0, table.arrival_s, NEVER),
-        think=table.think_s if len(table.think_s) else 0.0,
         inp=table.input_tokens,
         out=table.output_tokens,
         hit=table.prefix_hit_tokens,
@@ -196,9 +197,7 @@ def _requests(table: RequestTable, level: NDArray[np.int64], seed: int) -> Any:
         child=_children(table.follows) if len(table.follows) else -1,
         prev=follows,
         **dict.fromkeys(("sched", "first", "last"), -1.0),
-        **dict.fromkeys(("pos", "next", "rank"), -1),
-        draw1=draws[0],
-        draw2=draws[1],
+        **dict.fromkeys(("next", "rank"), -1),
     )
 
 
