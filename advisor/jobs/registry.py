@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 
-from probes.result import Point, Prediction, ProbeResult, State
+from advisor.catalog.errors import FathomError, InputError
+from probes.machine import detect
+from probes.machine_records import Machine
+from probes.process import Identity, ProbeProcess, new_probe_id
+from probes.result import Event, EventKind, Point, Prediction, ProbeResult, State
 from probes.spec import ProbeSpec
 from probes.store import Store
 
 __all__ = ["ProbeRegistry", "Snapshot"]
+
+KEPT_FINAL = 50  # finished probes that stay visible without the store
+NOTHING_FORESEEN = Prediction()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,7 @@ class Snapshot:
     done: int = 0
     total: int = 0
     elapsed_s: float = 0.0
-    predicted: Prediction = Prediction()
+    predicted: Prediction = NOTHING_FORESEEN
     points: tuple[Point, ...] = ()
     result: ProbeResult | None = None
     error: str = ""
@@ -31,23 +39,96 @@ class Snapshot:
 class ProbeRegistry:
     """One per process (the app keeps it in `st.cache_resource`). Results go to the store even when nobody watches."""
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(self, store: Store | None = None, machine: Machine | None = None) -> None:
         self.store = store or Store()
+        self._machine = machine
+        self._lock = threading.Lock()
+        self._snapshots: dict[str, Snapshot] = {}
+        self._processes: dict[str, ProbeProcess] = {}
 
-    def start(self, spec: ProbeSpec, predicted: Prediction = Prediction()) -> str:  # noqa: B008
+    def start(self, spec: ProbeSpec, predicted: Prediction = NOTHING_FORESEEN) -> str:
         """Begin a probe and return its id at once. Raises InputError when one already runs on the same device."""
-        raise NotImplementedError  # being written
+        machine = self._detected()
+        with self._lock:
+            self._refuse_second(spec)
+            probe_id = new_probe_id()
+            identity = Identity(probe_id, machine.fingerprint, machine.name, predicted)
+            process = ProbeProcess(spec, identity)
+            self._processes[probe_id] = process
+            self._snapshots[probe_id] = Snapshot(probe_id, spec, State.RUNNING, predicted=predicted)
+            self._forget_oldest()
+        threading.Thread(target=self._follow, args=(process,), daemon=True, name=f"probe-{probe_id}").start()
+        return probe_id
 
     def snapshot(self, probe_id: str) -> Snapshot | None:
-        raise NotImplementedError  # being written
+        """The probe now; None for an id that this process does not know (look in the store)."""
+        with self._lock:
+            found = self._snapshots.get(probe_id)
+            process = self._processes.get(probe_id)
+        return found if found is None or process is None else replace(found, elapsed_s=process.elapsed_s)
 
     def cancel(self, probe_id: str) -> None:
-        """Ask it to stop; it is gone within a second."""
-        raise NotImplementedError  # being written
+        """End it; it is gone within a second. A finished or unknown probe is left as it is."""
+        with self._lock:
+            process = self._processes.get(probe_id)
+        if process is not None:
+            process.cancel()
 
     def running(self) -> tuple[Snapshot, ...]:
-        raise NotImplementedError  # being written
+        with self._lock:
+            ids = list(self._processes)
+        return tuple(s for probe_id in ids if (s := self.snapshot(probe_id)) is not None)
 
     def close(self) -> None:
         """Stop all probes."""
-        raise NotImplementedError  # being written
+        for snapshot in self.running():
+            self.cancel(snapshot.id)
+
+    def _detected(self) -> Machine:
+        if self._machine is None:
+            self._machine = detect()
+        return self._machine
+
+    def _refuse_second(self, spec: ProbeSpec) -> None:
+        busy = [p for p in self._processes.values() if p.spec.device == spec.device]
+        if busy and spec.endpoint is None:
+            raise InputError("device", "a device without a running probe (one at a time)", spec.device)
+
+    def _follow(self, process: ProbeProcess) -> None:
+        """Runs in a thread of its own until the child has ended and the result is stored."""
+        probe_id = process.identity.probe_id
+        for event in process.events():
+            self._swap(probe_id, event)
+        result = process.result()
+        problem = self._keep(result)
+        with self._lock:
+            self._processes.pop(probe_id, None)
+            self._snapshots[probe_id] = replace(
+                self._snapshots[probe_id],
+                state=result.state,
+                points=result.points,
+                result=result,
+                elapsed_s=result.duration_s,
+                error="; ".join(text for text in (result.error, problem) if text),
+            )
+
+    def _keep(self, result: ProbeResult) -> str:
+        """Store it; a store that fails must not lose the figures on the page, so its message goes there too."""
+        try:
+            self.store.add(result)
+        except FathomError as problem:
+            return str(problem)
+        return ""
+
+    def _swap(self, probe_id: str, event: Event) -> None:
+        with self._lock:
+            now = self._snapshots[probe_id]
+            if event.kind is EventKind.POINT and event.point is not None:
+                self._snapshots[probe_id] = replace(now, points=(*now.points, event.point))
+            elif event.kind is EventKind.PHASE:
+                self._snapshots[probe_id] = replace(now, phase=event.phase, done=event.done, total=event.total)
+
+    def _forget_oldest(self) -> None:
+        final = [s.id for s in self._snapshots.values() if s.state.is_final]
+        for probe_id in final[: max(0, len(final) - KEPT_FINAL)]:
+            del self._snapshots[probe_id]

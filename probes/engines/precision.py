@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from advisor.catalog.errors import UnsupportedError
 
-__all__ = ["RUNNABLE_FORMATS", "FormatPrecision", "Precision", "precision_of"]
+__all__ = ["RUNNABLE_FORMATS", "FormatPrecision", "Precision", "canonical_format", "precision_of"]
 
 INT4_GROUP = 128
 
@@ -59,14 +59,19 @@ RUNNABLE_FORMATS: dict[str, FormatPrecision] = {
     "gptq-int4": _quantised(Precision.INT4_A16),
     "w4a16": _quantised(Precision.INT4_A16),
     "w4a16-g128": _quantised(Precision.INT4_A16),
-    "mixed-attn-bf16-ffn-int8": FormatPrecision(Precision.BF16, Precision.BF16, Precision.INT8_A8, Precision.BF16),
+    "bf16-attn-int8-ffn": FormatPrecision(Precision.BF16, Precision.BF16, Precision.INT8_A8, Precision.BF16),
 }
-ALIASES = {"int8": "int8-w8a8", "int4": "w4a16-g128", "mixed": "mixed-attn-bf16-ffn-int8", "f32": "fp32", "f16": "fp16"}
+ALIASES = {"int8": "int8-w8a8", "int4": "w4a16-g128", "mixed": "bf16-attn-int8-ffn", "f32": "fp32", "f16": "fp16"}
+
+
+def canonical_format(name: str) -> str:
+    """The catalogue's id for a short name such as int8."""
+    return ALIASES.get(name, name)
 
 
 def precision_of(format_id: str) -> FormatPrecision:
     """Raises UnsupportedError for a format that torch has no kernels for (GGUF mixes, FP4)."""
-    name = ALIASES.get(format_id, format_id)
+    name = canonical_format(format_id)
     if name not in RUNNABLE_FORMATS:
         known = ", ".join(RUNNABLE_FORMATS)
         raise UnsupportedError(f"the torch engine has no kernels for format '{format_id}'; it runs {known}")

@@ -1,0 +1,154 @@
+"""What a probe should measure, said before it runs: bytes from its tensors, seconds from the sizing model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from advisor.catalog import Catalog
+from advisor.catalog.errors import FathomError
+from advisor.catalog.quantity import Basis, Quantity
+from advisor.catalog.records import Device
+from advisor.sizing.plan import Layout, Load, Offload, Plan, Sizing
+from advisor.sizing.size import size
+from probes.cpu import available_bytes
+from probes.engines.precision import canonical_format
+from probes.machine import host_record, match_device
+from probes.machine_records import Accelerator, Machine
+from probes.need import Need, need_of, refusal
+from probes.quick import quick_bandwidth
+from probes.result import Prediction, ProbeResult
+from probes.spec import EngineName, ProbeSpec
+
+__all__ = ["Foresight", "foresee", "measured_bandwidth", "plan_of"]
+
+BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighbours come and go
+LOAD_FACTOR = 3.0  # random weights are written page by page; the first touch of a page is up to this much slower
+PEAK_SPARE_BYTES = 600 * 2**20  # oneDNN and the allocator keep up to half a GiB of scratch, run by run
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """`refused`: (bytes needed, bytes that may be taken) when the probe would not fit. `unknown`: why seconds are
+    missing.
+    """
+
+    prediction: Prediction
+    need: Need
+    refused: tuple[int, int] | None
+    unknown: str = ""
+
+
+def foresee(spec: ProbeSpec, machine: Machine, catalog: Catalog, history: Sequence[ProbeResult] = ()) -> Foresight:
+    """Raises UnsupportedError for a format or architecture that the engine cannot run.
+
+    `history`: earlier results of this machine; they give its bandwidth and the engine's own overhead.
+    """
+    need = _learned(need_of(spec), history)
+    accelerator = accelerator_of(spec, machine)
+    free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
+    bandwidth = _bandwidth(spec, machine, history)
+    sizing, unknown = _sizing(spec, machine, catalog, bandwidth.value)
+    prediction = Prediction(
+        peak_bytes=Quantity(
+            need.total_bytes,
+            need.tensor_bytes + need.cache_bytes,
+            need.total_bytes + PEAK_SPARE_BYTES,
+            Basis.ESTIMATED,
+            "tensors of the architecture",
+        ),
+        load_s=Quantity.within(
+            2 * need.tensor_bytes / bandwidth.value, LOAD_FACTOR, Basis.ESTIMATED, "bytes / bandwidth"
+        ),
+        bandwidth_bytes_per_s=bandwidth,
+    )
+    if sizing is not None:
+        prediction = _with_seconds(prediction, sizing, need, spec)
+    return Foresight(prediction, need, refusal(need, free), unknown)
+
+
+def measured_bandwidth(machine: Machine, history: Sequence[ProbeResult]) -> float | None:
+    """Median read bandwidth of earlier CPU probes of this machine."""
+    readings = [
+        r.bandwidth_bytes_per_s.value
+        for r in history
+        if r.fingerprint == machine.fingerprint and r.spec.device == "cpu" and r.bandwidth_bytes_per_s and r.is_valid
+    ]
+    return median(readings[:20]) if readings else None
+
+
+def plan_of(spec: ProbeSpec, machine: Machine, catalog: Catalog, bandwidth_bytes_per_s: float | None) -> Plan:
+    """The probe as a plan: this machine as the host, the probe's engine. Raises FathomError for unknown ids."""
+    accelerator = accelerator_of(spec, machine)
+    device = None if accelerator is None else accelerator_device(accelerator, catalog)
+    backend = "cpu" if accelerator is None else {"mps": "metal"}.get(accelerator.torch_device, "cuda")
+    return Plan(
+        variant=catalog.variant(spec.variant_id),
+        format=catalog.format(canonical_format(spec.format_id)),
+        engine=catalog.engine(str(spec.engine)),
+        backend=backend,
+        device=device,
+        layout=Layout(offload=Offload.CPU_ONLY) if device is None else Layout(),
+        host=host_record(machine, bandwidth_bytes_per_s),
+        kv_format="fp32" if spec.format_id == "fp32" else "bf16",
+    )
+
+
+def accelerator_of(spec: ProbeSpec, machine: Machine) -> Accelerator | None:
+    return next((a for a in machine.accelerators if a.torch_device and a.torch_device == spec.device), None)
+
+
+def accelerator_device(accelerator: Accelerator, catalog: Catalog) -> Device | None:
+    return match_device(accelerator, catalog.devices)
+
+
+def _sizing(spec: ProbeSpec, machine: Machine, catalog: Catalog, bandwidth: float) -> tuple[Sizing | None, str]:
+    if spec.engine is EngineName.ENDPOINT:
+        return None, "the server's hardware is not known"
+    longest = max(spec.prompt_tokens)
+    load = Load(longest, spec.output_tokens, spec.context_tokens, concurrency=spec.batch)
+    try:
+        return size(plan_of(spec, machine, catalog, bandwidth), load, catalog), ""
+    except (FathomError, NotImplementedError) as problem:
+        return None, str(problem) or type(problem).__name__
+
+
+def _with_seconds(prediction: Prediction, sizing: Sizing, need: Need, spec: ProbeSpec) -> Prediction:
+    decode, bandwidth = sizing.decode_tok_s, prediction.bandwidth_bytes_per_s
+    assert bandwidth is not None
+    read = need.tensor_bytes / bandwidth.value  # the embedding is a row only, hence an upper bound
+    mbu = Quantity(
+        decode.value * read, decode.low * read, decode.high * read, decode.basis, "decode x bytes / bandwidth"
+    )
+    seconds = spec.repeats * (sizing.ttft_ms.value / 1e3 * 1.3 + spec.output_tokens / max(decode.value, 1e-9)) + 10
+    load = prediction.load_s.value if prediction.load_s else 0.0
+    return replace(
+        prediction,
+        decode_tok_s=decode,
+        prefill_tok_s=sizing.prefill_tok_s,
+        ttft_ms=sizing.ttft_ms,
+        mbu=mbu,
+        duration_s=Quantity.within(seconds + load, 2.0, Basis.ESTIMATED, "sum of the phases"),
+    )
+
+
+def _bandwidth(spec: ProbeSpec, machine: Machine, history: Sequence[ProbeResult]) -> Quantity:
+    accelerator = accelerator_of(spec, machine)
+    known = measured_bandwidth(machine, history) if accelerator is None else None
+    if known is not None:
+        return Quantity.within(known, BANDWIDTH_FACTOR, Basis.CALIBRATED, "earlier probes of this machine")
+    return Quantity.within(quick_bandwidth(machine.cpu.cores), BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
+
+
+def _learned(need: Need, history: Sequence[ProbeResult]) -> Need:
+    """Replace the runtime's bytes by what earlier CPU probes of this machine took beyond tensors and cache."""
+    extra = [
+        r.peak_bytes - r.tensor_bytes
+        for r in history
+        if r.is_valid and r.peak_bytes and r.tensor_bytes and r.spec.device == "cpu" and r.peak_bytes > r.tensor_bytes
+    ]
+    if not extra:
+        return need
+    beyond = int(median(extra[:20])) - need.cache_bytes - need.activation_bytes
+    return replace(need, runtime_bytes=max(need.runtime_bytes // 2, beyond))
