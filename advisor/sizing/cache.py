@@ -127,8 +127,9 @@ def cache_bytes(rule: CacheRule, context_tokens: Number, *, block_tokens: Number
 def read_bytes(rule: CacheRule, context_tokens: Number) -> Number:
     """Bytes of cache that one decoded token of one sequence reads, whole replica, before sharding."""
     n = np.asarray(context_tokens, dtype=float)
-    full: Number = rule.capped_token_bytes * np.minimum(n, rule.cap_tokens) + rule.scanned_token_bytes * n
-    return full + rule.window_token_bytes * np.minimum(n, rule.window_tokens) + rule.fixed_bytes
+    full = rule.capped_token_bytes * np.minimum(n, rule.cap_tokens) + rule.scanned_token_bytes * n
+    read: Number = full + rule.window_token_bytes * np.minimum(n, rule.window_tokens) + rule.fixed_bytes
+    return read
 
 
 def gather_rules(rules: Sequence[CacheRule], index: NDArray[np.intp]) -> CacheRule:

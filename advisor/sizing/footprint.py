@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.sizing.plan import DeviceFootprint, Load, Plan
+from advisor.sizing.cache import CacheRule, MlaCache, Number, cache_bytes, cache_rule, gather_rules
+from advisor.sizing.columns import OFFLOADS, LoadColumns, ModelKey, PlanColumns, Runtime, Tuning
+from advisor.sizing.layout import (
+    Shards,
+    WeightShares,
+    device_weights,
+    gather_shares,
+    kv_share,
+    stage_layers,
+    weight_shares,
+)
+from advisor.sizing.plan import DeviceFootprint, Load, Offload, Plan
+from advisor.sizing.workspace import usable_columns, workspace_columns
 
-__all__ = ["Footprint", "FootprintArrays", "footprint"]
+__all__ = ["Footprint", "FootprintArrays", "footprint", "footprint_columns"]
 
-Number = float | NDArray[np.float64]
+Floats = NDArray[np.float64]
+_NEVER = 1e15  # context that no memory limits, in tokens
 
 
 @dataclass(frozen=True, slots=True)
 class FootprintArrays:
-    """Bytes per device (fullest one) and per host; scalars or arrays of one shape."""
+    """Bytes per device (fullest one) and in host memory; arrays of shape (plans,)."""
 
-    weights_bytes: Number
-    kv_cache_bytes: Number
-    activation_bytes: Number
-    overhead_bytes: Number
-    usable_bytes: Number
-    host_weights_bytes: Number
-    host_kv_bytes: Number
-    kv_bytes_per_sequence: Number  # at the load's context, on the fullest device
-    max_concurrency: Number  # sequences of the load's context that fit; 0: the weights do not fit
-    max_context_tokens: Number  # at the load's concurrency
-    shortfall_bytes: Number  # 0 when it fits
+    weights_bytes: Floats
+    kv_cache_bytes: Floats
+    activation_bytes: Floats
+    overhead_bytes: Floats
+    usable_bytes: Floats
+    host_weights_bytes: Floats
+    host_kv_bytes: Floats
+    host_usable_bytes: Floats  # 0: not known
+    kv_bytes_per_sequence: Floats  # at the load's context, on the fullest device
+    max_concurrency: Floats  # sequences of the load's context that one replica holds; 0: the weights do not fit
+    max_context_tokens: Floats  # at the load's concurrency, before the model's own limit
+    shortfall_bytes: Floats  # per device; 0 when it fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,133 @@ class Footprint:
     max_context_tokens: int
 
 
-def footprint(plan: Plan, load: Load) -> Footprint:
-    """Footprint of one plan; the arrays behind it are in `footprint_arrays`."""
-    raise NotImplementedError
+def footprint(plan: Plan, load: Load, tuning: Tuning | None = None) -> Footprint:
+    """Footprint of one plan."""
+    arrays = footprint_columns(PlanColumns.from_plans([plan]), LoadColumns.of(load, 1), tuning)
+    rule = _rule(ModelKey(plan.variant, plan.format, plan.kv_format), Runtime(plan.engine, plan.backend))
+    ceiling = plan.variant.architecture.max_context_tokens or _NEVER
+    return _scalar(arrays, plan, float(np.asarray(rule.token_bytes)), ceiling)
+
+
+def footprint_columns(plans: PlanColumns, loads: LoadColumns, tuning: Tuning | None = None) -> FootprintArrays:
+    """Footprints of many plans; a few dozen array operations in all."""
+    tuning = tuning or Tuning()
+    pair = plans.model * len(plans.runtimes) + plans.runtime
+    pairs = [(m, r) for m in plans.models for r in plans.runtimes]
+    shares = gather_shares([_shares(m) for m in plans.models], plans.model)
+    rule = gather_rules([_rule(m, r) for m, r in pairs], pair)
+    shards = _shards(plans)
+    attention_tp = shards.tp / shards.dp_attention
+    cpu = np.asarray(shards.cpu_only > 0)
+    part = kv_share(np.where(rule.shards > 0, rule.shards, 1), attention_tp)
+    part = part * stage_layers(shares.n_layers, shards.pp) / shares.n_layers
+    on_gpu = np.minimum(shards.gpu_layers / shares.n_layers, 1.0) * (1 - shards.cpu_only)
+    block = _runtime_column(plans, lambda r: float(r.engine.paged_block_tokens))
+    whole = cache_bytes(rule, loads.context_tokens, block_tokens=block)
+    per_sequence = whole * part * np.where(shards.cpu_only > 0, 1.0, on_gpu)
+    weights_bytes, host_weights = map(np.asarray, device_weights(shares, shards))
+    usable, host_usable = usable_columns(plans)
+    activation, overhead = workspace_columns(plans, loads, tuning, shards, usable)
+    local = np.where(shards.cpu_only > 0, host_weights, weights_bytes)
+    room = np.where(shards.cpu_only > 0, host_usable, usable) - local - activation - overhead
+    rank_sequences = np.ceil(loads.concurrency / shards.dp_attention)
+    kv = per_sequence * rank_sequences
+    held = np.where(room > 0, np.floor(room / np.maximum(per_sequence, 1)) * shards.dp_attention, 0.0)
+    host_kv = np.where(cpu, kv, whole * part * (1 - on_gpu) * rank_sequences)
+    return FootprintArrays(
+        weights_bytes=np.where(cpu, 0.0, weights_bytes),
+        kv_cache_bytes=np.where(cpu, 0.0, kv),
+        activation_bytes=activation,
+        overhead_bytes=overhead,
+        usable_bytes=usable,
+        host_weights_bytes=host_weights,
+        host_kv_bytes=host_kv,
+        host_usable_bytes=host_usable,
+        kv_bytes_per_sequence=per_sequence,
+        max_concurrency=held,
+        max_context_tokens=_longest(rule, part * np.where(cpu, 1.0, on_gpu), room / rank_sequences, block),
+        shortfall_bytes=np.maximum(_shortfall(room, kv, host_weights + host_kv, host_usable, cpu), 0.0),
+    )
+
+
+def _shortfall(room: Floats, kv: Floats, host: Floats, host_usable: Floats, cpu: NDArray[np.bool_]) -> Floats:
+    """What is missing on a device, or in host memory where its size is known."""
+    device = kv - room
+    in_host = np.where((host_usable > 0) & ~cpu, host - host_usable, 0.0)
+    return np.maximum(device, in_host)
+
+
+def _longest(rule: CacheRule, part: Number, room: Floats, block: Floats) -> Floats:
+    """Tokens per sequence that fit in `room` bytes of one device."""
+    whole = room / np.maximum(part, 1e-12)
+    left = whole - rule.window_token_bytes * rule.window_tokens - rule.fixed_bytes
+    per_token = np.maximum(rule.token_bytes, 1e-12)
+    tokens = np.where(rule.token_bytes > 0, left / per_token, np.where(left > 0, _NEVER, 0.0))
+    within = np.maximum(whole - rule.fixed_bytes, 0) / (per_token + rule.window_token_bytes)
+    tokens = np.where(tokens < rule.window_tokens, np.minimum(within, rule.window_tokens), tokens)
+    longest: Floats = np.maximum(np.floor(tokens / block) * block, 0.0)
+    return longest
+
+
+@lru_cache(maxsize=4096)
+def _shares(m: ModelKey) -> WeightShares:
+    return weight_shares(m.variant.architecture, m.format)
+
+
+def _rule(m: ModelKey, r: Runtime) -> CacheRule:
+    mla = MlaCache.EXPANDED if r.engine.expands_mla else MlaCache.LATENT
+    return cache_rule(m.variant.architecture, m.kv_format, mla=mla)
+
+
+def _shards(plans: PlanColumns) -> Shards:
+    def is_(kind: Offload) -> Floats:
+        flag: Floats = (plans.offload == OFFLOADS.index(kind)).astype(float)
+        return flag
+
+    split = is_(Offload.LAYERS_SPLIT)
+    return Shards(
+        tp=plans.tp,
+        pp=plans.pp,
+        dp_attention=plans.dp_attention,
+        experts_on_cpu=is_(Offload.EXPERTS_CPU),
+        cpu_only=is_(Offload.CPU_ONLY),
+        gpu_expert_layers=plans.gpu_expert_layers,
+        gpu_layers=np.where(split > 0, plans.gpu_layers, np.inf),
+    )
+
+
+def _runtime_column(plans: PlanColumns, read: object) -> Floats:
+    assert callable(read)
+    return np.array([read(r) for r in plans.runtimes], dtype=float)[plans.runtime]
+
+
+def _scalar(f: FootprintArrays, plan: Plan, token_bytes: float, ceiling: float) -> Footprint:
+    number = {field.name: float(np.asarray(getattr(f, field.name)).ravel()[0]) for field in fields(FootprintArrays)}
+    cpu_only = plan.layout.offload is Offload.CPU_ONLY
+    device = DeviceFootprint(
+        device_index=-1 if cpu_only else 0,
+        weights_bytes=round(number["host_weights_bytes" if cpu_only else "weights_bytes"]),
+        kv_cache_bytes=round(number["host_kv_bytes" if cpu_only else "kv_cache_bytes"]),
+        activation_bytes=round(number["activation_bytes"]),
+        overhead_bytes=round(number["overhead_bytes"]),
+        usable_bytes=round(number["host_usable_bytes" if cpu_only else "usable_bytes"]),
+    )
+    host = None
+    if not cpu_only and number["host_weights_bytes"] > 0:
+        host = DeviceFootprint(
+            device_index=-1,
+            weights_bytes=round(number["host_weights_bytes"]),
+            kv_cache_bytes=round(number["host_kv_bytes"]),
+            activation_bytes=0,
+            overhead_bytes=0,
+            usable_bytes=round(number["host_usable_bytes"]),
+        )
+    return Footprint(
+        device=device,
+        host=host,
+        fits=number["shortfall_bytes"] <= 0,
+        shortfall_bytes=round(number["shortfall_bytes"]),
+        kv_bytes_per_token=token_bytes,
+        max_concurrency=int(number["max_concurrency"]),
+        max_context_tokens=int(min(number["max_context_tokens"], ceiling)),
+    )

@@ -47,7 +47,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GroupSum:
-    """Totals of one group. `active_params`: touched by one token (k of E routed experts); FLOP per token = 2 · active."""
+    """Totals of one group. `active_params`: touched by one token (k of E experts); FLOP per token = 2 · active."""
 
     params: int
     active_params: int
