@@ -1,4 +1,4 @@
-"""The cheapest changes that make a plan fit: fewer or shorter sequences, more devices, other formats, models, devices."""
+"""The cheapest changes that make a plan fit: shorter or fewer sequences, more devices, other formats or models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from advisor.catalog import Catalog
+from advisor.catalog.engines import support
 from advisor.catalog.formats import Format
 from advisor.catalog.records import AttentionKind, Device, Role, Variant
 from advisor.sizing.columns import LoadColumns, PlanColumns
@@ -73,8 +74,7 @@ def _spread(plan: Plan, count: int) -> Layout | None:
 
 def _other_formats(plan: Plan, load: Load, catalog: Catalog) -> Iterator[Suggestion]:
     """Formats of the engine, largest first, so that the least is given up."""
-    runs = {family for rule in plan.engine.supports for family in rule.format_families}
-    below = [f for f in catalog.formats.values() if _smaller(f, plan.format) and f.family in runs]
+    below = [f for f in catalog.formats.values() if _smaller(f, plan.format) and _runs(plan, f, plan.device)]
     for f in sorted(below, key=lambda f: -f.bits_per_weight):
         if footprint(replace(plan, format=f), load).fits:
             yield Suggestion("other_format", {"format_id": f.id})
@@ -92,6 +92,8 @@ def _bigger_devices(plan: Plan, load: Load, catalog: Catalog) -> Iterator[Sugges
     own = plan.device
     same = [d for d in catalog.devices.values() if _like(d, own) and d.memory_bytes > own.memory_bytes]
     for device in sorted(same, key=lambda d: (d.memory_bytes, d.bandwidth_bytes_per_s)):
+        if not _runs(plan, plan.format, device):
+            continue
         if footprint(replace(plan, device=device, server=None), load).fits:
             yield Suggestion("bigger_device", {"device_id": device.id})
 
@@ -109,19 +111,22 @@ def _offload(plan: Plan, load: Load) -> Iterator[Suggestion]:
 
 
 def _other_variants(plan: Plan, load: Load, catalog: Catalog) -> Iterator[Suggestion]:
-    """Smaller models that are recommended, largest first, in their own format where the engine runs it."""
-    own = plan.variant.architecture
-    runs = {family for rule in plan.engine.supports for family in rule.format_families}
+    """Smaller models that are recommended, most bytes first, in the plan's format or a usual one of the engine."""
     smaller = [v for v in catalog.variants.values() if v.role in (Role.FULL, Role.DISTILLED) and v is not plan.variant]
-    rows = [replace(plan, variant=v, format=catalog.format(v.native_format)) for v in smaller if _plain(v)]
-    rows = [p for p in rows if p.format.family in runs and why_invalid(p.variant.architecture, p.layout) is None]
-    if not rows or own is None:
+    formats = (plan.format.id, "bf16", "awq", "gguf-q4_k_m")
+    rows = [replace(plan, variant=v, format=catalog.format(f)) for v in smaller if _plain(v) for f in formats]
+    rows = [p for p in rows if _runs(p, p.format, p.device) and why_invalid(p.variant.architecture, p.layout) is None]
+    if not rows:
         return
     sized = footprint_columns(PlanColumns.from_plans(rows), LoadColumns.of(load, len(rows)))
     order = np.argsort(-sized.weights_bytes, kind="stable")
     for i in order:
         if sized.shortfall_bytes[i] <= 0:
             yield Suggestion("other_variant", {"variant_id": rows[i].variant.id, "format_id": rows[i].format.id})
+
+
+def _runs(plan: Plan, f: Format, device: Device | None) -> bool:
+    return support(plan.engine, f, device, plan.backend) is not None
 
 
 def _plain(v: Variant) -> bool:
