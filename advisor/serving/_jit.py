@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ def _cache_dir() -> Path | None:
 def _compiler() -> Callable[[F], F]:
     if not COMPILED:
         return lambda function: function
-    import numba
+    numba: Any = import_module("numba")
 
     folder = _cache_dir()
     if folder is not None:

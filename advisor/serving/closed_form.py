@@ -84,7 +84,7 @@ def rates_from_step_costs(costs: StepCosts, workload: Workload) -> ReplicaRates:
     slope = (at_full - base) / max(1.0, seats - 1)
     ranks = costs.dp
     return ReplicaRates(
-        prefill_s=np.float64((chunks * table[chunk] + attention)),
+        prefill_s=np.float64(chunks * table[chunk] + attention),
         prefill_work_s=np.float64(work / ranks),
         step_base_s=np.float64(base),
         step_per_sequence_s=np.float64(slope / ranks),

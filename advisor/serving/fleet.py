@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from advisor.catalog.errors import InputError
-from advisor.serving.engines import EngineOptions
+from advisor.serving.engines import PRESETS, EngineOptions
 from advisor.serving.step_costs import StepCosts
 
 __all__ = ["Fleet", "Pool", "Router", "single"]
@@ -30,7 +30,7 @@ class Pool:
     name: str
     costs: StepCosts
     replicas: int = 1
-    options: EngineOptions = EngineOptions()
+    options: EngineOptions = PRESETS["vllm"]
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -62,4 +62,4 @@ class Fleet:
 
 def single(costs: StepCosts, options: EngineOptions | None = None, replicas: int = 1) -> Fleet:
     """A fleet of one pool."""
-    return Fleet((Pool("main", costs, replicas, options or EngineOptions()),))
+    return Fleet((Pool("main", costs, replicas, options or PRESETS["vllm"]),))

@@ -107,13 +107,13 @@ def _cost(s: Any, rank: Any, pool: Any) -> float:
         cost += pool.cmix * (rank.read + rank.ndec + rank.extra) + pool.cpre * rank.work
     else:
         cost += pool.cpre * rank.work
-    return cost * pool.scale
+    return float(cost * pool.scale)
 
 
 @jit
 def _slope(rank: Any, pool: Any) -> float:
     """Growth of a rank's cost from one planned step to the next."""
-    return pool.cdec * rank.ndec * pool.accepted * pool.scale if rank.kind == 1 else 0.0
+    return float(pool.cdec * rank.ndec * pool.accepted * pool.scale) if rank.kind == 1 else 0.0
 
 
 @jit
@@ -171,7 +171,7 @@ def _prompts_only(s: Any, rank: Any, pool: Any, now: float) -> bool:
         _admit(s, rank, pool, now, pool.budget - rank.tokens, 0.0)
     if rank.tokens > 0:
         rank.kind = 3
-    return rank.tokens > 0
+    return bool(rank.tokens > 0)
 
 
 @jit

@@ -149,14 +149,14 @@ def remove_running(s: Any, rank: Any, i: int) -> None:
 
 
 @jit
-def blocks_of(pool: Any, q: Any, tokens: int) -> float:
+def blocks_of(pool: Any, q: Any, tokens: float) -> float:
     """Blocks that request q holds with `tokens` cached; with speculation, growth is spread evenly."""
     size = pool.block_tokens
     if pool.reserve == 1:
         return float((q.inp + q.out + size - 1) // size - q.shared)
     start = q.inp + q.gen
     if pool.accepted > 1.0 and tokens > start:
-        return (start + size - 1) // size - q.shared + (tokens - start) / size
+        return float((start + size - 1) // size - q.shared + (tokens - start) / size)
     return float((tokens + size - 1) // size - q.shared)
 
 
@@ -168,7 +168,7 @@ def growth(s: Any, rank: Any, pool: Any, k: int) -> float:
         return 0.0
     size = pool.block_tokens
     if pool.accepted > 1.0:
-        return k * pool.accepted * n / size
+        return float(k * pool.accepted * n / size)
     total = (k // size) * n
     at = -rank.step % size
     for _ in range(k % size):
@@ -185,7 +185,7 @@ def steps_until_full(s: Any, rank: Any, pool: Any, free: float, most: int) -> in
     if pool.reserve == 1 or free * size >= n * float(most + size) * pool.accepted:
         return most
     if pool.accepted > 1.0:
-        return min(most, int(free * size / (pool.accepted * n)))
+        return int(min(most, free * size / (pool.accepted * n)))
     k = (int(free) // n) * size
     left = int(free) % n
     at = -(rank.step + k) % size
@@ -193,7 +193,7 @@ def steps_until_full(s: Any, rank: Any, pool: Any, free: float, most: int) -> in
         left -= s.residue[rank.residue0 + at]
         at = at - 1 if at > 0 else size - 1
         k += 1
-    return min(k, most)
+    return int(min(k, most))
 
 
 @jit

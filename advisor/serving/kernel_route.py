@@ -141,7 +141,7 @@ def _home(s: Any, q: Any, start: int, n: int) -> int:
 
 @jit
 def _load(s: Any, g: int) -> float:
-    return s.groups[g].outstanding / s.pools[s.groups[g].pool].weight
+    return float(s.groups[g].outstanding / s.pools[s.groups[g].pool].weight)
 
 
 @jit

@@ -106,13 +106,13 @@ def _pick(content: object, entry: str | None, file: str) -> object:
 
 
 def _table_rows(values: Mapping[str, object], file: str, record: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    rows, seconds = values.get("ntok"), values.get("step_s")
-    if not _is_list(rows) or not _is_list(seconds) or not rows:
+    rows, seconds = _list(values.get("ntok")), _list(values.get("step_s"))
+    if not rows or not seconds:
         raise DataError(file, record, "ntok, step_s", "two lists of numbers of the same length")
-    if len(rows) != len(seconds):  # type: ignore[arg-type]
-        raise DataError(file, record, "step_s", f"{len(rows)} values, one for each ntok", len(seconds))  # type: ignore[arg-type]
+    if len(rows) != len(seconds):
+        raise DataError(file, record, "step_s", f"{len(rows)} values, one for each ntok", len(seconds))
     ntok = tuple(_whole(n, "ntok", 0, file, record) for n in rows)
-    step_s = tuple(_finite(s, "step_s", file, record) for s in seconds)  # type: ignore[union-attr]
+    step_s = tuple(_finite(s, "step_s", file, record) for s in seconds)
     if any(b <= a for a, b in pairwise(ntok)):
         raise DataError(file, record, "ntok", "increasing numbers of tokens")
     if all(s == 0 for s in step_s):
@@ -120,8 +120,8 @@ def _table_rows(values: Mapping[str, object], file: str, record: str) -> tuple[t
     return ntok, step_s
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def _number(values: Mapping[str, object], key: str, file: str, record: str) -> float:

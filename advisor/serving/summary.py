@@ -40,7 +40,7 @@ def outcome_of(state: State, table: RequestTable) -> RequestOutcome:
 
 def in_slo(outcome: RequestOutcome, classes: NDArray[np.int64], slos: tuple[Slo, ...]) -> NDArray[np.bool_]:
     """Served within every limit of its class; answers of one token have no TPOT to miss."""
-    good = outcome.status == 0
+    good: NDArray[np.bool_] = outcome.status == 0
     for c, slo in enumerate(slos):
         mine = classes == c
         pairs = ((outcome.ttft_s, slo.ttft_ms), (outcome.tpot_s, slo.tpot_ms), (outcome.e2e_s, slo.e2e_ms))

@@ -9,6 +9,7 @@ from advisor.serving.fleet import Fleet, Pool, Router
 from advisor.serving.requests import request_table
 from advisor.serving.simulate import simulate, simulate_fleet
 from advisor.serving.step_costs import StepCosts
+
 from .oracle import Oracle
 
 TOLERANCE_S = 1e-9
