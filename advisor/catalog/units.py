@@ -41,7 +41,7 @@ def parse_bytes(text: str, field: str = "size") -> int:
     if not found or (found[3] and not found[2]):
         raise InputError(field, "a size such as 80GB or 79.6 GiB", text)
     base = 1024 if found[3] else 1000
-    size = float(found[1]) * base ** _STEPS[found[2].lower()]
+    size = float(found[1]) * float(base) ** _STEPS[found[2].lower()]
     if size > _LARGEST:
         raise InputError(field, "a size below 1,000 PB", text)
     return round(size)
@@ -61,7 +61,7 @@ def parse_count(text: str, field: str = "count") -> int:
     if not found:
         raise InputError(field, "a number such as 8192 or 32K", text)
     step = {"": 0, "k": 1, "m": 2, "b": 3, "t": 4}[found[2].lower()]
-    count = float(found[1]) * 1000**step
+    count = float(found[1]) * 1000.0**step
     if count > _LARGEST:
         raise InputError(field, "a number below 10^18", text)
     return round(count)
