@@ -1,0 +1,118 @@
+"""`advisor probe`: load a variant on this machine, measure it, and compare with what was foreseen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from advisor.catalog import load_catalog
+from advisor.catalog.errors import DataError, FathomError
+from advisor.catalog.text import translate
+from advisor.catalog.units import format_bytes
+from advisor.commands.probe_output import as_json, language, print_result, show_progress
+from advisor.commands.probe_spec import add_spec_arguments, spec_from
+from probes.foresee import Foresight, foresee
+from probes.machine import detect
+from probes.machine_records import Machine
+from probes.process import Identity, ProbeProcess, new_probe_id
+from probes.result import ProbeResult, State
+from probes.spec import ProbeSpec
+from probes.store import Store
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "load a variant here and measure it"
+NOTHING_FITS = 3
+NOT_MEASURED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_spec_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    parser.add_argument("--no-store", action="store_true", help="do not keep the result")
+    parser.add_argument("--export", metavar="FILE", help="write all stored measurements as JSON and end")
+    parser.add_argument("--import", dest="import_file", metavar="FILE", help="add exported measurements and end")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    store = Store()
+    if arguments.export:
+        return _export(store, Path(arguments.export))
+    if arguments.import_file:
+        return _import(store, Path(arguments.import_file))
+    catalog, machine = load_catalog(), detect()
+    spec = spec_from(arguments, catalog)
+    foresight = foresee(spec, machine, catalog, _history(store, machine))
+    result = _refused(spec, machine, foresight) or _measure(spec, machine, foresight)
+    remark = "" if arguments.no_store or result.state is State.REFUSED else _keep(store, result)
+    if arguments.json:
+        sys.stdout.write(json.dumps(as_json(result, foresight, remark), indent=1) + "\n")
+    else:
+        print_result(result, foresight, remark)
+    return {State.DONE: 0, State.REFUSED: NOTHING_FITS}.get(result.state, NOT_MEASURED)
+
+
+def _measure(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeResult:
+    """Runs the child in the foreground; Ctrl-C cancels it and keeps what was measured."""
+    identity = Identity(new_probe_id(), machine.fingerprint, machine.name, foresight.prediction)
+    process = ProbeProcess(spec, identity)
+    try:
+        for event in process.events():
+            show_progress(event, process.elapsed_s)
+    except KeyboardInterrupt:
+        process.cancel()
+    return process.result()
+
+
+def _refused(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeResult | None:
+    if foresight.refused is None:
+        return None
+    needed, allowed = foresight.refused
+    text = translate(language(), "probes.command.refused", needed=format_bytes(needed), allowed=format_bytes(allowed))
+    return ProbeResult(
+        id=new_probe_id(),
+        spec=spec,
+        state=State.REFUSED,
+        fingerprint=machine.fingerprint,
+        started_at="",
+        duration_s=0.0,
+        machine_name=machine.name,
+        predicted=foresight.prediction,
+        error=text,
+    )
+
+
+def _history(store: Store, machine: Machine) -> list[ProbeResult]:
+    """Earlier measurements help to foresee; a damaged store must not stop a new one."""
+    try:
+        return list(store.history(fingerprint=machine.fingerprint, valid_only=True))
+    except FathomError as problem:
+        sys.stderr.write(translate(language(), "probes.command.not_stored", reason=problem) + "\n")
+        return []
+
+
+def _keep(store: Store, result: ProbeResult) -> str:
+    try:
+        store.add(result)
+    except FathomError as problem:
+        return translate(language(), "probes.command.not_stored", reason=problem)
+    return translate(language(), "probes.command.stored", id=result.id, path=store.path)
+
+
+def _export(store: Store, path: Path) -> int:
+    try:
+        path.write_text(store.export_json(), encoding="utf-8")
+    except OSError as problem:
+        raise DataError(str(path), "", "", "a file that can be written", problem.strerror) from problem
+    return 0
+
+
+def _import(store: Store, path: Path) -> int:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise DataError(str(path), "", "", "a readable file of exported measurements", str(problem)) from problem
+    sys.stdout.write(translate(language(), "probes.command.imported", count=store.import_json(text)) + "\n")
+    return 0

@@ -1,0 +1,122 @@
+"""How `advisor probe` shows progress and results."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from advisor.catalog.quantity import Quantity
+from advisor.catalog.text import translate
+from advisor.catalog.units import format_bytes
+from probes.codec import encode
+from probes.foresee import Foresight
+from probes.result import Event, EventKind, Measured, ProbeResult
+
+__all__ = ["as_json", "language", "print_result", "show_progress"]
+
+
+def language() -> str:
+    """Chinese when the terminal's locale says so."""
+    return "zh" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).lower().startswith("zh") else "en"
+
+
+def as_json(result: ProbeResult, foresight: Foresight, remark: str) -> dict[str, object]:
+    """Measured figures are numbers (their ranges under `spread`), predicted ones {value, low, high, basis}."""
+    measured = result.measured()
+    names = ("load_s", "peak_bytes", "prefill_tok_s", "ttft_ms", "decode_tok_s", "mbu", "bandwidth_bytes_per_s")
+    return {
+        "id": result.id,
+        "state": str(result.state),
+        "error": result.error,
+        "variant_id": result.spec.variant_id,
+        "format_id": result.spec.format_id,
+        "engine": str(result.spec.engine),
+        "device": result.spec.device,
+        "kind": str(result.spec.kind),
+        **{name: measured[name].value if name in measured else None for name in names},
+        "tensor_bytes": result.tensor_bytes,
+        "read_bytes_per_token": result.read_bytes_per_token,
+        "spread": {name: encode(figure) for name, figure in measured.items()},
+        "figures": encode(result.figures),
+        "points": encode(result.points),
+        "conditions": encode(result.conditions),
+        "flags": list(result.flags),
+        "versions": dict(result.versions),
+        "fingerprint": result.fingerprint,
+        "started_at": result.started_at,
+        "duration_s": result.duration_s,
+        "predicted": {name: quantity.as_json() for name, quantity in result.predicted.items().items()},
+        "prediction_missing": foresight.unknown,
+        "remark": remark,
+    }
+
+
+def show_progress(event: Event, elapsed_s: float) -> None:
+    """One line per phase on a terminal; silent in a pipe."""
+    if not sys.stderr.isatty() or event.kind is not EventKind.PHASE:
+        return
+    count = f" {event.done + 1}/{event.total}" if event.total else ""
+    sys.stderr.write(f"{elapsed_s:6.1f} s  {translate(language(), f'probes.phase.{event.phase}')}{count}\n")
+
+
+def print_result(result: ProbeResult, foresight: Foresight, remark: str) -> None:
+    """A table of measured beside predicted, then what to know about it."""
+    lang, spec = language(), result.spec
+    state = translate(lang, f"probes.state.{result.state}")
+    lines = [
+        translate(
+            lang,
+            "probes.command.title",
+            variant=spec.variant_id,
+            format=spec.format_id,
+            device=spec.device,
+            engine=spec.engine,
+            state=state,
+        )  # fmt: skip
+    ]
+    lines += [result.error] if result.error else []
+    lines += _table(result, lang)
+    lines += [f"  {name}: {_number(name, figure)}" for name, figure in result.figures.items()]
+    lines += [f"- {translate(lang, f'probes.flag.{flag}')}" for flag in result.flags]
+    lines += [f"- {translate(lang, f'probes.warning.{warning}')}" for warning in result.conditions.warnings]
+    lines += (
+        [f"- {translate(lang, 'probes.command.seconds_unknown', reason=foresight.unknown)}"]
+        if foresight.unknown
+        else []
+    )
+    lines += [_energy(result, lang), remark]
+    sys.stdout.write("\n".join(line for line in lines if line) + "\n")
+
+
+def _table(result: ProbeResult, lang: str) -> list[str]:
+    measured, predicted = result.measured(), result.predicted.items()
+    heads = [translate(lang, f"probes.command.column_{name}") for name in ("figure", "measured", "predicted")]
+    rows = [f"  {heads[0]:28} {heads[1]:>26} {heads[2]:>34}"] if measured or predicted else []
+    for name in dict.fromkeys((*measured, *predicted)):
+        label = translate(lang, f"probes.figure.{name}")
+        seen = _number(name, measured[name]) if name in measured else ""
+        foreseen = _number(name, predicted[name]) if name in predicted else ""
+        rows.append(f"  {label:28} {seen:>26} {foreseen:>34}")
+    return rows
+
+
+def _number(name: str, figure: Measured | Quantity) -> str:
+    value, low, high = (_text(name, x) for x in (figure.value, figure.low, figure.high))
+    return value if low == high else f"{value} ({low} to {high})"
+
+
+def _text(name: str, value: float) -> str:
+    if name.endswith("bytes_per_s"):
+        return format_bytes(value) + "/s"
+    if name.endswith("bytes"):
+        return format_bytes(value)
+    unit = next((u for end, u in (("_tok_s", " tok/s"), ("_ms", " ms"), ("_s", " s")) if name.endswith(end)), "")
+    return f"{value:,.0f}{unit}" if abs(value) >= 1000 else f"{value:.3g}{unit}"
+
+
+def _energy(result: ProbeResult, lang: str) -> str:
+    conditions = result.conditions
+    if conditions.energy_joules is None:
+        return translate(lang, "probes.command.energy_unknown")
+    joules = f"{conditions.energy_joules:,.0f}"
+    return translate(lang, "probes.command.energy", joules=joules, source=conditions.energy_source)

@@ -1,0 +1,130 @@
+"""Arguments of `advisor probe`, and the spec that they mean."""
+
+from __future__ import annotations
+
+import argparse
+
+from advisor.catalog import Catalog
+from probes.engines.precision import canonical_format
+from probes.need import memory_limit
+from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
+
+__all__ = ["add_spec_arguments", "spec_from"]
+
+DEFAULT_VARIANT = "deepseek-r1-distill-qwen-1.5b"
+DEFAULT_SWEEPS = {
+    SweepAxis.CONTEXT: (512, 1024, 2048, 4096, 8192),
+    SweepAxis.BATCH: (1, 2, 4, 8, 16),
+    SweepAxis.THREADS: (1, 2, 4, 8, 16, 32),
+    SweepAxis.FORMAT: (),
+}
+DEFAULT_SWEEP_FORMATS = ("bf16", "int8-w8a8", "w4a16-g128", "bf16-attn-int8-ffn")
+MLA_RESIDENT_EXPERTS = 16  # decoding one token takes the same time with 16 of 256 experts resident
+
+
+def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", nargs="?", default=DEFAULT_VARIANT, help=f"variant (default {DEFAULT_VARIANT})")
+    parser.add_argument("--format", default="bf16", help="weight format; short names: int8, int4, mixed")
+    parser.add_argument("--engine", default="torch", choices=[str(name) for name in EngineName])
+    parser.add_argument("--device", default="cpu", help="cpu, cuda:0, mps")
+    parser.add_argument("--threads", type=int, help="default: all physical cores, fewer on a busy machine")
+    parser.add_argument("--prompt", type=int, nargs="+", default=[128, 512], metavar="TOKENS", help="prompt lengths")
+    parser.add_argument("--output", type=int, default=32, metavar="TOKENS", help="tokens generated in each round")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=1, help="sequences decoded together")
+    parser.add_argument("--kind", default="full", choices=[str(kind) for kind in Kind])
+    parser.add_argument("--layers", type=int, nargs="+", default=[], metavar="N", help="slice: numbers of layers")
+    parser.add_argument("--experts", type=int, metavar="N", help="experts kept per layer (default all; slices 16)")
+    parser.add_argument("--sweep", choices=[str(axis) for axis in SweepAxis], help="measure along one axis")
+    parser.add_argument("--values", type=int, nargs="+", default=[], metavar="N", help="positions of the sweep")
+    parser.add_argument("--formats", nargs="+", default=[], metavar="F", help="formats of a format sweep")
+    parser.add_argument("--rate", type=float, help="sustained: requests per second")
+    parser.add_argument("--duration", type=float, default=60.0, metavar="SECONDS", help="sustained: length")
+    parser.add_argument("--slots", type=int, default=8, help="sustained: sequences decoded together")
+    parser.add_argument("--ttft-limit", type=float, default=2000.0, metavar="MS", help="sustained: for goodput")
+    parser.add_argument("--tpot-limit", type=float, default=200.0, metavar="MS", help="sustained: for goodput")
+    parser.add_argument("--resume", metavar="ID", help="sustained: continue a stored run")
+    parser.add_argument("--url", help="endpoint: base address of an OpenAI-compatible server")
+    parser.add_argument("--served-model", default="", help="endpoint: name of the model on the server")
+    parser.add_argument("--key-env", default="", help="endpoint: environment variable that holds the key")
+    parser.add_argument("--metrics-url", default="", help="endpoint: Prometheus metrics of the server")
+    parser.add_argument("--checkpoint", help="folder with safetensors, or a GGUF file (llama.cpp)")
+    parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS")
+
+
+def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
+    """Raises UnknownIdError or InputError for what cannot be."""
+    variant = catalog.variant(arguments.model)
+    kind = _kind(arguments)
+    axis = SweepAxis(arguments.sweep) if arguments.sweep else None
+    on_cpu = arguments.device == "cpu" and not arguments.url
+    return ProbeSpec(
+        variant_id=variant.id,
+        format_id=canonical_format(arguments.format),
+        architecture=variant.architecture,
+        engine=EngineName.ENDPOINT if arguments.url else EngineName(arguments.engine),
+        kind=kind,
+        device=arguments.device,
+        threads=arguments.threads,
+        prompt_tokens=tuple(arguments.prompt),
+        output_tokens=arguments.output,
+        repeats=arguments.repeats,
+        batch=arguments.batch,
+        slice_layers=_slices(arguments, kind),
+        resident_experts=_experts(arguments, kind, is_moe=variant.architecture.is_moe),
+        sweep_axis=axis,
+        sweep_values=tuple(arguments.values) or (DEFAULT_SWEEPS[axis] if axis else ()),
+        sweep_formats=_formats(arguments, axis),
+        load=_load(arguments, kind),
+        endpoint=_endpoint(arguments),
+        checkpoint=arguments.checkpoint,
+        timeout_s=max(arguments.timeout, arguments.duration * 2 + 300 if kind is Kind.SUSTAINED else 0.0),
+        memory_limit_bytes=memory_limit() if on_cpu else None,
+    )
+
+
+def _kind(arguments: argparse.Namespace) -> Kind:
+    if arguments.sweep:
+        return Kind.SWEEP
+    if arguments.rate is not None:
+        return Kind.SUSTAINED
+    if arguments.layers:
+        return Kind.SLICE
+    return Kind(arguments.kind)
+
+
+def _slices(arguments: argparse.Namespace, kind: Kind) -> tuple[int, ...]:
+    if kind is not Kind.SLICE:
+        return ()
+    return tuple(arguments.layers) or (1, 2, 4)
+
+
+def _experts(arguments: argparse.Namespace, kind: Kind, *, is_moe: bool) -> int | None:
+    if arguments.experts is not None or not is_moe or kind is not Kind.SLICE:
+        return int(arguments.experts) if arguments.experts is not None else None
+    return MLA_RESIDENT_EXPERTS
+
+
+def _formats(arguments: argparse.Namespace, axis: SweepAxis | None) -> tuple[str, ...]:
+    if axis is not SweepAxis.FORMAT:
+        return ()
+    return tuple(canonical_format(name) for name in arguments.formats or DEFAULT_SWEEP_FORMATS)
+
+
+def _load(arguments: argparse.Namespace, kind: Kind) -> LoadTarget | None:
+    if kind is not Kind.SUSTAINED:
+        return None
+    return LoadTarget(
+        requests_per_s=10.0 if arguments.rate is None else arguments.rate,
+        duration_s=arguments.duration,
+        slots=arguments.slots,
+        ttft_limit_ms=arguments.ttft_limit,
+        tpot_limit_ms=arguments.tpot_limit,
+        resume_id=arguments.resume,
+    )
+
+
+def _endpoint(arguments: argparse.Namespace) -> EndpointTarget | None:
+    if not arguments.url:
+        return None
+    return EndpointTarget(arguments.url, arguments.served_model, arguments.key_env, arguments.metrics_url)
