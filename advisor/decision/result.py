@@ -36,6 +36,7 @@ class Constraint(StrEnum):
     MEMORY = "memory"
     CONTEXT = "context"  # longer than the model's published context
     QUALITY = "quality"
+    LOAD = "load"  # the limits hold for one request, but for no number of replicas at this traffic
     TTFT = "ttft"
     TPOT = "tpot"
     E2E = "e2e"

@@ -111,7 +111,7 @@ class Scenario:
     formats: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     weights: Mapping[Axis, float] = field(default_factory=FrozenDict)
-    region: str = "WORLD"  # carbon and electricity: ISO 3166 alpha-2 or WORLD
+    region: str = "WLD"  # carbon and electricity: ISO 3166 alpha-3, or WLD
     electricity_usd_per_kwh: float | None = None
 
     @property

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from advisor.catalog.catalog import Catalog
-from advisor.catalog.errors import DataError, InputError
+from advisor.catalog.errors import DataError, InputError, UnknownIdError
 from advisor.catalog.frozen import FrozenDict
 from advisor.catalog.records import DeviceClass
 from advisor.decision.scenario import DEFAULT_TASK, Axis, Hosting, Language, Scenario, TaskProfile, Text
@@ -99,7 +99,7 @@ class _Form(_Strict):
     formats: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     weights: Mapping[Axis, _Weight] = Field(default_factory=dict)
-    region: str = Field(default="WORLD", min_length=2, max_length=40)
+    region: str = Field(default="WLD", min_length=2, max_length=40)
     electricity_usd_per_kwh: Annotated[float, Field(ge=0, le=10)] | None = None
 
 
@@ -179,6 +179,9 @@ def scenario_from_token(token: str) -> Scenario:
 
 def resolve_ids(scenario: Scenario, catalog: Catalog) -> Scenario:
     """The scenario with catalogue ids in place of aliases. Raises UnknownIdError with suggestions."""
+    regions = {item.region for item in catalog.carbon}
+    if scenario.region not in regions:
+        raise UnknownIdError("region", scenario.region, regions)
     return replace(
         scenario,
         devices=tuple(catalog.device(name).id for name in scenario.devices),

@@ -1,0 +1,69 @@
+"""Scores and the Pareto front.
+
+Each axis has a fixed scale, so that a plan's score does not depend on which other plans were looked at: quality
+0..100 counts as 0..1; monthly cost 1 to 10^7 US dollars, end-to-end latency 10 ms to 1,000 s and power 1 W to 1 MW
+count logarithmically from 1 down to 0. What is not known counts as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.decision.scenario import Axis
+
+__all__ = ["AXIS_ENDS", "axis_scores", "best_per_group", "pareto_front", "weighted"]
+
+Floats = NDArray[np.float64]
+
+AXIS_ENDS: Mapping[Axis, tuple[float, float]] = {  # (value that scores 1, value that scores 0)
+    Axis.COST: (1.0, 1e7),
+    Axis.LATENCY: (0.01, 1000.0),
+    Axis.POWER: (1.0, 1e6),
+}
+
+
+def axis_scores(quality: Floats, monthly_usd: Floats, e2e_s: Floats, power_w: Floats) -> Mapping[Axis, Floats]:
+    """Scores 0..1 of every plan on every axis; arrays of one shape, NaN for unknown values."""
+    return {
+        Axis.QUALITY: np.nan_to_num(np.clip(quality / 100, 0, 1), nan=0.0),
+        Axis.COST: _logarithmic(monthly_usd, Axis.COST),
+        Axis.LATENCY: _logarithmic(e2e_s, Axis.LATENCY),
+        Axis.POWER: _logarithmic(power_w, Axis.POWER),
+    }
+
+
+def weighted(scores: Mapping[Axis, Floats], weights: Mapping[Axis, float]) -> Floats:
+    """Weighted mean; `weights` sum to 1."""
+    return np.asarray(sum(weights.get(axis, 0.0) * values for axis, values in scores.items()), dtype=np.float64)
+
+
+def best_per_group(group: NDArray[np.int64], score: Floats) -> NDArray[np.intp]:
+    """The row with the highest score of each group, best first; the earlier row wins a tie."""
+    order = np.lexsort((np.arange(len(score)), -score))
+    _, first = np.unique(group[order], return_index=True)
+    return np.asarray(order[np.sort(first)], dtype=np.intp)
+
+
+def pareto_front(scores: Mapping[Axis, Floats]) -> NDArray[np.bool_]:
+    """Rows that no other row equals or beats on every axis while beating it on one. Shape (plans,)."""
+    points = np.stack(list(scores.values()), axis=1)
+    order = np.argsort(-points.sum(axis=1), kind="stable")  # a dominating row has the larger sum: it comes first
+    front = np.zeros(len(points), dtype=np.bool_)
+    alive = np.ones(len(points), dtype=np.bool_)
+    for row in order:
+        if not alive[row]:
+            continue
+        front[row] = True
+        beaten = (points <= points[row]).all(axis=1) & (points < points[row]).any(axis=1)
+        alive &= ~beaten
+    return front
+
+
+def _logarithmic(values: Floats, axis: Axis) -> Floats:
+    best, worst = np.log10(AXIS_ENDS[axis])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        position = (np.log10(np.maximum(values, 1e-12)) - worst) / (best - worst)
+    return np.asarray(np.nan_to_num(np.clip(position, 0, 1), nan=0.0), dtype=np.float64)
