@@ -77,12 +77,15 @@ class Catalog:
         """By id or alias, such as the name that NVML reports. Raises UnknownIdError.
 
         Some products share a name; `memory_bytes`, as the driver reports it, tells them apart. Without it such a
-        name raises InputError that lists the ids.
+        name means the one that is offered, or raises InputError that lists the ids.
         """
-        ids = self._named("device", self.devices, wanted)
-        if len(ids) > 1 and memory_bytes is None:
-            raise InputError("device", f"one of {', '.join(ids)}", wanted)
-        return min((self.devices[i] for i in ids), key=lambda device: _memory_gap(device, memory_bytes or 0))
+        found = [self.devices[name] for name in self._named("device", self.devices, wanted)]
+        if memory_bytes is not None:
+            return min(found, key=lambda device: _memory_gap(device, memory_bytes))
+        offered = [device for device in found if not device.reference] or found
+        if len(offered) > 1:
+            raise InputError("device", f"one of {', '.join(device.id for device in offered)}", wanted)
+        return offered[0]
 
     def host(self, wanted: str) -> Host:
         return self._find("host", self.hosts, wanted)

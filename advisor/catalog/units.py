@@ -78,7 +78,7 @@ def format_ops(ops_per_s: float, *, integer: bool = False) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """`0.0213` -> "21.3 ms"; `5400` -> "1.5 h"."""
+    """`0.0213` -> "21.3 ms"; `5400` -> "90.0 min"."""
     if seconds < 0.001:
         return f"{seconds * 1e6:.1f} µs"
     if seconds < 1:
