@@ -111,7 +111,7 @@ def _offload(plan: Plan, load: Load) -> Iterator[Suggestion]:
 
 
 def _other_variants(plan: Plan, load: Load, catalog: Catalog) -> Iterator[Suggestion]:
-    """Smaller models that are recommended, most bytes first, in the plan's format or a usual one of the engine."""
+    """Smaller models that are recommended, distilled and large first, in the plan's format or a usual one."""
     smaller = [v for v in catalog.variants.values() if v.role in (Role.FULL, Role.DISTILLED) and v is not plan.variant]
     formats = (plan.format.id, "bf16", "awq", "gguf-q4_k_m")
     rows = [replace(plan, variant=v, format=catalog.format(f)) for v in smaller if _plain(v) for f in formats]
@@ -119,7 +119,8 @@ def _other_variants(plan: Plan, load: Load, catalog: Catalog) -> Iterator[Sugges
     if not rows:
         return
     sized = footprint_columns(PlanColumns.from_plans(rows), LoadColumns.of(load, len(rows)))
-    order = np.argsort(-sized.weights_bytes, kind="stable")
+    distilled = np.array([p.variant.role is Role.DISTILLED for p in rows])
+    order = np.lexsort((-sized.weights_bytes, ~distilled))
     for i in order:
         if sized.shortfall_bytes[i] <= 0:
             yield Suggestion("other_variant", {"variant_id": rows[i].variant.id, "format_id": rows[i].format.id})

@@ -1,0 +1,144 @@
+"""`advisor size`: bytes, speed and limits of one plan."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from advisor.catalog import Catalog, load_catalog
+from advisor.catalog.quantity import Quantity
+from advisor.catalog.text import LANGUAGES, translate
+from advisor.catalog.units import format_bytes, format_count
+from advisor.commands.plan_arguments import add_plan_arguments, load_from, plan_from
+from advisor.sizing.derivation import derive
+from advisor.sizing.plan import DeviceFootprint, Load, Plan, Sizing
+from advisor.sizing.profile import profile
+from advisor.sizing.size import size
+from advisor.sizing.suggestion_text import suggestion_text
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "Bytes, speed and limits of a model on given hardware."
+NOTHING_FITS = 3
+_SPEEDS = ("prefill_tok_s", "decode_tok_s", "output_tok_s", "ttft_ms", "tpot_ms")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_plan_arguments(parser)
+    parser.add_argument("--explain", action="store_true", help="show the formula behind each number of bytes")
+    parser.add_argument("--lang", choices=LANGUAGES, default="en")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    catalog = load_catalog()
+    plan, load = plan_from(arguments, catalog), load_from(arguments)
+    sizing = size(plan, load, catalog)
+    if arguments.json:
+        sys.stdout.write(json.dumps(as_json(sizing), indent=2) + "\n")
+    else:
+        sys.stdout.write(as_text(sizing, catalog, arguments.lang))
+        if arguments.explain:
+            sys.stdout.write("\n" + _derivations(plan, load, arguments.lang))
+    return 0 if sizing.fits else NOTHING_FITS
+
+
+def as_json(sizing: Sizing) -> dict[str, Any]:
+    """The contract of `advisor size --json`; predicted numbers are {value, low, high, basis}."""
+    plan, load = sizing.plan, sizing.load
+    p = profile(plan.variant.architecture, plan.format)
+    return {
+        "plan": plan.id,
+        "model_id": plan.variant.id,
+        "format_id": plan.format.id,
+        "kv_format": plan.kv_format,
+        "engine_id": plan.engine.id,
+        "backend": plan.backend,
+        "device_id": plan.device.id if plan.device else None,
+        "n_devices": plan.n_devices,
+        "replicas": plan.replicas,
+        "layout": plan.layout.label(),
+        "load": {name: getattr(load, name) for name in Load.__slots__},
+        "fits": sizing.fits,
+        "binding": str(sizing.binding),
+        "shortfall_bytes": sizing.shortfall_bytes,
+        "per_device": _bytes_json(sizing.per_device),
+        "host": _bytes_json(sizing.host) if sizing.host else None,
+        "model": {
+            "total_params": p.total_params,
+            "active_params": p.active_params,
+            "file_bytes": p.file_bytes,
+        },
+        "kv_bytes_per_token": sizing.kv_bytes_per_token,
+        "max_concurrency": sizing.max_concurrency,
+        "max_context_tokens": sizing.max_context_tokens,
+        **{name: getattr(sizing, name).as_json() for name in _SPEEDS},
+        "shares": {str(k): v for k, v in sizing.shares.items()},
+        "suggestions": [{"kind": s.kind, **s.values} for s in sizing.suggestions],
+    }
+
+
+def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
+    """For people: what it takes, whether it fits, how fast it should be, what would help."""
+
+    def t(key: str, **values: object) -> str:
+        return translate(language, f"sizing.{key}", **values)
+
+    plan, load = sizing.plan, sizing.load
+    p = profile(plan.variant.architecture, plan.format)
+    where = plan.device.name if plan.device else (plan.host.name if plan.host else "")
+    count = f"{plan.n_devices} x " if plan.device else ""
+    lines = [
+        t("head", model=plan.variant.name, format=plan.format.name, where=f"{count}{where}", engine=plan.engine.name),
+        t("layout_line", layout=plan.layout.label(), context=f"{load.context_tokens:,}", n=load.concurrency),
+        t("params", total=format_count(p.total_params, 2), active=format_count(p.active_params, 2)),
+        t("file", size=format_bytes(p.file_bytes), gib=format_bytes(p.file_bytes, binary=True)),
+        t("kv_token", bytes=f"{sizing.kv_bytes_per_token:,.0f}", format=plan.kv_format),
+        "",
+        *_rows(t("per_device"), sizing.per_device, t),
+        *(_rows(t("host"), sizing.host, t) if sizing.host else []),
+        "",
+        _verdict(sizing, t),
+        t("limits", n=sizing.max_concurrency, context=f"{sizing.max_context_tokens:,}"),
+        *(t(name, **_range(getattr(sizing, name))) for name in _SPEEDS),
+    ]
+    if sizing.suggestions:
+        lines += ["", t("suggestions"), *(f"  - {suggestion_text(s, language, catalog)}" for s in sizing.suggestions)]
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(sizing: Sizing, t: Any) -> str:
+    if sizing.fits:
+        return str(t("fits", binding=t(f"binding.{sizing.binding}")))
+    d = sizing.per_device
+    values = {
+        "needs": format_bytes(d.total_bytes, binary=True),
+        "has": format_bytes(d.usable_bytes, binary=True),
+        "short": format_bytes(sizing.shortfall_bytes, binary=True),
+    }
+    return str(t("does_not_fit", **values))
+
+
+def _rows(title: str, d: DeviceFootprint, t: Any) -> list[str]:
+    names = ("weights", "kv_cache", "activation", "overhead", "total", "usable")
+    return [title] + [f"  {t(n):<22}{format_bytes(getattr(d, f'{n}_bytes'), binary=True):>14}" for n in names]
+
+
+def _bytes_json(d: DeviceFootprint) -> dict[str, int]:
+    names = ("weights", "kv_cache", "activation", "overhead", "total", "usable", "free")
+    return {f"{n}_bytes": int(getattr(d, f"{n}_bytes")) for n in names}
+
+
+def _range(q: Quantity) -> dict[str, object]:
+    return {"value": f"{q.value:,.4g}", "low": f"{q.low:,.3g}", "high": f"{q.high:,.3g}", "basis": str(q.basis)}
+
+
+def _derivations(plan: Plan, load: Load, language: str) -> str:
+    blocks = []
+    for d in derive(plan, load):
+        title = translate(language, f"sizing.derivation.{d.key}.title")
+        steps = [f"  {translate(language, f'sizing.derivation.{s.key}', **s.values)}" for s in d.steps]
+        blocks.append("\n".join([title, *steps, f"  [{d.source}]"]))
+    return "\n".join(blocks) + "\n"
