@@ -84,7 +84,7 @@ def pareto(
     chosen: str | None = None,
 ) -> Scatter:
     """Candidates by two of AXES; the front is that of these two axes among all candidates shown."""
-    labels = {name: translate(language, f"report.column.{name}") for name in (x, y)}
+    labels = {name: translate(language, f"ui.column.{name}") for name in (x, y)}
     pairs = [(c, quantities(c)[x], quantities(c)[y]) for c in recommendation.candidates]
     points = tuple(
         Point(
@@ -157,7 +157,7 @@ def load_curves(sizings: Sequence[Sizing], language: str) -> tuple[Lines, Lines]
 def _line(name: str, xs: tuple[float, ...], sizings: Sequence[Sizing], tone: Tone, language: str) -> Line:
     found = [getattr(sizing, name) for sizing in sizings]
     return Line(
-        label=translate(language, f"report.column.{name}"),
+        label=translate(language, f"ui.column.{name}"),
         x=xs,
         y=tuple(q.value for q in found),
         tone=tone,
@@ -191,7 +191,7 @@ def step_shares(candidate: Candidate, language: str) -> Bars:
     shares = [(binding, share) for binding, share in candidate.sizing.shares.items() if share > 0.005]
     segments = tuple(
         Segment(
-            translate(language, f"report.binding.{binding}"),
+            translate(language, f"ui.binding.{binding}"),
             100 * share,
             percent_text(share),
             _BINDING_TONES.get(binding, Tone.MUTED),

@@ -1,16 +1,22 @@
-"""Calls into the product, cached per process. Pages ask here and nowhere else.
-
-Recommendations are kept by scenario token: frozen objects, shared by all sessions, never copied.
-"""
+"""Catalogue and exact sizing, cached per process. Pages ask here and not the catalogue itself."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import streamlit as st
 
 from advisor.catalog import Catalog, load_catalog
 from advisor.catalog.errors import FathomError
+from advisor.catalog.records import Variant
+from advisor.decision.scenario import Scenario
+from advisor.decision.scenarios import load_scenarios
+from advisor.decision.tree import Tree, load_tree
+from advisor.sizing.profile import ModelProfile, profile
 
-__all__ = ["catalog", "catalog_date"]
+__all__ = ["catalog", "catalog_date", "default_scenario", "model_profile", "profile_of", "scenarios", "tree"]
+
+_DEFAULT_SCENARIO = "customer-service"
 
 
 @st.cache_resource(show_spinner=False)
@@ -26,3 +32,30 @@ def catalog_date() -> str:
     except FathomError:
         return "–"
     return as_of.isoformat() if as_of else "–"
+
+
+@st.cache_resource(show_spinner=False)
+def scenarios() -> Mapping[str, Scenario]:
+    """Built-in scenarios and those of the overlay, by id."""
+    return load_scenarios(catalog())
+
+
+def default_scenario() -> Scenario:
+    """What a new session starts from, so that every page has something real to show."""
+    known = scenarios()
+    return known.get(_DEFAULT_SCENARIO) or next(iter(known.values()))
+
+
+def tree() -> Tree:
+    return load_tree(catalog())
+
+
+def profile_of(variant: Variant, format_id: str) -> ModelProfile:
+    return profile(variant.architecture, catalog().format(format_id))
+
+
+@st.cache_resource(show_spinner=False)
+def model_profile(variant_id: str) -> ModelProfile:
+    """Of a catalogue model in the format its publisher stores it in."""
+    variant = catalog().variant(variant_id)
+    return profile_of(variant, variant.native_format)

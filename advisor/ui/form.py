@@ -42,10 +42,10 @@ def form() -> None:
     left, right = st.columns(2)
     with left:
         _card("work", _work)
-        _card("limits", _limits)
     with right:
         _card("targets", _targets)
-        _card("hardware", _hardware)
+        _card("limits", _limits)
+    _card("hardware", _hardware)
 
 
 def _card(name: str, body: Any) -> None:
@@ -142,6 +142,7 @@ def _number(name: str, *, optional: bool = False, label: str | None = None) -> N
     st.number_input(
         label or t(f"field.{name}"),
         value=None,
+        format="%g",
         key=f"req.{name}",
         placeholder=t("form.no_limit") if optional else None,
         help=_help(name),

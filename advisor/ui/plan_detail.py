@@ -6,27 +6,16 @@ import streamlit as st
 
 from advisor.decision.explain import sentence
 from advisor.decision.result import Candidate
+from advisor.report.document import UNITS
 from advisor.report.numbers import gib_text, interval_text, number, percent_text, value_text
 from advisor.report.plan_figures import load_curves, memory_bars, step_shares
 from advisor.report.rows import device_text, quantities
-from advisor.ui import backend
+from advisor.ui import answers, probing
+from advisor.ui.probe_numbers import comparison_table
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import badges, basis_badges, chart, key_values, sources
 
-__all__ = ["UNITS", "plan_detail"]
-
-UNITS = {
-    "quality": "",
-    "ttft_ms": "ms",
-    "tpot_ms": "ms",
-    "e2e_ms": "ms",
-    "output_tok_s": "tok/s",
-    "monthly_usd": "USD",
-    "capital_usd": "USD",
-    "per_million_tokens_usd": "USD",
-    "power_w": "W",
-    "carbon_kg_month": "kg",
-}
+__all__ = ["plan_detail"]
 
 
 def plan_detail(candidate: Candidate) -> None:
@@ -40,7 +29,7 @@ def plan_detail(candidate: Candidate) -> None:
         with right:
             st.markdown(f"**{t('detail.why')}**")
             for reason in candidate.reasons:
-                st.markdown(f"- {plain(sentence(reason, language()))}")
+                st.markdown(f"- {plain(sentence(language(), reason))}")
             key_values(_facts(candidate), alt=t("detail.facts_alt"))
         load, step, said = st.tabs(
             [t("detail.load"), t("detail.step"), t("detail.check")], key="detail.tabs", on_change="rerun"
@@ -107,7 +96,7 @@ def _facts(candidate: Candidate) -> dict[str, str]:
 
 
 def _curves(candidate: Candidate) -> None:
-    sizings = backend.load_sizings(candidate)
+    sizings = answers.load_sizings(candidate)
     throughput, latency = load_curves(sizings, language())
     left, right = st.columns(2)
     with left:
@@ -118,16 +107,9 @@ def _curves(candidate: Candidate) -> None:
 
 def _measured(candidate: Candidate) -> None:
     """Measurements on this machine of the same model and format, beside what was foreseen before they ran."""
-    results = backend.measurements(candidate.plan.variant.id, candidate.plan.format.id)
+    results = probing.measurements(candidate.plan.variant.id, candidate.plan.format.id)
     if not results:
         st.caption(t("detail.not_measured"))
-        return
-    backend_rows = [row for result in results for row in backend.comparison(result)]
-    rows = {
-        t("history.when"): [row.when for row in backend_rows],
-        t("history.figure"): [t(f"probe.figure.{row.name}") for row in backend_rows],
-        t("history.measured"): [row.measured for row in backend_rows],
-        t("history.predicted"): [row.predicted for row in backend_rows],
-        t("history.ratio"): [row.ratio for row in backend_rows],
-    }
-    st.table(rows, border="horizontal", hide_index=True, alt=t("history.alt"))
+    for result in results:
+        st.caption(f"{result.started_at[:16]} · {plain(result.machine_name)} · {plain(result.spec.device)}")
+        comparison_table(result)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from advisor.catalog.text import translate
 from advisor.decision.explain import sentence
 from advisor.decision.result import Candidate, Counts, Mix, Recommendation
 from advisor.decision.scenario import Scenario
@@ -137,8 +138,8 @@ def plan_table(shown: Sequence[Candidate], *, total: Counts) -> None:
 
 
 def _frame(shown: Sequence[Candidate]) -> pd.DataFrame:
-    kept = ("variant", "format", "hardware", "quality", "ttft_ms", "tpot_ms", "e2e_ms", "output_tok_s")
-    kept += ("monthly_usd", "power_w", "memory_share", "score")
+    kept = ("variant", "format", "hardware", "quality", "ttft_ms", "e2e_ms", "output_tok_s", "monthly_usd")
+    kept += ("memory_share", "score")
     rows = [plan_row(c) | {"hardware": plan_title(c.plan).rsplit(" · ", 1)[-1]} for c in shown]
     return pd.DataFrame([{name: row[name] for name in kept} for row in rows], columns=list(kept))
 
@@ -148,14 +149,14 @@ def _columns() -> dict[str, object]:
     texts = {name: column.TextColumn(t(f"column.{name}")) for name in ("format", "hardware")}
     counts = {
         name: column.NumberColumn(t(f"column.{name}"), format="compact")
-        for name in ("ttft_ms", "tpot_ms", "e2e_ms", "output_tok_s", "power_w")
+        for name in ("ttft_ms", "e2e_ms", "output_tok_s")
     }
     return {
         "variant": column.TextColumn(t("column.variant"), pinned=True),
         **texts,
         **counts,
         "quality": column.NumberColumn(t("column.quality"), format="%.1f"),
-        "monthly_usd": column.NumberColumn(t("column.monthly_usd"), format="$%.0f"),
+        "monthly_usd": column.NumberColumn(t("column.monthly_usd"), format="localized"),
         "memory_share": column.ProgressColumn(t("column.memory_share"), min_value=0, max_value=1, format="percent"),
         "score": column.NumberColumn(t("column.score"), format="%.3f"),
     }
@@ -173,9 +174,9 @@ def mixes(answer: Recommendation) -> None:
 def _mix(mix: Mix, index: int) -> None:
     st.markdown(f"**{t(f'mix.{mix.kind}')}**")
     for reason in mix.reasons:
-        st.markdown(f"- {plain(sentence(reason, language()))}")
+        st.markdown(f"- {plain(sentence(language(), reason))}")
     rows = {
-        t("mix.role"): [t(f"pool.{pool.role}") for pool in mix.pools],
+        t("mix.role"): [translate(language(), f"decision.pool.{pool.role}") for pool in mix.pools],
         t("mix.share"): [f"{100 * pool.share:.0f} %" for pool in mix.pools],
         t("mix.plan"): [plain(plan_title(pool.candidate.plan)) for pool in mix.pools],
     }

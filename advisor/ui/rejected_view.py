@@ -23,8 +23,8 @@ def nothing_fits(answer: Recommendation) -> None:
     with card:
         for miss in answer.nearest_misses[:MAX_MISSES]:
             st.markdown(f"**{plain(_where(miss.rejection))}**")
-            st.markdown(f"- {plain(sentence(miss.rejection.reason, language()))}")
-            st.markdown(f"- :material/lightbulb: {plain(sentence(miss.relaxation, language()))}")
+            st.markdown(f"- {plain(sentence(language(), miss.rejection.reason))}")
+            st.markdown(f"- :material/lightbulb: {plain(sentence(language(), miss.relaxation))}")
         st.page_link(page_path("advise"), label=t("plans.relax"), icon=":material/tune:")
 
 
@@ -45,8 +45,8 @@ def rejections(answer: Recommendation) -> None:
     rows = {
         t("column.plan"): [_where(item) for item in found],
         t("column.constraint"): [t(f"constraint.{item.constraint}") for item in found],
-        t("column.reason"): [sentence(item.reason, language()) for item in found],
-        t("column.remedies"): [" · ".join(sentence(r, language()) for r in item.remedies) or "–" for item in found],
+        t("column.reason"): [sentence(language(), item.reason) for item in found],
+        t("column.remedies"): [" · ".join(sentence(language(), r) for r in item.remedies) or "–" for item in found],
     }
     st.dataframe(
         rows,

@@ -8,13 +8,13 @@ from advisor.catalog.errors import FathomError
 from advisor.catalog.text import LANGUAGES
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import scenario_from_token, scenario_to_token
+from advisor.ui.backend import default_scenario
 from advisor.ui.text import LANGUAGE_KEY
 
 __all__ = [
     "begin",
     "choose_plan",
     "chosen_plan",
-    "has_scenario",
     "scenario",
     "set_scenario",
     "take_link_problem",
@@ -37,12 +37,10 @@ def begin() -> None:
         _open_link(link)
 
 
-def has_scenario() -> bool:
-    return _TOKEN in st.session_state
-
-
 def token() -> str:
-    """Key of all caches and of shareable links."""
+    """Key of all caches and of shareable links; of the default scenario until one is chosen."""
+    if _TOKEN not in st.session_state:
+        set_scenario(default_scenario())
     return str(st.session_state[_TOKEN])
 
 

@@ -13,7 +13,7 @@ from advisor.report.figures import Bars, Grid, Lines, Scatter, Tree
 from advisor.report.numbers import interval_text, value_text
 from advisor.report.problems import problem_text
 from advisor.ui.charts import bars_figure, grid_figure, lines_figure, scatter_figure, tree_option
-from advisor.ui.charts.tree import tree_height
+from advisor.ui.charts.tree import tree_size
 from advisor.ui.text import language, plain, t
 from advisor.ui.theme import palette
 
@@ -124,9 +124,18 @@ def tree_chart(tree: Tree, *, key: str) -> Any:
     st.markdown(f"**{plain(tree.title)}**")
     st.caption(plain(tree.hint))
     option = tree_option(tree, palette())
-    return st.echarts_chart(
-        option, height=tree_height(tree), key=key, on_select="rerun", renderer="svg", theme=None, alt=tree.alt
-    )
+    width, height = tree_size(tree)
+    with st.container(horizontal=True, wrap=False):
+        return st.echarts_chart(
+            option,
+            width=width,
+            height=height,
+            key=key,
+            on_select="rerun",
+            renderer="svg",
+            theme=None,
+            alt=tree.alt,
+        )
 
 
 def _plotly(figure: Bars | Lines | Scatter | Grid, height: int | None) -> Any:

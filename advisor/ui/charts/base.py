@@ -25,7 +25,15 @@ def blank(palette: Palette, *, height: int, legend: bool) -> go.Figure:
         font={"family": FONT_FAMILY, "size": 13, "color": palette.text},
         colorway=list(palette.categories),
         showlegend=legend,
-        legend={"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom", "title": {"text": ""}},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1.0,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "title": {"text": ""},
+            "traceorder": "normal",
+        },
         hoverlabel={
             "bgcolor": palette.surface,
             "bordercolor": palette.border,

@@ -7,15 +7,16 @@ from typing import Any
 from advisor.report.figures import Edge, Node, Tree
 from advisor.report.palette import FONT_FAMILY, Palette, Tone
 
-__all__ = ["tree_height", "tree_option"]
+__all__ = ["tree_option", "tree_size"]
 
-_ROW_PIXELS = 58
+_ROW_PIXELS, _COLUMN_PIXELS, _BOX = 66, 330, (220, 44)
 
 
-def tree_height(tree: Tree) -> int:
-    """Pixels that keep the leaves apart."""
-    rows = max((node.y for node in tree.nodes), default=0.0) + 1
-    return int(60 + _ROW_PIXELS * rows)
+def tree_size(tree: Tree) -> tuple[int, int]:
+    """Width and height in pixels that keep the boxes apart; a narrow screen scrolls."""
+    columns = max((node.x for node in tree.nodes), default=0.0)
+    rows = max((node.y for node in tree.nodes), default=0.0)
+    return int(columns * _COLUMN_PIXELS + _BOX[0] + 20), int(rows * _ROW_PIXELS + _BOX[1] + 20)
 
 
 def tree_option(tree: Tree, palette: Palette) -> dict[str, Any]:
@@ -25,7 +26,12 @@ def tree_option(tree: Tree, palette: Palette) -> dict[str, Any]:
     hidden = {"show": False, "type": "value"}
     return {
         "animationDuration": 250,
-        "grid": {"left": 80, "right": 90, "top": 26, "bottom": 26},
+        "grid": {
+            "left": _BOX[0] / 2 + 10,
+            "right": _BOX[0] / 2 + 10,
+            "top": _BOX[1] / 2 + 10,
+            "bottom": _BOX[1] / 2 + 10,
+        },
         "xAxis": {**hidden, "min": 0, "max": max(1.0, depth)},
         "yAxis": {**hidden, "min": 0, "max": max(1.0, rows), "inverse": True},
         "series": [
@@ -52,7 +58,7 @@ def _node(node: Node, palette: Palette) -> dict[str, Any]:
         "id": node.id,
         "name": node.id,
         "value": [node.x, node.y],
-        "symbolSize": [148, 42],
+        "symbolSize": list(_BOX),
         "itemStyle": {
             "color": fill,
             "borderColor": accent if node.on_path else palette.border,
@@ -64,7 +70,7 @@ def _node(node: Node, palette: Palette) -> dict[str, Any]:
             "color": ink,
             "fontFamily": FONT_FAMILY,
             "fontSize": 12,
-            "width": 138,
+            "width": _BOX[0] - 16,
             "overflow": "break",
             "lineHeight": 15,
         },
@@ -76,7 +82,7 @@ def _edge(edge: Edge, palette: Palette) -> dict[str, Any]:
     return {
         "source": edge.source,
         "target": edge.target,
-        "lineStyle": {"color": colour, "width": 2.5 if edge.on_path else 1, "curveness": 0.08},
+        "lineStyle": {"color": colour, "width": 2.5 if edge.on_path else 1.2},
         "label": {
             "show": bool(edge.label),
             "formatter": edge.label,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from advisor.report.plan_figures import AXES, pareto
-from advisor.ui import backend, state
+from advisor.ui import answers, state
 from advisor.ui.nav import page_path
 from advisor.ui.plan_detail import plan_detail
 from advisor.ui.plans_view import filters, mixes, pick_cards, plan_table, scenario_chips
@@ -19,7 +19,7 @@ with left:
 with right:
     st.page_link(page_path("advise"), label=t("plans.edit"), icon=":material/edit:")
 
-answer = backend.recommendation(state.token())
+answer = answers.recommendation(state.token())
 scenario_chips(answer.scenario)
 
 if answer.nothing_fits:

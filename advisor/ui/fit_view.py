@@ -1,0 +1,98 @@
+"""What fits on this machine and how fast it should be: recommended models in a few formats, one request at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import streamlit as st
+
+from advisor.catalog.errors import FathomError
+from advisor.catalog.records import Role
+from advisor.sizing.plan import Sizing
+from advisor.sizing.size import size
+from advisor.ui import backend, probing
+from advisor.ui.quick_plans import device_plan, host_plan, quick_load
+from advisor.ui.text import t
+from advisor.ui.widgets import basis_badges
+from probes.foresee import measured_bandwidth
+from probes.machine import host_record, match_device
+from probes.machine_records import Machine
+
+__all__ = ["fit_table"]
+
+CONTEXT_TOKENS = 4096
+_FORMATS = ("bf16", "int8-w8a8", "gguf-q8_0", "gguf-q4_k_m")
+
+
+def fit_table(machine: Machine) -> None:
+    """Fits first, fastest first within."""
+    sizings = _sizings(machine.fingerprint, probing.registry().store.path.as_posix(), machine)
+    if not sizings:
+        st.caption(t("machine.nothing_sized"))
+        return
+    basis_badges([sizing.decode_tok_s for sizing in sizings])
+    ordered = sorted(sizings, key=lambda s: (not s.fits, -s.decode_tok_s.value))
+    st.dataframe(
+        pd.DataFrame([_row(sizing) for sizing in ordered]),
+        key=f"machine.fit.{len(ordered)}",
+        hide_index=True,
+        height=380,
+        column_config=_columns(),
+        alt=t("machine.fit_alt", count=sum(s.fits for s in ordered)),
+    )
+
+
+@st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
+def _sizings(fingerprint: str, store: str, _machine: Machine) -> tuple[Sizing, ...]:  # noqa: ARG001
+    catalog = backend.catalog()
+    history = probing.registry().store.history(fingerprint=_machine.fingerprint)
+    host = host_record(_machine, measured_bandwidth(_machine, history))
+    devices = dict.fromkeys(match_device(item, catalog.devices) for item in _machine.accelerators)
+    variants = [v for v in catalog.variants.values() if v.role in (Role.FULL, Role.DISTILLED)]
+    found = []
+    for variant in variants:
+        for name in _FORMATS:
+            for device in (None, *(d for d in devices if d is not None)):
+                try:
+                    plan = (
+                        host_plan(catalog, variant, name, host)
+                        if device is None
+                        else device_plan(catalog, variant, name, device, 1)
+                    )
+                    found.append(size(plan, quick_load(CONTEXT_TOKENS, 1), catalog))
+                except FathomError:  # this engine and format do not go together: simply not a row
+                    continue
+    return tuple(found)
+
+
+def _row(sizing: Sizing) -> Mapping[str, object]:
+    plan, used = sizing.plan, sizing.host or sizing.per_device
+    return {
+        "fits": sizing.fits,
+        "variant": plan.variant.name,
+        "format": plan.format.name,
+        "engine": plan.engine.name,
+        "where": plan.device.name if plan.device else "CPU",
+        "memory": used.total_bytes / 2**30,
+        "decode": sizing.decode_tok_s.value,
+        "low": sizing.decode_tok_s.low,
+        "high": sizing.decode_tok_s.high,
+        "ttft": sizing.ttft_ms.value / 1e3,
+    }
+
+
+def _columns() -> dict[str, object]:
+    column = st.column_config
+    return {
+        "fits": column.CheckboxColumn(t("machine.column.fits"), pinned=True),
+        "variant": column.TextColumn(t("column.variant"), pinned=True),
+        "format": column.TextColumn(t("column.format")),
+        "engine": column.TextColumn(t("column.engine")),
+        "where": column.TextColumn(t("column.device")),
+        "memory": column.NumberColumn(t("machine.column.memory"), format="%.1f"),
+        "decode": column.NumberColumn(t("probe.figure.decode_tok_s"), format="%.1f"),
+        "low": column.NumberColumn(t("machine.column.low"), format="%.1f"),
+        "high": column.NumberColumn(t("machine.column.high"), format="%.1f"),
+        "ttft": column.NumberColumn(t("machine.column.ttft"), format="%.1f"),
+    }

@@ -1,0 +1,118 @@
+"""Measurements kept on this machine: table, drift over time, predicted against measured."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from advisor.catalog.errors import FathomError
+from advisor.catalog.text import translate
+from advisor.report.figures import Point, Scatter
+from advisor.report.numbers import number
+from advisor.ui.probe_numbers import comparison_table
+from advisor.ui.text import language, plain, t
+from advisor.ui.widgets import chart, empty_state, problem_state
+from probes.machine_records import Machine
+from probes.result import ProbeResult
+from probes.store import Store
+
+__all__ = ["history"]
+
+MAX_ROWS = 200
+
+
+def history(store: Store, machine: Machine) -> None:
+    """Newest first; a click on a row shows that run in full."""
+    try:
+        results = list(store.history(limit=MAX_ROWS))
+    except FathomError as problem:
+        problem_state(problem)
+        return
+    if not results:
+        empty_state(t("history.none_title"), t("history.none_text"), icon="science")
+        return
+    event = st.dataframe(
+        _frame(results, machine),
+        key=f"history.{len(results)}.{results[0].id}",
+        hide_index=True,
+        height=min(320, 38 + 35 * len(results)),
+        column_config={
+            "when": st.column_config.DatetimeColumn(t("history.when"), format="YYYY-MM-DD HH:mm"),
+            "model": st.column_config.TextColumn(t("history.model"), pinned=True),
+            "format": st.column_config.TextColumn(t("history.format")),
+            "device": st.column_config.TextColumn(t("history.device")),
+            "state": st.column_config.TextColumn(t("history.state")),
+            "decode": st.column_config.NumberColumn(t("probe.figure.decode_tok_s"), format="%.1f"),
+            "prefill": st.column_config.NumberColumn(t("probe.figure.prefill_tok_s"), format="%.0f"),
+            "mbu": st.column_config.NumberColumn(t("probe.figure.mbu"), format="percent"),
+            "peak": st.column_config.NumberColumn(t("history.peak"), format="%.2f"),
+            "here": st.column_config.CheckboxColumn(t("history.here")),
+        },
+        on_select="rerun",
+        selection_mode="single-row",
+        alt=t("history.table_alt", count=len(results)),
+    )
+    if event.selection.rows:
+        comparison_table(results[event.selection.rows[0]])
+    figure = _scatter(results)
+    if figure.points:
+        chart(figure, key="history.scatter")
+    st.download_button(
+        t("history.export"),
+        store.export_json,
+        "fathom-measurements.json",
+        "application/json",
+        key="history.export",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _frame(results: list[ProbeResult], machine: Machine) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "when": pd.Timestamp(r.started_at),
+                "model": r.spec.variant_id,
+                "format": r.spec.format_id,
+                "device": r.spec.device,
+                "state": translate(language(), f"probes.state.{r.state}"),
+                "decode": r.decode_tok_s.value if r.decode_tok_s else None,
+                "prefill": r.prefill_tok_s.value if r.prefill_tok_s else None,
+                "mbu": r.mbu.value if r.mbu else None,
+                "peak": r.peak_bytes / 2**30 if r.peak_bytes else None,
+                "here": r.fingerprint == machine.fingerprint,
+            }
+            for r in results
+        ]
+    )
+
+
+def _scatter(results: list[ProbeResult]) -> Scatter:
+    """Decode and prefill rates as foreseen before each run against what was seen."""
+    points = tuple(
+        Point(
+            id=f"{r.id}.{name}",
+            x=seen.value,
+            y=r.predicted.items()[name].value,
+            label=f"{plain(r.spec.variant_id)} {plain(r.spec.format_id)}: {number(seen.value)}",
+            group=t(f"probe.figure.{name}"),
+            y_low=r.predicted.items()[name].low,
+            y_high=r.predicted.items()[name].high,
+        )
+        for r in results
+        if r.is_valid
+        for name, seen in r.measured().items()
+        if name in ("decode_tok_s", "prefill_tok_s") and name in r.predicted.items() and seen.value > 0
+    )
+    return Scatter(
+        title=t("history.scatter_title"),
+        hint=t("history.scatter_hint"),
+        alt=t("history.scatter_alt", count=len(points)),
+        x_label=t("history.measured"),
+        y_label=t("history.predicted"),
+        points=points,
+        log_x=True,
+        log_y=True,
+        diagonal=True,
+    )

@@ -1,0 +1,52 @@
+"""Points of a running or finished probe as figures: rate over the position along the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from advisor.catalog.text import translate
+from advisor.report.figures import Line, Lines
+from advisor.report.numbers import number
+from advisor.report.palette import Tone
+from probes.result import Point
+
+__all__ = ["point_lines"]
+
+# What is drawn for points of this name, and the order of positions to try.
+_VALUES = ("decode_tok_s", "prefill_tok_s", "output_tok_s", "read_bytes_per_s")
+_POSITIONS = ("context_tokens", "prompt_tokens", "batch", "threads", "layers", "at_s")
+
+
+def point_lines(points: Sequence[Point], language: str) -> list[Lines]:
+    """One figure per measured value that has two or more positions."""
+    figures = []
+    for value in _VALUES:
+        for position in _POSITIONS:
+            found = [p for p in points if value in p.values and position in p.at]
+            if len({p.at[position] for p in found}) >= 2:
+                figures.append(_lines(found, value, position, language))
+                break
+    return figures
+
+
+def _lines(points: Sequence[Point], value: str, position: str, language: str) -> Lines:
+    ordered = sorted(points, key=lambda p: p.at[position])
+    seen = [p.values[value] for p in ordered]
+    name, where = (translate(language, f"ui.probe.{kind}") for kind in (f"value.{value}", f"at.{position}"))
+    return Lines(
+        title=translate(language, "ui.probe.chart_title", value=name, position=where),
+        hint="",
+        alt=translate(language, "ui.probe.chart_alt", value=name, position=where, last=number(seen[-1].value)),
+        x_label=where,
+        y_label=name,
+        lines=(
+            Line(
+                name,
+                tuple(p.at[position] for p in ordered),
+                tuple(m.value for m in seen),
+                Tone.ACCENT,
+                tuple(m.low for m in seen),
+                tuple(m.high for m in seen),
+            ),
+        ),
+    )

@@ -1,0 +1,150 @@
+"""Start a probe, watch it, cancel it. The probe lives in the registry of the process: a reload finds it again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from advisor.catalog.errors import FathomError
+from advisor.catalog.text import translate
+from advisor.jobs.registry import ProbeRegistry, Snapshot
+from advisor.report.numbers import gib_text, number
+from advisor.ui import backend, probing
+from advisor.ui.probe_figures import point_lines
+from advisor.ui.probe_numbers import comparison_table, prediction_table
+from advisor.ui.text import language, plain, t
+from advisor.ui.widgets import chart, problem_state
+from probes.machine_records import Machine
+from probes.result import State
+from probes.spec import ProbeSpec
+
+__all__ = ["probe_form", "watch_probe"]
+
+DEFAULT_VARIANT, DEFAULT_FORMAT = "deepseek-r1-distill-qwen-1.5b", "bf16"
+_LAST = "probe.last"
+_PROBLEM = "probe.problem"
+_COLOURS = {State.DONE: "green", State.RUNNING: "blue", State.QUEUED: "blue", State.CANCELLED: "gray"}
+
+
+def watch_probe(registry: ProbeRegistry) -> None:
+    """The running probe, whoever started it; else the last one of this session."""
+    running = registry.running()
+    live = running[0] if running else None
+    if live is not None:
+        st.session_state[_LAST] = live.id
+    probe_id = st.session_state.get(_LAST)
+    if probe_id is None:
+        return
+
+    @st.fragment(run_every=0.5 if live is not None else None)
+    def show() -> None:
+        snapshot = registry.snapshot(probe_id)
+        if snapshot is None:
+            return
+        _card(registry, snapshot)
+        if live is not None and snapshot.state.is_final:
+            st.rerun()  # buttons and history follow
+
+    show()
+
+
+def _card(registry: ProbeRegistry, snapshot: Snapshot) -> None:
+    with st.container(border=True, key="probe-card"):
+        name = f"{plain(snapshot.spec.variant_id)} · {plain(snapshot.spec.format_id)} · {snapshot.spec.device}"
+        left, right = st.columns([4, 1], vertical_alignment="center")
+        left.markdown(f"**{name}**")
+        state = translate(language(), f"probes.state.{snapshot.state}")
+        right.badge(state, color=_COLOURS.get(snapshot.state, "red"))  # type: ignore[arg-type]
+        if not snapshot.state.is_final:
+            _progress(registry, snapshot)
+        if snapshot.points:
+            for figure in point_lines(snapshot.points, language()):
+                chart(figure, key=f"probe.points.{figure.title}", height=220)
+        if snapshot.error:
+            st.error(plain(snapshot.error), icon=":material/error:")
+        if snapshot.result is not None:
+            comparison_table(snapshot.result)
+
+
+def _progress(registry: ProbeRegistry, snapshot: Snapshot) -> None:
+    phase = translate(language(), f"probes.phase.{snapshot.phase}") if snapshot.phase else t("probe.starting")
+    share = min(1.0, snapshot.done / snapshot.total) if snapshot.total else 0.0
+    st.progress(share, t("probe.progress", phase=phase, seconds=number(snapshot.elapsed_s, 2)))
+    st.button(
+        t("probe.cancel"),
+        key="probe.cancel",
+        icon=":material/cancel:",
+        on_click=registry.cancel,
+        args=(snapshot.id,),
+    )
+
+
+def probe_form(registry: ProbeRegistry, machine: Machine) -> None:
+    """What to load; the prediction is shown before the run, and what cannot fit is refused with the reason."""
+    catalog = backend.catalog()
+    busy = bool(registry.running())
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            variants = probing.probe_variants()
+            variant = st.selectbox(
+                t("probe.variant"),
+                list(variants),
+                index=_position(list(variants), DEFAULT_VARIANT),
+                format_func=variants.__getitem__,
+                key="probe.variant",
+                persist_state="session",
+                width=300,
+            )
+            formats = probing.probe_formats()
+            chosen = st.selectbox(
+                t("probe.format"),
+                formats,
+                index=_position(formats, DEFAULT_FORMAT),
+                format_func=lambda name: catalog.formats[name].name,
+                key="probe.format",
+                persist_state="session",
+                width=200,
+            )
+            devices = ["cpu", *(a.torch_device for a in machine.accelerators if a.torch_device)]
+            device = st.selectbox(t("probe.device"), devices, key="probe.device", persist_state="session", width=120)
+            quick = st.toggle(t("probe.quick"), key="probe.quick", help=t("probe.quick_help"), persist_state="session")
+        spec = ProbeSpec(variant, chosen, catalog.variant(variant).architecture, device=device)
+        if quick:
+            spec = replace(spec, prompt_tokens=(32,), output_tokens=8, repeats=1)
+        _start(registry, spec, busy=busy)
+
+
+def _start(registry: ProbeRegistry, spec: ProbeSpec, *, busy: bool) -> None:
+    problem = st.session_state.pop(_PROBLEM, None)
+    if problem is not None:
+        problem_state(problem)
+    foreseen = probing.expect(spec)
+    prediction_table(foreseen.prediction)
+    if foreseen.unknown:
+        st.caption(plain(foreseen.unknown))
+    if foreseen.refused:
+        needed, allowed = (gib_text(size) for size in foreseen.refused)
+        text = t("probe.refused_text", needed=needed, allowed=allowed)
+        st.warning(text, icon=":material/block:", title=t("probe.refused"))
+    st.button(
+        t("probe.start"),
+        type="primary",
+        icon=":material/play_arrow:",
+        key="probe.start",
+        disabled=busy or foreseen.refused is not None,
+        help=t("probe.busy") if busy else None,
+        on_click=_begin,
+        args=(registry, spec),
+    )
+
+
+def _begin(registry: ProbeRegistry, spec: ProbeSpec) -> None:
+    try:
+        st.session_state[_LAST] = registry.start(spec, probing.expect(spec).prediction)
+    except FathomError as problem:
+        st.session_state[_PROBLEM] = problem
+
+
+def _position(options: list[str], wanted: str) -> int:
+    return options.index(wanted) if wanted in options else 0
