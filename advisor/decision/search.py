@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,9 @@ from advisor.catalog.catalog import Catalog
 from advisor.decision.money import Costs, costs
 from advisor.decision.result import Constraint
 from advisor.decision.scenario import Scenario
-from advisor.decision.space import Space
-from advisor.decision.traffic import Served, Unloaded, serve, unloaded
+from advisor.decision.space import Space, usable_bytes
+from advisor.decision.traffic import Served, Times, serve, unloaded
+from advisor.sizing.grid import GridResult
 
 __all__ = ["CHECKED", "Outcome", "search"]
 
@@ -43,7 +43,8 @@ class Outcome:
     """
 
     space: Space
-    alone: Unloaded
+    grid: GridResult  # one sequence of the full context
+    alone: Times
     served: Served
     costs: Costs
     excess: Floats
@@ -64,53 +65,53 @@ class Outcome:
 
 def search(space: Space, scenario: Scenario, catalog: Catalog) -> Outcome:
     """Sizes, loads, prices and checks every row."""
-    alone = unloaded(space, scenario)
-    served = serve(space, scenario, alone)
+    grid, alone = unloaded(space, scenario)
+    columns = {
+        Constraint.MEMORY: _memory(space, grid),
+        **_latency(scenario, alone),
+        Constraint.QUALITY: _quality(space, scenario),
+    }
+    live = np.all([columns[key] <= 1 for key in columns if key is not Constraint.QUALITY], axis=0)
+    served = serve(space.take(live), scenario, alone.take(live)).spread(live)
     money = costs(space, served, scenario, catalog)
-    columns = dict(_limits(space, scenario, alone, served, money))
-    excess = np.ones((len(space), len(CHECKED)))
-    for position, constraint in enumerate(CHECKED):
-        if constraint in columns:
-            excess[:, position] = columns[constraint]
-    return Outcome(space, alone, served, money, excess)
+    columns[Constraint.LOAD] = np.where(np.isfinite(served.replicas) | ~live, 1.0, UNKNOWN)
+    columns |= _fleet(space, scenario, served, money)
+    ones = np.ones(len(space))
+    excess = np.stack([columns.get(constraint, ones) for constraint in CHECKED], axis=1)
+    return Outcome(space, grid, alone, served, money, excess)
 
 
-def _limits(
-    space: Space, scenario: Scenario, alone: Unloaded, served: Served, money: Costs
-) -> Iterator[tuple[Constraint, Floats]]:
-    grid = alone.grid
-    need = grid.weights_bytes + grid.kv_cache_bytes + grid.activation_bytes + grid.overhead_bytes
-    yield Constraint.MEMORY, np.where(grid.fits, 1.0, np.maximum(need / np.maximum(grid.usable_bytes, 1), 1 + 1e-9))
-    for constraint, seconds, limit in (
+def _memory(space: Space, grid: GridResult) -> Floats:
+    memory = np.array([usable_bytes(offer.hardware) for offer in space.offers], dtype=np.float64)[space.offer]
+    return np.where(grid.fits, 1.0, 1 + np.maximum(grid.shortfall_bytes / memory, 1e-9))
+
+
+def _latency(scenario: Scenario, alone: Times) -> dict[Constraint, Floats]:
+    limits = (
         (Constraint.TTFT, alone.ttft_s, scenario.ttft_ms),
         (Constraint.TPOT, alone.tpot_s, scenario.tpot_ms),
         (Constraint.E2E, alone.e2e_s, scenario.e2e_ms),
-    ):
-        if limit is not None:
-            yield constraint, seconds * 1e3 / limit
-    runs = grid.fits & np.isfinite(served.replicas)
-    yield Constraint.LOAD, np.where(runs | ~_alone_is_fast_enough(scenario, alone), 1.0, UNKNOWN)
+    )
+    return {constraint: seconds * 1e3 / limit for constraint, seconds, limit in limits if limit is not None}
+
+
+def _quality(space: Space, scenario: Scenario) -> Floats:
+    if not scenario.quality_floor:
+        return np.ones(len(space))
+    quality = space.table.quality[space.plans.model]
+    return np.where(np.isnan(quality), UNKNOWN, scenario.quality_floor / np.maximum(quality, 1))
+
+
+def _fleet(space: Space, scenario: Scenario, served: Served, money: Costs) -> dict[Constraint, Floats]:
+    """Limits on the whole fleet; plans without a fleet pass, since they fail elsewhere."""
+    runs = np.isfinite(served.replicas)
     available = np.array([offer.available for offer in space.offers], dtype=np.float64)[space.offer]
-    yield Constraint.DEVICES, np.where(runs, served.replicas * space.devices / available, 1.0)
-    if scenario.quality_floor:
-        quality = space.table.quality[space.plans.model]
-        yield Constraint.QUALITY, np.where(np.isnan(quality), UNKNOWN, scenario.quality_floor / np.maximum(quality, 1))
+    found = {Constraint.DEVICES: np.where(runs, served.replicas * space.devices / available, 1.0)}
     for constraint, values, ceiling in (
         (Constraint.CAPITAL, money.capital_usd.value, scenario.budget_capital_usd),
         (Constraint.MONTHLY, money.monthly_usd.value, scenario.budget_monthly_usd),
         (Constraint.POWER, money.device_power_w, scenario.power_limit_w),
     ):
         if ceiling is not None:
-            yield constraint, np.where(runs, np.nan_to_num(values / ceiling, nan=UNKNOWN), 1.0)
-
-
-def _alone_is_fast_enough(scenario: Scenario, alone: Unloaded) -> NDArray[np.bool_]:
-    good = alone.grid.fits.copy()
-    for seconds, limit in (
-        (alone.ttft_s, scenario.ttft_ms),
-        (alone.tpot_s, scenario.tpot_ms),
-        (alone.e2e_s, scenario.e2e_ms),
-    ):
-        if limit is not None:
-            good &= seconds * 1e3 <= limit
-    return good
+            found[constraint] = np.where(runs, np.nan_to_num(values / ceiling, nan=UNKNOWN), 1.0)
+    return found

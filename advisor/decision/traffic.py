@@ -19,7 +19,7 @@ from advisor.serving.workload import Slo
 from advisor.sizing.columns import LoadColumns
 from advisor.sizing.grid import GridResult, evaluate
 
-__all__ = ["Served", "Unloaded", "serve", "unloaded"]
+__all__ = ["Served", "Times", "serve", "unloaded"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.bool_] | NDArray[np.intp]
@@ -29,13 +29,15 @@ _SEATS = {"continuous": 256, "slots": 16, "static": 1}  # default number of sequ
 
 
 @dataclass(frozen=True, slots=True)
-class Unloaded:
-    """One request alone on one replica, with room for the scenario's full context. Arrays of shape (plans,)."""
+class Times:
+    """One request alone on one replica. Arrays of shape (plans,)."""
 
-    grid: GridResult
     ttft_s: Floats
     tpot_s: Floats
     e2e_s: Floats
+
+    def take(self, rows: Rows) -> Times:
+        return Times(self.ttft_s[rows], self.tpot_s[rows], self.e2e_s[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,24 @@ class Served:
     def take(self, rows: Rows) -> Served:
         return Served(*(getattr(self, item.name)[rows] for item in fields(self)))
 
+    def spread(self, rows: NDArray[np.bool_]) -> Served:
+        """These plans at the rows chosen of a larger grid; no fleet at the others."""
+        columns = []
+        for item in fields(self):
+            column = np.full(len(rows), np.inf if item.name == "replicas" else np.nan)
+            column[rows] = getattr(self, item.name)
+            columns.append(column)
+        return Served(*columns)
 
-def unloaded(space: Space, scenario: Scenario) -> Unloaded:
+
+def unloaded(space: Space, scenario: Scenario) -> tuple[GridResult, Times]:
     """Sizes every plan for one sequence of the full context."""
     grid = evaluate(space.plans, _loads(space, scenario, 1, full_context=True))
     steps = np.maximum(_outputs(space) - 1, 0)
-    return Unloaded(grid, grid.ttft_s.value, grid.tpot_s.value, grid.ttft_s.value + grid.tpot_s.value * steps)
+    return grid, Times(grid.ttft_s.value, grid.tpot_s.value, grid.ttft_s.value + grid.tpot_s.value * steps)
 
 
-def serve(space: Space, scenario: Scenario, alone: Unloaded) -> Served:
+def serve(space: Space, scenario: Scenario, alone: Times) -> Served:
     """Replicas and latency under the scenario's traffic."""
     sections = _sections(space, scenario, alone)
     work = _Work(alone.ttft_s, _outputs(space), _slo(scenario))
@@ -85,6 +96,9 @@ class _Work:
     output_tokens: Floats
     slo: Slo
 
+    def take(self, rows: Rows) -> _Work:
+        return _Work(self.prefill_s[rows], self.output_tokens[rows], self.slo)
+
 
 @dataclass(frozen=True, slots=True)
 class _Section:
@@ -94,8 +108,11 @@ class _Section:
     base_s: Floats
     slope_s: Floats
 
+    def take(self, rows: Rows) -> _Section:
+        return _Section(self.seats[rows], self.base_s[rows], self.slope_s[rows])
 
-def _sections(space: Space, scenario: Scenario, alone: Unloaded) -> tuple[_Section, ...]:
+
+def _sections(space: Space, scenario: Scenario, alone: Times) -> tuple[_Section, ...]:
     runtimes = space.plans.runtimes
     limit = np.array([_SEATS[r.engine.batching] for r in runtimes], dtype=np.float64)[space.plans.runtime]
     sections = []
@@ -114,10 +131,12 @@ def _sections(space: Space, scenario: Scenario, alone: Unloaded) -> tuple[_Secti
 
 def _open(rate: Floats, work: _Work, sections: tuple[_Section, ...]) -> Served:
     """Requests that arrive at `rate` (plans,), whatever the fleet does."""
-    answers = [_closed_form(rate, work, section) for section in sections]
-    best = answers[0]
-    for answer in answers[1:]:
-        best = _choose(answer.replicas < best.replicas, answer, best)
+    best = _closed_form(rate, work, sections[0])
+    for section in sections[1:]:
+        rows = (section.seats >= 1) & (best.replicas > 1)
+        if rows.any():
+            answer = _closed_form(rate[rows], work.take(rows), section.take(rows)).spread(rows)
+            best = _choose(answer.replicas < best.replicas, answer, best)
     return best
 
 
