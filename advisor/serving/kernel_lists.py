@@ -152,12 +152,13 @@ def remove_running(s: Any, rank: Any, i: int) -> None:
 def blocks_of(pool: Any, q: Any, tokens: float) -> float:
     """Blocks that request q holds with `tokens` cached; with speculation, growth is spread evenly."""
     size = pool.block_tokens
+    shared = q.shared // size if q.shared > 0 else 0
     if pool.reserve == 1:
-        return float((q.inp + q.out + size - 1) // size - q.shared)
+        return float((q.inp + q.out + size - 1) // size - shared)
     start = q.inp + q.gen
     if pool.accepted > 1.0 and tokens > start:
-        return float((start + size - 1) // size - q.shared + (tokens - start) / size)
-    return float((tokens + size - 1) // size - q.shared)
+        return float((start + size - 1) // size - shared + (tokens - start) / size)
+    return float((tokens + size - 1) // size - shared)
 
 
 @jit

@@ -35,7 +35,7 @@ def run_follow_ups(s: Any, until: float) -> None:
             if s.groups[j].end < s.groups[g].end:
                 g = j
         end = s.groups[g].end
-        arrival = s.req[run.next].arrival if run.next < len(s.req) else _NEVER
+        arrival = s.req[s.first[run.next]].arrival if run.next < len(s.first) else _NEVER
         follow = s.req[s.pending[0]].arrival if run.pending > 0 else _NEVER
         moment = min(arrival, follow)
         if min(moment, end) >= until:
@@ -44,7 +44,7 @@ def run_follow_ups(s: Any, until: float) -> None:
             step_once(s, s.groups[g])
         elif arrival <= follow:
             run.next += 1
-            dispatch(s, run.next - 1, moment)
+            dispatch(s, s.first[run.next - 1], moment)
         else:
             dispatch(s, pending_pop(s), moment)
 
@@ -66,6 +66,8 @@ def dispatch(s: Any, i: int, now: float) -> None:
     q.rank = _rank(s, group, pool)
     rank = s.ranks[q.rank]
     group.outstanding += 1
+    if q.prev >= 0 and s.ranks[s.req[q.prev].rank].group != s.ranks[q.rank].group:
+        q.hit = min(q.hit, q.shared)  # another replica holds what was said before
     if pool.max_queue > 0 and rank.nwait >= pool.max_queue:
         end_request(s, i, now, 1)
         return

@@ -32,7 +32,7 @@ _REQUEST = {
     "inp": _I,
     "out": _I,
     "hit": _I,  # input tokens found in the prefix cache
-    "shared": _I,  # blocks of those that all requests of its class share
+    "shared": _I,  # of those, tokens that all requests of its class share
     "cls": "i2",
     "level": "i1",  # priority, 0 first
     "child": _I,  # request that follows the end of this one
@@ -124,6 +124,7 @@ class State(NamedTuple):
     cand: Any  # groups that may serve a class
     cand0: Any  # start of each class in `cand`
     turn: Any  # round robin, by class
+    first: Any  # requests that follow no other, in order of arrival; empty where none follows another
     pending: Any  # heap of follow-ups
 
 
@@ -141,12 +142,13 @@ def build_state(fleet: Fleet, table: RequestTable, *, seed: int, priorities: tup
     levels = int(level.max()) + 1
     groups = _groups(fleet.pools)
     ranks, seats, sizes = _ranks(fleet.pools, levels)
-    follow = len(table) if len(table.follows) else 0
+    first = np.flatnonzero(table.follows < 0)
+    first = first[np.argsort(table.arrival_s[first], kind="stable")]
     return State(
         req=_requests(table, level),
         ranks=ranks,
         groups=groups,
-        pools=_pools(fleet.pools),
+        pools=_pools(fleet.pools, _shared_tokens(table)),
         lines=_records(_LINE, len(ranks) * levels, head=-1, tail=-1),
         run=_records(_RUN, 1, router=_ROUTERS.index(fleet.router), levels=levels),
         table=_list(np.concatenate([pool.costs.table() for pool in fleet.pools])),
@@ -154,7 +156,8 @@ def build_state(fleet: Fleet, table: RequestTable, *, seed: int, priorities: tup
         draw=_list(np.random.default_rng([seed, 7]).random(2 * len(table), dtype=np.float32)),
         think=_list(table.think_s.astype(np.float64)),
         residue=_list(np.zeros(sizes, dtype=np.int64)),
-        pending=_list(np.zeros(follow, dtype=np.int32)),
+        first=_list(first.astype(np.int64)),
+        pending=_list(np.zeros(len(table.follows), dtype=np.int64)),
         **_routing(fleet, table),
     )
 
@@ -208,7 +211,7 @@ def _children(follows: NDArray[np.int64]) -> NDArray[np.int64]:
     return child
 
 
-def _pools(pools: tuple[Pool, ...]) -> Any:
+def _pools(pools: tuple[Pool, ...], shared_tokens: int) -> Any:
     lengths = [pool.costs.max_num_batched_tokens + 1 for pool in pools]
     rules = [pool.options for pool in pools]
     drafts = [o.speculation for o in rules]
@@ -219,7 +222,7 @@ def _pools(pools: tuple[Pool, ...]) -> Any:
         **{name: [getattr(p.costs, name) for p in pools] for name in ("dp", "cdec", "cmix", "cpre", "cmin")},
         seats=[p.costs.max_num_seqs for p in pools],
         budget=[p.costs.max_num_batched_tokens for p in pools],
-        blocks=[p.costs.kvcap_tokens // p.options.block_tokens for p in pools],
+        blocks=[max(0, p.costs.kvcap_tokens - shared_tokens) // p.options.block_tokens for p in pools],
         block_tokens=[o.block_tokens for o in rules],
         chunked=[o.chunked_prefill for o in rules],
         prefill_first=[o.prefill_first for o in rules],
@@ -233,6 +236,15 @@ def _pools(pools: tuple[Pool, ...]) -> Any:
         scale=1.0,
         weight=[p.weight for p in pools],
     )
+
+
+def _shared_tokens(table: RequestTable) -> int:
+    """Tokens of the prefixes that classes share: kept once, taken off every replica's cache."""
+    if not len(table.shared_tokens) or not table.shared_tokens.any():
+        return 0
+    longest = np.zeros(int(table.request_class.max()) + 1, dtype=np.int64)
+    np.maximum.at(longest, table.request_class, table.shared_tokens)
+    return int(longest.sum())
 
 
 def _groups(pools: tuple[Pool, ...]) -> Any:

@@ -62,7 +62,8 @@ class Slo:
 class RequestClass:
     """One kind of request. `reasoning`: extra output tokens before the answer, drawn independently.
 
-    `shared_prefix_tokens` (a system prompt) are part of the input and found in the prefix cache of every replica.
+    `shared_prefix_tokens` (a system prompt) are part of the input and found in the prefix cache of every replica;
+    `prefix_hit_share` of the rest is found as well, whoever asked first (documents, tools).
     `turns` > 1: a conversation; each turn's input holds all that was said, and waits for the answer and `think_s`.
     """
 
@@ -72,6 +73,7 @@ class RequestClass:
     reasoning: LengthDistribution | None = None
     share: float = 1.0
     shared_prefix_tokens: int = 0
+    prefix_hit_share: float = 0.0
     turns: int = 1
     think_s: float = 0.0
     slo: Slo = Slo()
@@ -80,8 +82,13 @@ class RequestClass:
     @property
     def mean_input_tokens(self) -> float:
         """Of one request, history of a conversation included."""
-        grown = (self.turns - 1) / 2 * (self.input.mean + self.mean_output_tokens)
-        return self.input.mean + grown
+        return self.input.mean + self.mean_history_tokens
+
+    @property
+    def mean_history_tokens(self) -> float:
+        """What was said in the turns before, the shared prefix left out."""
+        new = max(0.0, self.input.mean - self.shared_prefix_tokens)
+        return (self.turns - 1) / 2 * (new + self.mean_output_tokens)
 
     @property
     def mean_output_tokens(self) -> float:
@@ -110,9 +117,8 @@ class Workload:
 
     @property
     def mean_cached_tokens(self) -> float:
-        cached = [min(c.shared_prefix_tokens, c.mean_input_tokens) for c in self.classes]
-        history = [(c.turns - 1) / 2 * (c.input.mean + c.mean_output_tokens) for c in self.classes]
-        return _mean(self.classes, [a + b for a, b in zip(cached, history, strict=True)])
+        """Of the input, found in the prefix cache if conversations stay on their replica."""
+        return _mean(self.classes, [_cached(c) for c in self.classes])
 
     def at_rate(self, rate_per_s: float) -> Workload:
         return replace(self, arrivals=self.arrivals.at_rate(rate_per_s))
@@ -143,6 +149,11 @@ class RequestTable:
     @property
     def output_total(self) -> int:
         return int(self.output_tokens.sum())
+
+
+def _cached(c: RequestClass) -> float:
+    prefix = min(c.shared_prefix_tokens, c.input.mean)
+    return prefix + c.mean_history_tokens + c.prefix_hit_share * (c.input.mean - prefix)
 
 
 def _mean(classes: tuple[RequestClass, ...], values: list[float]) -> float:
