@@ -112,7 +112,7 @@ def parse_yaml(text: str, name: str, *, trusted: bool = False) -> object:
         mark = problem.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise DataError(name, "", where, "valid YAML", problem.problem) from problem
-    except (yaml.YAMLError, ValueError) as problem:  # control characters; dates such as 2026-13-40
+    except (yaml.YAMLError, ValueError) as problem:  # control characters; numbers that are none
         raise DataError(name, "", "", "valid YAML", problem) from problem
 
 

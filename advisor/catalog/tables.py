@@ -114,12 +114,12 @@ def source_title(raw: RawRecord) -> str:
 
 def as_of() -> date:
     """The day on which the built-in facts were gathered."""
-    file = DATA_DIR / "as_of.yaml"
-    content = parse_yaml(file.read_text(encoding="utf-8"), "data/as_of.yaml", trusted=True)
-    day = content.get("as_of") if isinstance(content, dict) else None
-    if not isinstance(day, date):
-        raise DataError("data/as_of.yaml", "", "as_of", "a date")
-    return day
+    content = parse_yaml((DATA_DIR / "as_of.yaml").read_text(encoding="utf-8"), "data/as_of.yaml", trusted=True)
+    text = content.get("as_of") if isinstance(content, dict) else None
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError as problem:
+        raise DataError("data/as_of.yaml", "", "as_of", "a date", text) from problem
 
 
 def _rows(kind: str, columns: tuple[str, ...], overlay: Path | None) -> Iterator[_Row]:

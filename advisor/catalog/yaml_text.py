@@ -13,7 +13,8 @@ from yaml.resolver import Resolver
 
 __all__ = ["Loader", "load"]
 
-_STR, _INT, _FLOAT, _BOOL, _NULL = (f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))
+_TAG = "tag:yaml.org,2002:"
+_STR, _INT, _FLOAT, _BOOL, _NULL, _DATE = (_TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp"))
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = Resolver()
 _WORDS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
@@ -34,7 +35,7 @@ class Loader(_BASE):  # type: ignore[misc]
 
 
 def load(text: str) -> object:
-    """The document's content. Raises yaml.YAMLError, or ValueError for an impossible date."""
+    """The document's content. Raises yaml.YAMLError, or ValueError for a number that is none."""
     loader = Loader(text)
     try:
         node = loader.get_single_node()
@@ -46,6 +47,8 @@ def load(text: str) -> object:
 def _value(loader: Loader, node: yaml.Node) -> Any:
     if isinstance(node, yaml.ScalarNode):
         return _scalar(loader, node)
+    if node.tag not in (_TAG + "seq", _TAG + "map"):
+        raise yaml.MarkedYAMLError(problem=f"the tag '{node.tag}' is not allowed", problem_mark=node.start_mark)
     if isinstance(node, yaml.SequenceNode):
         return [_value(loader, item) for item in node.value]
     content: dict[Any, Any] = {}
@@ -61,7 +64,7 @@ def _value(loader: Loader, node: yaml.Node) -> Any:
 
 def _scalar(loader: Loader, node: yaml.ScalarNode) -> Any:
     tag, text = node.tag, node.value
-    if tag == _STR:
+    if tag in (_STR, _DATE):  # a date stays as written
         return text
     if tag == _INT and text.isascii() and text.isdigit() and text[0] != "0":
         return int(text)
