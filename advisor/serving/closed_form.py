@@ -71,15 +71,16 @@ def rates_from_step_costs(costs: StepCosts, workload: Workload) -> ReplicaRates:
     table = costs.table()
     cached = min(workload.mean_cached_tokens, workload.mean_input_tokens - 1)
     new = max(1.0, workload.mean_input_tokens - cached)
-    context = workload.mean_input_tokens + workload.mean_output_tokens / 2
+    context = workload.running_context_tokens
     budget = costs.max_num_batched_tokens
     chunks = np.ceil(new / budget)
     chunk = int(min(budget, max(1, round(new / chunks))))
     attention = costs.cpre * chunks * max(chunk, costs.cmin) * (cached + new / 2)
     work = chunks * max(0.0, table[chunk] - table[min(1, budget)]) + attention
-    longest = workload.mean_input_tokens + workload.mean_output_tokens
-    seats = np.minimum(costs.max_num_seqs, max(1, costs.kvcap_tokens // max(1.0, longest)))
-    at_full = table[int(seats)] + costs.cdec * seats * context
+    seats = np.minimum(costs.max_num_seqs, max(1, costs.kvcap_tokens // max(1.0, context)))
+    # With every seat taken, seats / output requests enter per step; reads cost `cmix` in steps that prefill.
+    mixed = 1 - np.exp(-seats * chunks / workload.mean_output_tokens)
+    at_full = table[int(seats)] + (costs.cdec + mixed * (costs.cmix - costs.cdec)) * seats * context
     base = table[1] + costs.cdec * context
     slope = (at_full - base) / max(1.0, seats - 1)
     ranks = costs.dp

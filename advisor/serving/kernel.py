@@ -296,7 +296,7 @@ def _commit(s: Any, group: Any) -> None:
         if kind == 0:
             continue
         group.run_s += spent * rank.nrun
-        _account(group, rank, spent)
+        _account(s, group, rank, pool, spent)
         if kind != 3:
             rank.used += growth(s, rank, pool, k)
             rank.read += pool.accepted * rank.ndec * k
@@ -309,10 +309,13 @@ def _commit(s: Any, group: Any) -> None:
 
 
 @jit
-def _account(group: Any, rank: Any, spent: float) -> None:
-    """Where the time goes, for the name of the binding limit."""
-    if rank.kind != 1:
-        group.mixed_s += spent
+def _account(s: Any, group: Any, rank: Any, pool: Any, spent: float) -> None:
+    """Where the time goes, for the name of the binding limit: what prompts add to a step that decodes anyway."""
+    if rank.kind == 3 or rank.ndec == 0:
+        group.mixed_s += spent if rank.kind != 1 else 0.0
+    elif rank.kind == 2:
+        decode = s.table[pool.table0 + min(rank.ndec * pool.verify, pool.budget)] + pool.cdec * rank.read
+        group.mixed_s += max(0.0, spent - decode * pool.scale)
     if rank.block == 1:
         group.cache_s += spent
     elif rank.block == 2:

@@ -63,6 +63,18 @@ class LengthDistribution:
         mean = float(np.sum(np.diff(q) * (t[1:] + t[:-1]) / 2))
         return cls(LengthKind.EMPIRICAL, mean, quantiles=tuple(q.tolist()), tokens=tuple(t.tolist()))
 
+    @property
+    def mean_square(self) -> float:
+        """Mean of the squared length, of the distribution without its bounds."""
+        if self.kind is LengthKind.LOGNORMAL:
+            return self.mean**2 * math.exp(self.sigma**2)
+        if self.kind is LengthKind.GEOMETRIC:
+            return 2 * self.mean**2 - self.mean
+        if self.kind is LengthKind.EMPIRICAL:
+            q, t = np.asarray(self.quantiles), np.asarray(self.tokens)
+            return float(np.sum(np.diff(q) * (t[1:] ** 2 + t[1:] * t[:-1] + t[:-1] ** 2) / 3))
+        return self.mean**2
+
     def sample(self, rng: np.random.Generator, n: int) -> NDArray[np.int64]:
         """`n` independent lengths."""
         if self.kind is LengthKind.FIXED:

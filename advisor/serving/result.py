@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Latency", "RequestOutcome", "SimulationResult", "TimeSeries", "latency"]
+__all__ = ["Latency", "RequestOutcome", "SimulationResult", "TimeSeries", "TimeShares", "latency"]
 
 Floats = NDArray[np.float64]
 _PERCENTILES = (50, 90, 95, 99)
@@ -61,6 +61,16 @@ class TimeSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeShares:
+    """Shares of the time in which replicas were stepping."""
+
+    prompts: float  # added to steps by prompts
+    cache: float  # the head of the queue waited for cache
+    seats: float  # … for a free sequence
+    budget: float  # … for tokens in the batch
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationResult:
     """One simulated run. `ttft_is_quotable` is False above the load where a TTFT percentile means nothing."""
 
@@ -83,6 +93,7 @@ class SimulationResult:
     steps: int
     replica_hours: float
     cpu_s: float
+    time_shares: TimeShares
     outcome: RequestOutcome
     by_class: Mapping[str, Mapping[str, Latency]] = field(default_factory=dict)
     series: TimeSeries | None = None

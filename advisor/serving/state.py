@@ -76,7 +76,7 @@ _GROUP = {
     "clock": _F,
     "end": _F,  # of the planned steps
     "busy_s": _F,
-    "mixed_s": _F,  # in steps with prompts
+    "mixed_s": _F,  # added to steps by prompts
     "run_s": _F,  # integral of running requests over time
     "cache_s": _F,  # rank-seconds in which the head of the queue waited for blocks
     "seats_s": _F,

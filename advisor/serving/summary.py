@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.serving.fleet import Fleet
-from advisor.serving.result import Latency, RequestOutcome, SimulationResult, latency
+from advisor.serving.result import Latency, RequestOutcome, SimulationResult, TimeShares, latency
 from advisor.serving.state import State, column
 from advisor.serving.workload import RequestTable, Slo
 
@@ -86,6 +86,7 @@ def summarise(
         steps=int(column(state.groups, "steps").sum()),
         replica_hours=fleet.replicas * span / 3600,
         cpu_s=cpu_s,
+        time_shares=_time_shares(state, busy),
         outcome=outcome,
         by_class=_by_class(outcome, table.request_class, class_names),
     )
@@ -94,6 +95,12 @@ def summarise(
 def _peak_cache_use(state: State) -> float:
     pools = column(state.groups, "pool")[column(state.ranks, "group")]
     return float((column(state.ranks, "peak") / column(state.pools, "blocks")[pools]).max())
+
+
+def _time_shares(state: State, busy: float) -> TimeShares:
+    names = ("mixed_s", "cache_s", "seats_s", "budget_s")
+    ranks = len(column(state.ranks, "group")) / len(column(state.groups, "pool"))
+    return TimeShares(*(float(column(state.groups, name).sum()) / max(busy * ranks, 1e-12) for name in names))
 
 
 def _by_class(

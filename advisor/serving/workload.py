@@ -40,6 +40,13 @@ class ArrivalProcess:
     users: int = 0
     think_s: float = 0.0
 
+    @property
+    def peak_rate_per_s(self) -> float:
+        """At the busiest moment of the shape."""
+        if not self.shape:
+            return self.rate_per_s
+        return self.rate_per_s * max(self.shape) * len(self.shape) / sum(self.shape)
+
     def at_rate(self, rate_per_s: float) -> ArrivalProcess:
         return replace(self, rate_per_s=rate_per_s)
 
@@ -91,6 +98,13 @@ class RequestClass:
         return (self.turns - 1) / 2 * (new + self.mean_output_tokens)
 
     @property
+    def square_output(self) -> float:
+        """Mean of the squared output; answer and reasoning are independent."""
+        if self.reasoning is None:
+            return self.output.mean_square
+        return self.output.mean_square + self.reasoning.mean_square + 2 * self.output.mean * self.reasoning.mean
+
+    @property
     def mean_output_tokens(self) -> float:
         return self.output.mean + (self.reasoning.mean if self.reasoning else 0.0)
 
@@ -114,6 +128,17 @@ class Workload:
     @property
     def mean_output_tokens(self) -> float:
         return _mean(self.classes, [c.mean_output_tokens for c in self.classes])
+
+    @property
+    def running_context_tokens(self) -> float:
+        """Tokens in the cache of a request at a random moment of its decoding: long answers weigh more.
+
+        E[input * output + output^2 / 2] / E[output].
+        """
+        held = _mean(
+            self.classes, [c.mean_input_tokens * c.mean_output_tokens + c.square_output / 2 for c in self.classes]
+        )
+        return held / self.mean_output_tokens
 
     @property
     def mean_cached_tokens(self) -> float:
