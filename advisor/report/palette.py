@@ -66,7 +66,7 @@ LIGHT = Palette(
         Tone.SHORTFALL: "#E03131",
     },
     categories=("#3B5BDB", "#0CA678", "#F08C00", "#C2255C", "#7048E8", "#1098AD", "#868E96", "#D9480F"),
-    sequence=("#E7ECFD", "#BAC8FF", "#91A7FF", "#5C7CFA", "#3B5BDB", "#2B44A8"),
+    sequence=("#EEF2FF", "#DBE4FF", "#BAC8FF", "#91A7FF", "#748FFC", "#5C7CFA"),
 )
 
 DARK = Palette(
@@ -89,5 +89,5 @@ DARK = Palette(
         Tone.SHORTFALL: "#FF6B6B",
     },
     categories=("#748FFC", "#38D9A9", "#FFC078", "#F783AC", "#B197FC", "#66D9E8", "#ADB5BD", "#FFA94D"),
-    sequence=("#161E38", "#20306B", "#2F4AB0", "#4C6EF5", "#748FFC", "#BAC8FF"),
+    sequence=("#121A33", "#18234A", "#1D2D66", "#243A85", "#2F4AB0", "#3B5BDB"),
 )

@@ -24,9 +24,12 @@ def scenario_chips_text(scenario: Scenario, language: str) -> list[str]:
 
 def scenario_facts(scenario: Scenario, language: str) -> list[tuple[str, str]]:
     """The same by group, for the report."""
-    groups = (("work", (*_traffic(scenario, language), *_lengths(scenario, language))),)
-    groups += (("targets", tuple(_targets(scenario, language))), ("limits", tuple(_bounds(scenario, language))))
-    groups += (("hardware", tuple(_hardware(scenario, language))),)
+    groups = (
+        ("work", [*_traffic(scenario, language), *_lengths(scenario, language)]),
+        ("targets", _targets(scenario, language)),
+        ("limits", _bounds(scenario, language)),
+        ("hardware", _hardware(scenario, language)),
+    )
     separator = translate(language, "report.list_separator")
     return [(translate(language, f"ui.form.{name}"), separator.join(texts) or "–") for name, texts in groups]
 

@@ -9,7 +9,7 @@ from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import scenario_from_text
 from advisor.report.numbers import number
 from advisor.ui import backend, state
-from advisor.ui.form import read_form, write_form
+from advisor.ui.form import has_form, write_form
 from advisor.ui.text import t
 from advisor.ui.widgets import problem_state
 
@@ -21,7 +21,7 @@ _FILE_PROBLEM = "advise.file_problem"
 
 def start_form() -> None:
     """Fill the form on the first visit and whenever the session's scenario came from elsewhere (a link)."""
-    if read_form() is None or st.session_state.get(_FORM_TOKEN) != state.token():
+    if not has_form() or st.session_state.get(_FORM_TOKEN) != state.token():
         write_form(state.scenario())
         st.session_state[_FORM_TOKEN] = state.token()
     problem = st.session_state.pop(_FILE_PROBLEM, None)

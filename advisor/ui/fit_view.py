@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -82,7 +83,7 @@ def _row(sizing: Sizing) -> Mapping[str, object]:
     }
 
 
-def _columns() -> dict[str, object]:
+def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
         "fits": column.CheckboxColumn(t("machine.column.fits"), pinned=True),

@@ -13,7 +13,7 @@ from advisor.ui import backend
 from advisor.ui.form_model import TRAFFIC_KINDS, Hardware, form_values
 from advisor.ui.text import plain, t
 
-__all__ = ["form", "read_form", "write_form"]
+__all__ = ["form", "has_form", "read_form", "write_form"]
 
 _BASE = "req.base"
 
@@ -25,13 +25,15 @@ def write_form(scenario: Scenario) -> None:
         st.session_state[f"req.{name}"] = value
 
 
-def read_form() -> tuple[dict[str, Any], Scenario] | None:
-    """The values of all widgets, and the scenario they started from; None before the first `write_form`."""
-    base = st.session_state.get(_BASE)
-    if base is None:
-        return None
+def has_form() -> bool:
+    return _BASE in st.session_state
+
+
+def read_form() -> tuple[dict[str, Any], Scenario]:
+    """The values of all widgets, and the scenario they started from. Only after `write_form`."""
+    base = st.session_state[_BASE]
     prefix = "req."
-    values = {key.removeprefix(prefix): value for key, value in st.session_state.items() if str(key).startswith(prefix)}
+    values = {str(k).removeprefix(prefix): v for k, v in st.session_state.items() if str(k).startswith(prefix)}
     values.pop("base")
     wanted = form_values(base).keys() | {f"owned_count_{name}" for name in values["owned"]}
     return {name: value for name, value in values.items() if name in wanted}, base

@@ -40,7 +40,7 @@ def _cpu(cpu: Cpu) -> dict[str, str]:
     }
     if cpu.max_hz:
         facts[t("machine.clock")] = f"{number(cpu.max_hz / 1e9)} GHz"
-    if cpu.hypervisor:
+    if cpu.hypervisor and cpu.hypervisor != "unknown":
         facts[t("machine.hypervisor")] = cpu.hypervisor
     if cpu.quota_cores:
         facts[t("machine.quota")] = number(cpu.quota_cores)

@@ -10,7 +10,10 @@ from advisor.catalog.hf_config import variant_from_text
 from advisor.catalog.records import Variant
 from advisor.report.numbers import bytes_text, gib_text
 from advisor.report.plan_figures import memory_bars
+from advisor.sizing.size import size
 from advisor.ui import backend
+from advisor.ui.derivation_view import derivation
+from advisor.ui.quick_plans import device_plan, quick_load
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, empty_state, key_values, problem_state
 
@@ -46,13 +49,15 @@ def _sized(variant: Variant, catalog: Catalog) -> None:
         count = st.number_input(t("own.count"), 1, 1024, 1, key="own.count", width=120)
         context = st.number_input(t("own.context"), 1, 10_000_000, 4096, key="own.context", width=160)
         sequences = st.number_input(t("own.sequences"), 1, 100_000, 1, key="own.sequences", width=140)
-    plan = backend.simple_plan(variant, format_id, device_id, int(count))
-    sizing = backend.size_plan(plan, int(context), int(sequences))
+    plan = device_plan(catalog, variant, format_id, catalog.device(device_id), int(count))
+    load = quick_load(int(context), int(sequences))
+    sizing = size(plan, load, catalog)
     profile = backend.profile_of(variant, format_id)
     verdict = t("own.fits") if sizing.fits else t("own.fits_not", shortfall=gib_text(sizing.shortfall_bytes))
     with st.container(border=True):
         st.markdown(f"#### {plain(variant.name)}: {verdict}")
         chart(memory_bars(sizing, language()), key="own.memory")
+        derivation(plan, load, key="own.derivation")
         key_values(
             {
                 t("catalogue.total_params"): f"{profile.total_params:,}",

@@ -11,6 +11,7 @@ from advisor.report.numbers import gib_text, interval_text, number, percent_text
 from advisor.report.plan_figures import load_curves, memory_bars, step_shares
 from advisor.report.rows import device_text, quantities
 from advisor.ui import answers, probing
+from advisor.ui.derivation_view import derivation
 from advisor.ui.probe_numbers import comparison_table
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import badges, basis_badges, chart, key_values, sources
@@ -25,6 +26,7 @@ def plan_detail(candidate: Candidate) -> None:
         left, right = st.columns([3, 2])
         with left:
             chart(memory_bars(candidate.sizing, language()), key="detail.memory")
+            derivation(candidate.plan, candidate.load, key="detail.derivation")
             _numbers(candidate)
         with right:
             st.markdown(f"**{t('detail.why')}**")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -22,6 +23,18 @@ from advisor.ui.widgets import chips, empty_state
 __all__ = ["filters", "mixes", "pick_cards", "plan_table", "scenario_chips"]
 
 MAX_ROWS = 500
+_SHOWN = (
+    "variant",
+    "format",
+    "hardware",
+    "quality",
+    "ttft_ms",
+    "e2e_ms",
+    "output_tok_s",
+    "monthly_usd",
+    "memory_share",
+    "score",
+)
 _SORTS = ("score", "monthly_usd", "e2e_ms", "quality", "power_w")
 _PICKS = (
     ("best", "star", "score"),
@@ -138,13 +151,11 @@ def plan_table(shown: Sequence[Candidate], *, total: Counts) -> None:
 
 
 def _frame(shown: Sequence[Candidate]) -> pd.DataFrame:
-    kept = ("variant", "format", "hardware", "quality", "ttft_ms", "e2e_ms", "output_tok_s", "monthly_usd")
-    kept += ("memory_share", "score")
     rows = [plan_row(c) | {"hardware": plan_title(c.plan).rsplit(" · ", 1)[-1]} for c in shown]
-    return pd.DataFrame([{name: row[name] for name in kept} for row in rows], columns=list(kept))
+    return pd.DataFrame([{name: row[name] for name in _SHOWN} for row in rows], columns=list(_SHOWN))
 
 
-def _columns() -> dict[str, object]:
+def _columns() -> dict[str, Any]:
     column = st.column_config
     texts = {name: column.TextColumn(t(f"column.{name}")) for name in ("format", "hardware")}
     counts = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from advisor.catalog.text import LANGUAGES
-from advisor.ui import backend
+from advisor.ui.backend import catalog_date
 from advisor.ui.nav import ICON, LOGO
 from advisor.ui.text import LANGUAGE_KEY, t
 
@@ -25,4 +25,4 @@ def sidebar() -> None:
             required=True,
             persist_state="session",
         )
-        st.caption(t("sidebar.offline", date=backend.catalog_date()))
+        st.caption(t("sidebar.offline", date=catalog_date()))

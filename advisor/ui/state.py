@@ -55,7 +55,8 @@ def set_scenario(wanted: Scenario) -> None:
 
 
 def chosen_plan() -> str | None:
-    return st.session_state.get(_PLAN)
+    found = st.session_state.get(_PLAN)
+    return None if found is None else str(found)
 
 
 def choose_plan(plan_id: str) -> None:
@@ -64,7 +65,8 @@ def choose_plan(plan_id: str) -> None:
 
 def take_link_problem() -> str | None:
     """The message about a damaged link, once."""
-    return st.session_state.pop(_LINK_PROBLEM, None)
+    found = st.session_state.pop(_LINK_PROBLEM, None)
+    return None if found is None else str(found)
 
 
 def _open_link(link: str) -> None:

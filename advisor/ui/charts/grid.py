@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -12,17 +13,20 @@ from advisor.ui.charts.base import blank, style_axis
 
 __all__ = ["grid_figure"]
 
+COLUMN_LETTERS = 13  # more would run into the next column
+
 
 def grid_figure(grid: Grid, palette: Palette) -> go.Figure:
     """Colours by the logarithm where `grid.log`, since sizes span four decades; the cells print the true value."""
-    figure = blank(palette, height=70 + 30 * len(grid.rows), legend=False)
+    figure = blank(palette, height=90 + 30 * len(grid.rows), legend=False)
     steps = len(palette.sequence) - 1
     figure.add_heatmap(
         z=[[_level(value, log=grid.log) for value in row] for row in grid.values],
-        x=list(grid.columns),
+        x=["<br>".join(wrap(column, COLUMN_LETTERS)) for column in grid.columns],
         y=list(grid.rows),
         text=[list(row) for row in grid.texts],
         texttemplate="%{text}",
+        textfont={"color": palette.text},
         hovertemplate="%{y} · %{x}: %{text}<extra></extra>",
         colorscale=[[i / steps, colour] for i, colour in enumerate(palette.sequence)],
         showscale=False,
@@ -30,7 +34,7 @@ def grid_figure(grid: Grid, palette: Palette) -> go.Figure:
         ygap=2,
         hoverongaps=False,
     )
-    plain = {"showgrid": False, "type": "category", "tickfont": {"color": palette.text, "size": 12}}
+    plain = {"showgrid": False, "type": "category", "ticks": "", "tickfont": {"color": palette.text, "size": 12}}
     figure.update_layout(
         xaxis={**style_axis(palette, "", log=False), **plain, "side": "top", "tickangle": 0},
         yaxis={**style_axis(palette, "", log=False), **plain, "autorange": "reversed"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from advisor.catalog.errors import FathomError
+from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import scenario_to_yaml
 from advisor.ui import backend, state
 from advisor.ui.advise_view import demand, open_example, open_file, start_form
@@ -32,11 +33,12 @@ st.pills(
 )
 
 values, base = read_form()
+scenario: Scenario | None = None
+problem: FathomError | None = None
 try:
     scenario = scenario_from_form(values, base)
-    problem = None
 except FathomError as raised:
-    scenario, problem = None, raised
+    problem = raised
 
 with st.container(border=True):
     st.markdown(f"#### {plain((scenario or base).name.get(language()))}")

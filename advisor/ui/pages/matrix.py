@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from advisor.ui.matrix_view import matrix
+from advisor.ui.matrix_view import matrix_page
 from advisor.ui.widgets import page_header
 
 page_header("matrix")
-matrix()
+matrix_page()
