@@ -20,9 +20,9 @@ from advisor.decision.models import ModelTable
 from advisor.decision.offers import Offer, support_device
 from advisor.decision.scenario import Scenario
 from advisor.sizing.columns import OFFLOADS, Hardware, PlanColumns, Runtime
-from advisor.sizing.plan import Offload
+from advisor.sizing.plan import Layout, Offload
 
-__all__ = ["LAYOUTS", "Space", "enumerate_space", "usable_bytes"]
+__all__ = ["LAYOUTS", "Space", "enumerate_space", "largest_layout", "usable_bytes"]
 
 _WRAPPERS = frozenset({"ollama"})  # llama.cpp with a model manager: the same plan
 SPREAD = 4  # times the fewest devices that hold the weights
@@ -65,7 +65,7 @@ class Space:
     table: ModelTable
     offers: tuple[Offer, ...]
     offer: NDArray[np.intp]
-    unsupported: NDArray[np.bool_]  # shape (models, offers): no engine runs this format there
+    supported: NDArray[np.bool_]  # shape (models, runtimes, offers): the engine runs this format there
 
     def __len__(self) -> int:
         return len(self.plans)
@@ -79,11 +79,19 @@ class Space:
         return replace(self, plans=self.plans.take(rows), offer=self.offer[rows])
 
 
-def enumerate_space(scenario: Scenario, catalog: Catalog, table: ModelTable, found: tuple[Offer, ...]) -> Space:
-    """Every plan worth sizing. Rows are ordered by model, engine, machine, layout."""
+def enumerate_space(
+    scenario: Scenario,
+    catalog: Catalog,
+    table: ModelTable,
+    found: tuple[Offer, ...],
+    wanted: NDArray[np.bool_] | None = None,
+) -> Space:
+    """Every plan worth sizing of the models `wanted` (shape (models,); None: all). Rows are ordered by model, engine,
+    machine, layout."""
     runtimes = _runtimes(scenario, catalog)
     supported = _supported(table, runtimes, found, catalog)
-    model, runtime, offer = np.nonzero(supported)
+    rows = supported if wanted is None else supported & wanted[:, None, None]
+    model, runtime, offer = np.nonzero(rows)
     layouts = _layout_mask(table, runtimes, found, model, runtime, offer)
     row, layout = np.nonzero(layouts)
     kinds = np.array([(k.tp, k.pp, k.ep, k.dp_attention) for k in LAYOUTS], dtype=np.float64)[layout]
@@ -104,7 +112,26 @@ def enumerate_space(scenario: Scenario, catalog: Catalog, table: ModelTable, fou
         gpu_expert_layers=np.zeros(len(row)),
         gpu_layers=np.zeros(len(row)),
     )
-    return Space(plans, table, found, offer[row], np.asarray(~supported.any(axis=1), dtype=np.bool_))
+    return Space(plans, table, found, offer[row], supported)
+
+
+def largest_layout(space: Space, model: int, runtime: int, offer: int) -> Layout:
+    """The layout over the most devices that engine, machine and attention heads allow, whatever the memory."""
+    place, engine = space.offers[offer], space.plans.runtimes[runtime].engine
+    heads = int(space.table.heads[model])
+    fitting = [
+        kind
+        for kind in LAYOUTS
+        if kind.dp_attention == 1
+        and kind.devices <= place.available
+        and (kind.devices <= place.per_node or (place.multi_node and kind.tp == 8))
+        and heads % kind.tp == 0
+        and (kind.tp == 1 or engine.tensor_parallel)
+        and (kind.pp == 1 or engine.pipeline_parallel)
+    ]
+    best = max(fitting, key=lambda kind: (kind.devices, kind.tp))
+    cpu_only = place.hardware.device is None
+    return Layout(tp=best.tp, pp=best.pp, offload=Offload.CPU_ONLY if cpu_only else Offload.NONE)
 
 
 def usable_bytes(hardware: Hardware) -> float:

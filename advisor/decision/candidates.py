@@ -1,0 +1,218 @@
+"""Rows of the grid as candidates: plan, load, sizing, figures with intervals, and the reasons for and against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.catalog.catalog import Catalog
+from advisor.catalog.quantity import Basis, Quantity
+from advisor.decision.models import Model
+from advisor.decision.money import HOURS_PER_MONTH, price_dates
+from advisor.decision.result import Candidate, Leaf, Money, Reason
+from advisor.decision.scenario import Axis, Scenario
+from advisor.decision.search import Outcome
+from advisor.sizing.grid import Range
+from advisor.sizing.plan import Load, Plan, Sizing
+from advisor.sizing.size import size
+
+__all__ = ["Ranking", "build_candidate", "load_of", "plan_of"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Scores of all rows of an outcome. Arrays of shape (plans,)."""
+
+    score: Floats
+    axes: Mapping[Axis, Floats]
+    in_leaf: NDArray[np.bool_]
+    on_front: NDArray[np.bool_]
+
+
+def plan_of(outcome: Outcome, row: int) -> Plan:
+    """The plan of a row, with its replicas (one where the traffic cannot be held)."""
+    replicas = outcome.served.replicas[row]
+    return replace(outcome.space.plans.plan(row), replicas=int(replicas) if np.isfinite(replicas) else 1)
+
+
+def load_of(outcome: Outcome, row: int, scenario: Scenario) -> Load:
+    """The load on one replica at the peak; one sequence where the traffic cannot be held."""
+    model = _model(outcome, row)
+    sequences = outcome.served.concurrency[row]
+    return Load(
+        input_tokens=scenario.input_tokens,
+        output_tokens=model.output_tokens,
+        context_tokens=model.context_tokens,
+        concurrency=max(1, ceil(sequences)) if np.isfinite(sequences) else 1,
+        cached_input_tokens=scenario.cached_input_tokens,
+    )
+
+
+def build_candidate(
+    outcome: Outcome, row: int, scenario: Scenario, catalog: Catalog, ranking: Ranking, leaf: Leaf
+) -> Candidate:
+    """One accepted row with everything that a page shows about it."""
+    plan, load = plan_of(outcome, row), load_of(outcome, row, scenario)
+    sizing = size(plan, _held(load, outcome, row), catalog)
+    model, served, costs = _model(outcome, row), outcome.served, outcome.costs
+    candidate = Candidate(
+        plan=plan,
+        load=load,
+        sizing=sizing,
+        replicas=plan.replicas,
+        quality=model.quality.quantity,
+        ttft_ms=_latency(served.ttft_s[row], outcome, row, outcome.grid.ttft_s),
+        tpot_ms=_latency(served.tpot_s[row], outcome, row, outcome.grid.tpot_s),
+        e2e_ms=_latency(served.e2e_s[row], outcome, row, outcome.grid.tpot_s),
+        utilisation=float(served.utilisation[row]),
+        fleet_output_tok_s=_scaled(sizing.output_tok_s, plan.replicas),
+        money=_money(outcome, row, scenario, catalog),
+        monthly_usd=costs.monthly_usd.quantity(row),
+        power_w=costs.power_w.quantity(row),
+        carbon_kg_month=costs.carbon_kg_month.quantity(row),
+        score=float(ranking.score[row]),
+        axis_scores={axis: float(values[row]) for axis, values in ranking.axes.items()},
+        on_pareto_front=bool(ranking.on_front[row]),
+        in_leaf=bool(ranking.in_leaf[row]),
+    )
+    return replace(candidate, reasons=tuple(_reasons(candidate, model, outcome, row, scenario, leaf)))
+
+
+def _model(outcome: Outcome, row: int) -> Model:
+    return outcome.space.table.models[int(outcome.space.plans.model[row])]
+
+
+def _held(load: Load, outcome: Outcome, row: int) -> Load:
+    """The same sequences with the room that each really takes, so that the memory shown is that of the peak.
+
+    Engines with paged caches keep what a request has, not the longest that is allowed.
+    """
+    if outcome.space.plans.runtimes[outcome.space.plans.runtime[row]].engine.batching != "continuous":
+        return load
+    if load.concurrency == 1:
+        return load
+    return replace(load, context_tokens=load.input_tokens + load.output_tokens)
+
+
+def _latency(seconds: float, outcome: Outcome, row: int, spread: Range) -> Quantity:
+    """Milliseconds under load, with the relative interval of the step model for this plan."""
+    value = float(seconds) * 1e3
+    centre = max(float(spread.value[row]), 1e-12)
+    low, high = float(spread.low[row]) / centre, float(spread.high[row]) / centre
+    basis = Basis.EXTRAPOLATED if outcome.grid.extrapolated[row] else Basis.ESTIMATED
+    return Quantity(value, value * low, value * high, basis, "closed form on the step model")
+
+
+def _scaled(quantity: Quantity, factor: float) -> Quantity:
+    return replace(quantity, value=quantity.value * factor, low=quantity.low * factor, high=quantity.high * factor)
+
+
+def _money(outcome: Outcome, row: int, scenario: Scenario, catalog: Catalog) -> Money:
+    costs, served = outcome.costs, outcome.served
+    offer = outcome.space.offers[outcome.space.offer[row]]
+    first, last = price_dates(offer, catalog)
+    tokens = _model(outcome, row).output_tokens * float(served.requests_per_s[row])
+    per_month = tokens / max(scenario.peak_factor, 1.0) * HOURS_PER_MONTH * 3600 / 1e6
+    monthly = costs.monthly_usd.quantity(row)
+    return Money(
+        capital_usd=costs.capital_usd.quantity(row),
+        rent_monthly_usd=costs.rent_monthly_usd.quantity(row),
+        own_monthly_usd=costs.own_monthly_usd.quantity(row),
+        electricity_monthly_usd=costs.electricity_monthly_usd.quantity(row),
+        per_million_tokens_usd=_scaled(monthly, 1 / per_month) if monthly and per_month > 0 else None,
+        prices_from=first,
+        prices_to=last,
+    )
+
+
+def _reasons(
+    candidate: Candidate, model: Model, outcome: Outcome, row: int, scenario: Scenario, leaf: Leaf
+) -> Iterator[Reason]:
+    yield _capacity_reason(candidate, outcome, row)
+    yield _memory_reason(candidate.sizing)
+    yield from _quality_reasons(model, scenario)
+    yield from _latency_reasons(candidate, scenario)
+    if candidate.money.prices_from and candidate.monthly_usd:
+        dates = {"from": candidate.money.prices_from, "to": candidate.money.prices_to}
+        rented = candidate.monthly_usd == candidate.money.rent_monthly_usd
+        yield Reason("cost_rented" if rented else "cost_owned", {"usd": candidate.monthly_usd.value, **dates})
+    elif not outcome.space.offers[outcome.space.offer[row]].owned:
+        yield Reason("cost_unknown", {"device": _device_name(candidate.plan)})
+    yield Reason("binding", {"binding": f"binding_{candidate.sizing.binding}"})
+    if model.thinks and not scenario.reasoning_tokens:
+        yield Reason("thinks_unasked", {"tokens": model.output_tokens - scenario.output_tokens})
+    if outcome.grid.extrapolated[row]:
+        yield Reason("extrapolated", {})
+    if not candidate.in_leaf:
+        yield Reason("outside_leaf", {"leaf_en": leaf.name.en, "leaf_zh": leaf.name.zh})
+
+
+def _capacity_reason(candidate: Candidate, outcome: Outcome, row: int) -> Reason:
+    plan = candidate.plan
+    values: dict[str, float | str] = {
+        "replicas": candidate.replicas,
+        "devices": max(1, plan.layout.devices),
+        "device": _device_name(plan),
+        "sequences": candidate.load.concurrency,
+        "rate": float(outcome.served.requests_per_s[row]),
+        "percent": round(100 * candidate.utilisation),
+    }
+    return Reason("capacity" if candidate.replicas > 1 else "capacity_one", values)
+
+
+def _memory_reason(sizing: Sizing) -> Reason:
+    used = sizing.host if sizing.plan.device is None and sizing.host else sizing.per_device
+    values = {
+        "used_gib": used.total_bytes / 2**30,
+        "usable_gib": used.usable_bytes / 2**30,
+        "weights_gib": used.weights_bytes / 2**30,
+        "cache_gib": used.kv_cache_bytes / 2**30,
+    }
+    return Reason("memory", values)
+
+
+def _quality_reasons(model: Model, scenario: Scenario) -> Iterator[Reason]:
+    quality = model.quality
+    if quality.quantity is None:
+        yield Reason("quality_unknown", {"variant": model.variant.name})
+        return
+    values: dict[str, float | str] = {
+        "value": round(quality.quantity.value),
+        "low": round(quality.quantity.low),
+        "high": round(quality.quantity.high),
+        "published": len(quality.published),
+    }
+    if scenario.quality_floor:
+        yield Reason("quality_floor", {**values, "floor": scenario.quality_floor})
+    else:
+        yield Reason("quality", values)
+    if quality.unpublished:
+        yield Reason("quality_unpublished", {"profile": f"profile_{quality.unpublished[0]}"})
+    if quality.proxy_id:
+        yield Reason("quality_proxy", {"variant": quality.proxy_id})
+    if quality.loss.value >= 0.01:
+        yield Reason("format_loss", {"format": model.format.name, "percent": round(100 * quality.loss.value, 1)})
+
+
+def _latency_reasons(candidate: Candidate, scenario: Scenario) -> Iterator[Reason]:
+    for name, found, limit in (
+        ("ttft", candidate.ttft_ms, scenario.ttft_ms),
+        ("tpot", candidate.tpot_ms, scenario.tpot_ms),
+        ("e2e", candidate.e2e_ms, scenario.e2e_ms),
+    ):
+        if limit is None:
+            continue
+        values = {"value": found.value, "limit": limit, "percentile": scenario.percentile}
+        yield Reason(f"{name}_met" if found.high <= limit else f"{name}_close", {**values, "high": found.high})
+
+
+def _device_name(plan: Plan) -> str:
+    if plan.device is not None:
+        return plan.device.name
+    return plan.host.name if plan.host else ""

@@ -1,0 +1,211 @@
+"""What was ruled out and why, with the figures; and when nothing fits, what comes nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.catalog.catalog import Catalog
+from advisor.decision.candidates import load_of, plan_of
+from advisor.decision.miss_text import reason_of, relaxation_of, remedy_of
+from advisor.decision.models import Model
+from advisor.decision.offers import Offer
+from advisor.decision.rank import best_per_group
+from advisor.decision.result import Constraint, NearMiss, Rejection
+from advisor.decision.scenario import Scenario
+from advisor.decision.search import CHECKED, Outcome
+from advisor.decision.space import LAYOUTS, Space, largest_layout, usable_bytes
+from advisor.sizing.plan import Load, Plan
+from advisor.sizing.suggestions import suggestions
+
+__all__ = ["Miss", "nearest_misses", "rejections"]
+
+FEW_OFFERS = 8  # up to so many machines, every format is explained; above, the best of a variant per device class
+MAX_REJECTIONS = 60
+MAX_NEAR_MISSES = 6
+_WITH_REMEDIES = 12  # rejections for memory that get the full search for what would fit
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A row of the grid that failed; or, with `row` None, a model whose weights alone exceed the machine `offer`,
+    or whose quality is below the floor."""
+
+    model: int
+    offer: int
+    constraint: Constraint
+    excess: float
+    row: int | None
+
+
+def rejections(outcome: Outcome, scenario: Scenario, catalog: Catalog) -> tuple[Rejection, ...]:
+    """One per variant and device class (per variant, format and machine where there are few machines), for groups
+    without any accepted plan; the best qualities first. Variants below the quality floor come last."""
+    groups = _groups(outcome.space)
+    taken = set(groups[outcome.space.plans.model, outcome.space.offer][outcome.accepted].tolist())
+    found: dict[int, Miss] = {}
+    for miss in (*_failed_rows(outcome, groups), *_too_big(outcome.space, groups)):
+        group = int(groups[miss.model, miss.offer])
+        if group not in taken:
+            found.setdefault(group, miss)
+    best = sorted(found.values(), key=lambda miss: (-_quality(outcome, miss.model), miss.excess))
+    chosen = [*best, *_below_floor(outcome.space, scenario)][:MAX_REJECTIONS]
+    return tuple(
+        _rejection(outcome, miss, scenario, catalog if position < _WITH_REMEDIES else None)
+        for position, miss in enumerate(chosen)
+    )
+
+
+def nearest_misses(outcome: Outcome, scenario: Scenario, catalog: Catalog) -> tuple[NearMiss, ...]:
+    """Plans that fail one limit only, nearest first, one per variant and limit. Where every model is too big for every
+    machine, the ones that exceed the memory least."""
+    space = outcome.space
+    variant = _variant_index(space)[:, None] * np.ones((1, len(space.offers)), dtype=np.int64)
+    single = [miss for miss in _failed_rows(outcome, variant, single=True) if np.isfinite(miss.excess)]
+    misses = single or list(_too_big(space, variant))
+    found = []
+    for miss in sorted(misses, key=lambda miss: miss.excess)[:MAX_NEAR_MISSES]:
+        rejection = _rejection(outcome, miss, scenario, catalog)
+        relaxation = relaxation_of(rejection, miss.excess, scenario)
+        if relaxation is not None:
+            found.append(NearMiss(rejection, relaxation, miss.excess))
+    return tuple(found)
+
+
+def _groups(space: Space) -> NDArray[np.int64]:
+    """Group number of every (model, offer)."""
+    if len(space.offers) <= FEW_OFFERS:
+        return np.arange(len(space.table.models) * len(space.offers)).reshape(-1, len(space.offers))
+    classes = sorted({offer.device_class for offer in space.offers})
+    of_offer = np.array([classes.index(offer.device_class) for offer in space.offers], dtype=np.int64)
+    return _variant_index(space)[:, None] * len(classes) + of_offer
+
+
+def _variant_index(space: Space) -> NDArray[np.int64]:
+    names = {name: i for i, name in enumerate(dict.fromkeys(m.variant.id for m in space.table.models))}
+    return np.array([names[m.variant.id] for m in space.table.models], dtype=np.int64)
+
+
+def _failed_rows(outcome: Outcome, groups: NDArray[np.int64], *, single: bool = False) -> list[Miss]:
+    """The failing row of each group that fails the fewest limits, by the least; `single`: one limit exactly.
+
+    With `single`, the limit is part of the group.
+    """
+    failures, binding = outcome.failures, outcome.binding
+    rows = np.flatnonzero(failures == 1 if single else failures > 0)
+    if not len(rows):
+        return []
+    space = outcome.space
+    model, offer = space.plans.model[rows], space.offer[rows]
+    group = groups[model, offer]
+    group = group * len(CHECKED) + binding[rows] if single else group
+    excess = outcome.excess[rows, binding[rows]]
+    badness = np.asarray(failures[rows] * 1e6 + np.minimum(excess, 1e5), dtype=np.float64)
+    chosen = best_per_group(group.astype(np.int64), -badness)
+    return [
+        Miss(int(model[i]), int(offer[i]), CHECKED[binding[rows[i]]], float(excess[i]), int(rows[i])) for i in chosen
+    ]
+
+
+def _too_big(space: Space, groups: NDArray[np.int64]) -> list[Miss]:
+    """Of each group without rows, the model whose weights exceed the most devices allowed by the least."""
+    seen = np.zeros(groups.shape, dtype=np.bool_)
+    seen[space.plans.model, space.offer] = True
+    absent = space.supported.any(axis=1) & ~seen
+    room = np.array([_most_devices(offer) * usable_bytes(offer.hardware) for offer in space.offers])
+    excess = space.table.weights_bytes[:, None] / np.maximum(room, 1)
+    model, offer = np.nonzero(absent & (excess > 1))
+    if not len(model):
+        return []
+    chosen = best_per_group(groups[model, offer].astype(np.int64), -excess[model, offer])
+    return [
+        Miss(int(model[i]), int(offer[i]), Constraint.MEMORY, float(excess[model[i], offer[i]]), None) for i in chosen
+    ]
+
+
+def _below_floor(space: Space, scenario: Scenario) -> list[Miss]:
+    """Variants whose best format stays below the quality floor, or whose quality nobody published."""
+    if not scenario.quality_floor:
+        return []
+    quality = np.nan_to_num(space.table.quality, nan=0.0)
+    variants, offers = _variant_index(space), np.asarray(space.supported.any(axis=1), dtype=np.bool_)
+    found = []
+    for index in range(int(variants.max(initial=-1)) + 1):
+        models = np.flatnonzero((variants == index) & offers.any(axis=1))
+        if len(models) and quality[models].max() < scenario.quality_floor:
+            model = int(models[quality[models].argmax()])
+            excess = scenario.quality_floor / quality[model] if quality[model] else np.inf
+            found.append(Miss(model, int(offers[model].argmax()), Constraint.QUALITY, float(excess), None))
+    return sorted(found, key=lambda miss: miss.excess)
+
+
+def _most_devices(offer: Offer) -> int:
+    """Of one replica."""
+    limit = min(offer.available, LAYOUTS[-1].devices if offer.multi_node else offer.per_node)
+    return max(kind.devices for kind in LAYOUTS if kind.devices <= limit)
+
+
+def _quality(outcome: Outcome, model: int) -> float:
+    return float(np.nan_to_num(outcome.space.table.quality[model], nan=0.0))
+
+
+def _rejection(outcome: Outcome, miss: Miss, scenario: Scenario, catalog: Catalog | None) -> Rejection:
+    """With a catalogue, plans that lack memory get the changes that would make them fit."""
+    model = outcome.space.table.models[miss.model]
+    if miss.row is None:
+        plan, load = _plan_without_row(outcome.space, miss), _one_request(model, scenario)
+    else:
+        plan, load = plan_of(outcome, miss.row), load_of(outcome, miss.row, scenario)
+    reason = reason_of(miss.constraint, plan, model, _figures(outcome, miss, plan), scenario)
+    changes = suggestions(plan, load, catalog) if catalog and miss.constraint is Constraint.MEMORY else ()
+    return Rejection(plan, load, miss.constraint, reason, tuple(remedy_of(change, plan) for change in changes))
+
+
+def _plan_without_row(space: Space, miss: Miss) -> Plan:
+    runtime = int(space.supported[miss.model, :, miss.offer].argmax())
+    layout = largest_layout(space, miss.model, runtime, miss.offer)
+    key, software, where = space.plans.models[miss.model], space.plans.runtimes[runtime], space.offers[miss.offer]
+    return Plan(
+        variant=key.variant,
+        format=key.format,
+        engine=software.engine,
+        backend=software.backend,
+        device=where.hardware.device,
+        layout=layout,
+        host=where.hardware.host,
+        server=where.hardware.server,
+        kv_format=key.kv_format,
+    )
+
+
+def _one_request(model: Model, scenario: Scenario) -> Load:
+    return Load(scenario.input_tokens, model.output_tokens, model.context_tokens, 1, scenario.cached_input_tokens)
+
+
+def _figures(outcome: Outcome, miss: Miss, plan: Plan) -> Mapping[str, float]:
+    """What the plan needs of each limited thing, in the unit of the limit."""
+    space, row = outcome.space, miss.row
+    each = usable_bytes(space.offers[miss.offer].hardware)
+    devices = max(1, plan.layout.devices)
+    have = each * devices
+    if row is None:
+        need = float(space.table.weights_bytes[miss.model])
+        return {"need_gib": need / 2**30, "have_gib": have / 2**30, "more": ceil(need / each) - devices}
+    need = have + devices * float(outcome.grid.shortfall_bytes[row])
+    return {
+        "need_gib": need / 2**30,
+        "have_gib": have / 2**30,
+        "more": ceil(need / each) - devices,
+        "ttft_ms": float(outcome.alone.ttft_s[row]) * 1e3,
+        "tpot_ms": float(outcome.alone.tpot_s[row]) * 1e3,
+        "e2e_ms": float(outcome.alone.e2e_s[row]) * 1e3,
+        "devices": float(np.nan_to_num(outcome.served.replicas[row] * devices, posinf=0)),
+        "available": float(space.offers[miss.offer].available),
+        "capital_usd": float(outcome.costs.capital_usd.value[row]),
+        "monthly_usd": float(outcome.costs.monthly_usd.value[row]),
+        "power_w": float(outcome.costs.device_power_w[row]),
+    }

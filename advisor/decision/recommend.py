@@ -1,0 +1,172 @@
+"""The whole path: scenario, tree, grid, limits, ranking, explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor import __version__
+from advisor.catalog.catalog import Catalog
+from advisor.catalog.records import Variant
+from advisor.decision.candidates import Ranking, build_candidate
+from advisor.decision.misses import nearest_misses, rejections
+from advisor.decision.mixes import mixes
+from advisor.decision.models import ModelTable, eligible_models, model_table
+from advisor.decision.offers import offers
+from advisor.decision.rank import axis_scores, best_per_group, pareto_front, weighted
+from advisor.decision.result import Constraint, Counts, Leaf, Picks, Recommendation
+from advisor.decision.scenario import Scenario
+from advisor.decision.scenario_form import resolve_ids
+from advisor.decision.search import CHECKED, Outcome, search
+from advisor.decision.space import Space, enumerate_space
+from advisor.decision.tree import load_tree, walk
+from probes.machine import detect
+from probes.machine_records import Machine
+
+__all__ = ["MAX_CANDIDATES", "OUTSIDE_LEAF", "recommend"]
+
+MAX_CANDIDATES = 40
+OUTSIDE_LEAF = 0.02  # a plan outside the tree's leaf must be better by this much of the score to come first
+
+
+def recommend(scenario: Scenario, catalog: Catalog, machine: Machine | None = None) -> Recommendation:
+    """The answer to a scenario. `machine`: what was detected, for scenarios limited to this machine.
+
+    Raises UnknownIdError for ids that the catalogue lacks and DataError for a broken tree.
+    """
+    asked = resolve_ids(scenario, catalog)
+    if asked.this_machine and machine is None:
+        machine = detect()
+    answer = _answer(asked, catalog, machine)
+    return replace(answer, mixes=mixes(answer, lambda part: _answer(part, catalog, machine)))
+
+
+def _answer(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> Recommendation:
+    path, leaf = walk(load_tree(catalog), scenario)
+    table = model_table(eligible_models(scenario, catalog))
+    found = offers(scenario, catalog, machine)
+    outcome = search(enumerate_space(scenario, catalog, table, found, _qualified(table, scenario)), scenario, catalog)
+    ranking = _rank(outcome, leaf)
+    chosen, picked = _choose(outcome, ranking)
+    built = {row: build_candidate(outcome, row, scenario, catalog, ranking, leaf) for row in chosen}
+    misses = () if len(chosen) else nearest_misses(_without_floor(outcome, scenario, catalog), scenario, catalog)
+    return Recommendation(
+        scenario=scenario,
+        path=path,
+        leaf=leaf,
+        candidates=tuple(built[row] for row in chosen),
+        picks=Picks(**{name: built[row] for name, row in picked.items()}),
+        rejected=rejections(outcome, scenario, catalog),
+        nearest_misses=misses,
+        mixes=(),
+        counts=_counts(outcome, ranking),
+        unrated_variants=_unrated(table),
+        catalog_date=catalog.as_of.isoformat() if catalog.as_of else "",
+        version=__version__,
+    )
+
+
+def _qualified(table: ModelTable, scenario: Scenario) -> NDArray[np.bool_]:
+    if not scenario.quality_floor:
+        return np.ones(len(table.models), dtype=np.bool_)
+    return np.nan_to_num(table.quality, nan=0.0) >= scenario.quality_floor
+
+
+def _without_floor(outcome: Outcome, scenario: Scenario, catalog: Catalog) -> Outcome:
+    """When nothing fits: the whole grid again, so that plans which fail only the quality floor are seen."""
+    if not scenario.quality_floor:
+        return outcome
+    space = enumerate_space(scenario, catalog, outcome.space.table, outcome.space.offers)
+    return search(space, scenario, catalog)
+
+
+def _rank(outcome: Outcome, leaf: Leaf) -> Ranking:
+    """Scores of all rows; the front is that of the best plan of each model on each machine."""
+    space, served, costs = outcome.space, outcome.served, outcome.costs
+    quality = space.table.quality[space.plans.model]
+    axes = axis_scores(quality, costs.monthly_usd.value, served.e2e_s, costs.power_w.value)
+    inside = _inside(space, leaf)
+    score = weighted(axes, leaf.weights) - np.where(inside, 0.0, OUTSIDE_LEAF)
+    rows = np.union1d(_representatives(outcome, score), list(_picks(outcome, score).values())).astype(np.intp)
+    front = np.zeros(len(space), dtype=np.bool_)
+    front[rows] = pareto_front({axis: values[rows] for axis, values in axes.items()})
+    return Ranking(score, axes, inside, front)
+
+
+def _inside(space: Space, leaf: Leaf) -> NDArray[np.bool_]:
+    models = [
+        model.variant.family in leaf.families and model.format.family in leaf.formats for model in space.table.models
+    ]
+    return np.array(models, dtype=np.bool_)[space.plans.model]
+
+
+def _representatives(outcome: Outcome, score: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The best accepted row of each model on each machine, best first."""
+    rows = np.flatnonzero(outcome.accepted)
+    group = outcome.space.plans.model[rows] * len(outcome.space.offers) + outcome.space.offer[rows]
+    return rows[best_per_group(group.astype(np.int64), score[rows])]
+
+
+def _choose(outcome: Outcome, ranking: Ranking) -> tuple[list[int], Mapping[str, int]]:
+    """Rows to show, best first, and the picks among them."""
+    picks = _picks(outcome, ranking.score)
+    ranked = [int(row) for row in _representatives(outcome, ranking.score)]
+    front = [row for row in ranked if ranking.on_front[row]]
+    rest = [row for row in ranked if not ranking.on_front[row]]
+    shown = dict.fromkeys([*picks.values(), *front[: MAX_CANDIDATES // 2], *_varied(outcome, [*front, *rest])])
+    kept = list(shown)[:MAX_CANDIDATES]
+    return sorted(kept, key=lambda row: -ranking.score[row]), picks
+
+
+def _varied(outcome: Outcome, rows: list[int]) -> list[int]:
+    """The best few of each variant before more of the same."""
+    seen: dict[int, int] = {}
+    few: list[int] = []
+    many: list[int] = []
+    for row in rows:
+        variant = id(outcome.space.table.models[outcome.space.plans.model[row]].variant)
+        seen[variant] = seen.get(variant, 0) + 1
+        (few if seen[variant] <= 3 else many).append(row)
+    return few + many
+
+
+def _picks(outcome: Outcome, score: NDArray[np.float64]) -> dict[str, int]:
+    """Rows of the best, fastest, smallest and cheapest accepted plan; among equals the one with the higher score."""
+    rows = np.flatnonzero(outcome.accepted)
+    if not len(rows):
+        return {}
+    rows = rows[np.argsort(-score[rows], kind="stable")]
+    grid, space = outcome.grid, outcome.space
+    per_device = grid.weights_bytes + grid.kv_cache_bytes + grid.activation_bytes + grid.overhead_bytes
+    memory = (per_device * space.devices + grid.host_bytes) * outcome.served.replicas
+    found = {
+        "best": int(rows[0]),
+        "fastest": int(rows[np.argmin(outcome.served.e2e_s[rows])]),
+        "smallest": int(rows[np.argmin(memory[rows])]),
+    }
+    monthly = outcome.costs.monthly_usd.value[rows]
+    if np.isfinite(monthly).any():
+        found["cheapest"] = int(rows[np.nanargmin(monthly)])
+    return found
+
+
+def _counts(outcome: Outcome, ranking: Ranking) -> Counts:
+    failed = outcome.failures > 0
+    by_limit = np.bincount(outcome.binding[failed], minlength=len(CHECKED))
+    rejected: dict[Constraint, int] = {c: int(n) for c, n in zip(CHECKED, by_limit, strict=True) if n}
+    return Counts(
+        enumerated=len(outcome.space),
+        fitting=int(outcome.grid.fits.sum()),
+        accepted=int(outcome.accepted.sum()),
+        on_pareto_front=int(ranking.on_front.sum()),
+        rejected=rejected,
+    )
+
+
+def _unrated(table: ModelTable) -> tuple[Variant, ...]:
+    """Variants without any rated format."""
+    rated = {model.variant.id for model in table.models if model.quality.quantity is not None}
+    return tuple({m.variant.id: m.variant for m in table.models if m.variant.id not in rated}.values())
