@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from advisor.catalog.errors import InputError, UnknownIdError
 from advisor.catalog.formats import Format
+from advisor.catalog.memory_options import MARK, with_memory
 from advisor.catalog.records import (
     CarbonIntensity,
     Device,
@@ -77,8 +78,11 @@ class Catalog:
         """By id or alias, such as the name that NVML reports. Raises UnknownIdError.
 
         Some products share a name; `memory_bytes`, as the driver reports it, tells them apart. Without it such a
-        name means the one that is offered, or raises InputError that lists the ids.
+        name means the one that is offered, or raises InputError that lists the ids. `id@48GB` chooses a memory size.
         """
+        name, mark, size = wanted.partition(MARK)
+        if mark and size and name in self.devices:
+            return with_memory(self.devices[name], size)
         found = [self.devices[name] for name in self._named("device", self.devices, wanted)]
         if memory_bytes is not None:
             return min(found, key=lambda device: _memory_gap(device, memory_bytes))

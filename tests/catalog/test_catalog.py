@@ -210,10 +210,25 @@ def test_cards_of_several_dies_say_so(catalog: Catalog) -> None:
     assert several == {"mi250x": 2, "max-1550": 2, "atlas-300i-duo": 2, "ascend-910c": 2, "mlu370-x8": 2}
 
 
-def test_shared_memory_leaves_room_for_the_system(catalog: Catalog) -> None:
+def test_macs_give_a_part_of_their_memory_to_the_gpu(catalog: Catalog) -> None:
+    """macOS: two thirds up to 36 GB, three quarters above."""
+    assert catalog.device("apple-m3-pro").usable_memory_bytes == 24 * 2**30
+    assert catalog.device("apple-m2-ultra").usable_memory_bytes == 144 * 2**30
     shared = [device for device in catalog.devices.values() if device.unified_memory]
     assert {device.device_class for device in shared} >= {DeviceClass.APPLE, DeviceClass.PHONE, DeviceClass.UNIFIED_PC}
-    assert all(device.usable_memory_bytes and device.usable_memory_bytes < device.memory_bytes for device in shared)
+
+
+def test_a_memory_size_can_be_chosen(catalog: Catalog) -> None:
+    mac = catalog.device("apple-m4-max@48GB")
+    assert (mac.id, mac.memory_bytes, mac.usable_memory_bytes) == ("apple-m4-max@48GB", 48 * 2**30, 36 * 2**30)
+    assert mac.bandwidth_bytes_per_s == catalog.device("apple-m4-max").bandwidth_bytes_per_s
+    assert catalog.device(mac.id) == mac
+    assert catalog.device("apple-m4-max@128GB").id == "apple-m4-max"
+    assert catalog.device("apple-m1@8GB").usable_memory_bytes == 8 * 2**30 * 2 // 3
+    with pytest.raises(InputError, match=r"memory: expected one of 48GB, 64GB, 128GB for apple-m4-max, got 96GB"):
+        catalog.device("apple-m4-max@96GB")
+    with pytest.raises(InputError, match="a size such as"):
+        catalog.device("apple-m4-max@lots")
 
 
 def test_every_record_names_its_source(catalog: Catalog) -> None:
