@@ -131,7 +131,7 @@ def _workspace(plan: Plan, sized: Footprint) -> Derivation:
     kind = workspace_kind(plan.engine.id)
     model = load_memory_model()
     defaults = model.defaults[kind]
-    fit = model.coefficients[defaults.get("coefficients", kind)]
+    fit = model.coefficients_of(kind)
     d = sized.device
     steps = (
         _step("activation", kind=kind, tokens=defaults["batched_tokens"], bytes=d.activation_bytes),

@@ -140,6 +140,9 @@ def _holds(condition: str, a: Architecture, i: int, imatrix: bool) -> bool:
         "8_experts_more_bits": a.n_routed_experts == 8 and more_bits,
         "imatrix_first_8th": imatrix and i < n // 8,
         "no_imatrix_first_8th": not imatrix and i < n // 8,
+        "moe": a.is_moe,
+        "moe_first_8th": a.is_moe and i < n // 8,
+        "dense_more_bits": not a.is_moe and more_bits,
     }
     return facts[condition]
 

@@ -67,6 +67,11 @@ class Shards:
     gpu_layers: Number  # LAYERS_SPLIT; inf: all
 
     @classmethod
+    def of_one(cls) -> Shards:
+        """One device."""
+        return cls.of(Layout())
+
+    @classmethod
     def of(cls, layout: Layout) -> Shards:
         return cls(
             tp=float(layout.tp),

@@ -74,14 +74,26 @@ class MemoryCoefficients:
 
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
+    """Everything that is known about memory beside weights and cache."""
+
     engines: Mapping[str, str]
     defaults: Mapping[str, Mapping[str, Any]]
     coefficients: Mapping[str, MemoryCoefficients]
     visible: Mapping[str, Mapping[str, Any]]
     visible_share: Mapping[str, float]  # fitted medians by device class
+    intervals: Mapping[str, tuple[float, float]]  # 90 % of measured / predicted, by kind of quantity
+    header_bytes_per_token: float  # tokenizer inside a GGUF file, per vocabulary entry
     context_bytes: float
     non_torch_bytes: float  # of a vLLM process beside its profiled peak
     collective_bytes: float  # further bytes of each rank of a tensor-parallel group
+
+    def coefficients_of(self, kind: str) -> MemoryCoefficients:
+        """The fitted coefficients of a workspace model; some share those of another."""
+        return self.coefficients[self.defaults[kind].get("coefficients", kind)]
+
+    def interval_of(self, group: str) -> tuple[float, float]:
+        """90 % of measured / predicted for a group such as `peak_torch`, else for its first word."""
+        return self.intervals.get(group) or self.intervals[group.split("_")[0]]
 
 
 @lru_cache(maxsize=4)
@@ -98,6 +110,8 @@ def load_memory_model(folder: Path = DATA_DIR) -> MemoryModel:
         },
         visible=facts["visible"],
         visible_share=fitted["visible_share"],
+        intervals={name: (float(item["low"]), float(item["high"])) for name, item in fitted["intervals"].items()},
+        header_bytes_per_token=float(fitted["header_bytes_per_token"]),
         context_bytes=float(facts["context_bytes"]),
         non_torch_bytes=float(fitted["non_torch_bytes"]),
         collective_bytes=float(fitted["collective_bytes"]),

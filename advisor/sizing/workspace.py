@@ -41,7 +41,7 @@ def workspace_columns(
     for kind in sorted(set(kinds)):
         rows = np.array([k == kind for k in kinds])[plans.runtime]
         w = _workspace(kind, model.defaults[kind], plans, loads, tuning, shards)
-        found = model.coefficients[model.defaults[kind].get("coefficients", kind)]
+        found = model.coefficients_of(kind)
         activation = np.where(rows, found.activation_bytes(workspace_features(kind, w)), activation)
     for i, runtime in enumerate(plans.runtimes):
         extra = overhead_bytes(runtime.engine, tp=shards.tp, on_gpu=True)

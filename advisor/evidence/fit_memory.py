@@ -1,0 +1,214 @@
+"""Fits the memory coefficients to data/truth/memory.csv and writes data/calibration_memory.yaml.
+
+Run `python -m advisor.evidence.fit_memory`. Each engine's workspace is a sum of physical features with non-negative
+coefficients, fitted with a robust loss on relative errors and drawn weakly towards 1 (the value that the shape alone
+would give). Intervals are quantiles of measured / predicted with every row predicted by a fit that did not see it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from advisor.catalog import Catalog, load_catalog
+from advisor.catalog.paths import DATA_DIR
+from advisor.evidence.memory_rows import MemoryRow, read_memory_rows, workspace_of
+from advisor.evidence.memory_truth import MemoryParts, row_parts, whole_gguf_file
+from advisor.sizing.memory import load_memory_model, workspace_features, workspace_kind
+
+__all__ = ["fit_memory"]
+
+Floats = NDArray[np.float64]
+FEW = 5
+DRAW = 0.02  # weight of one pseudo-row that says "coefficient 1" for features that are bytes
+UTILISATION_THEN = 0.9  # vLLM's default at the time of the reports
+COUNTED = frozenset({"one", "vocab", "int4"})  # features in other units than bytes: no pseudo-row
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    row: MemoryRow
+    parts: MemoryParts
+
+
+def fit_memory(path: Path, catalog: Catalog) -> dict[str, Any]:
+    """The content of calibration_memory.yaml."""
+    cases = _cases(read_memory_rows(path), catalog)
+    kinds: dict[str, list[_Case]] = defaultdict(list)
+    for case in cases:
+        if case.parts.kind and case.row.what in ("compute_buffer_bytes", "peak_bytes"):
+            kinds[case.parts.kind].append(case)
+    models: dict[str, Any] = {}
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for kind, own in sorted(kinds.items()):
+        models[kind] = _model(own)
+        for case, ratio in zip(own, _left_out(own), strict=True):
+            ratios[case.parts.group].append(ratio)
+    models["ggml"] = _mainline(models["ggml_ik"])
+    for case in cases:
+        if not case.parts.kind and case.parts.exact > 0:
+            ratios[case.parts.group].append(case.row.value_bytes / case.parts.exact)
+    return {
+        "models": models,
+        "intervals": _intervals(ratios),
+        "header_bytes_per_token": _header(cases, catalog),
+        **_server_constants(cases, models["server"], catalog),
+        "visible_share": _visible(catalog),
+    }
+
+
+def _cases(rows: Sequence[MemoryRow], catalog: Catalog) -> list[_Case]:
+    out = []
+    for row in rows:
+        try:
+            out.append(_Case(row, row_parts(row, catalog)))
+        except ValueError:  # named by `predict_memory_rows`
+            continue
+    return out
+
+
+def _model(cases: Sequence[_Case]) -> dict[str, Any]:
+    names, design, target = _design(cases)
+    coefficients = _solve(names, design, target)
+    errors = np.abs(_predicted(design, coefficients) / target - 1)
+    held = _interval(_left_out(cases))
+    return {
+        "bytes_per": {n: float(f"{c:.6g}") for n, c in zip(names, coefficients, strict=True)},
+        "rows": len(cases),
+        "median_error": float(f"{np.median(errors):.4g}"),
+        "p90_error": float(f"{np.quantile(errors, 0.9):.4g}"),
+        "low": held["low"],
+        "high": held["high"],
+    }
+
+
+def _design(cases: Sequence[_Case]) -> tuple[list[str], Floats, Floats]:
+    """Columns: the features, then the exact bytes; target: measured bytes."""
+    names = list(dict.fromkeys(n for case in cases for n in case.parts.features))
+    rows = [[float(case.parts.features.get(n, 0.0)) for n in names] + [case.parts.exact] for case in cases]
+    return names, np.array(rows), np.array([case.row.value_bytes for case in cases])
+
+
+def _solve(names: Sequence[str], design: Floats, target: Floats) -> Floats:
+    """Non-negative least squares on relative errors, robust (Cauchy)."""
+    from scipy.optimize import least_squares
+
+    features, exact = design[:, :-1], design[:, -1]
+    drawn = np.array([0.0 if n in COUNTED else DRAW for n in names])
+    start = np.array([1e7 if n == "one" else 1.0 for n in names])
+    unit = np.where(start > 1, start, 1.0)
+
+    def residuals(x: Floats) -> Floats:
+        predicted = features @ (x * unit) + exact
+        return np.concatenate([(predicted / target - 1) * 10, drawn * (x - 1)])
+
+    found = least_squares(residuals, np.ones(len(names)), bounds=(0, np.inf), loss="cauchy", f_scale=0.5)
+    solution: Floats = found.x * unit
+    return solution
+
+
+def _predicted(design: Floats, coefficients: Floats) -> Floats:
+    predicted: Floats = design[:, :-1] @ coefficients + design[:, -1]
+    return predicted
+
+
+def _left_out(cases: Sequence[_Case]) -> list[float]:
+    """Measured / predicted, each row by a fit without it."""
+    names, design, target = _design(cases)
+    out = []
+    for i in range(len(cases)):
+        keep = np.arange(len(cases)) != i
+        coefficients = _solve(names, design[keep], target[keep])
+        out.append(float(target[i] / _predicted(design[i : i + 1], coefficients)[0]))
+    return out
+
+
+def _intervals(ratios: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """By group, and by the first word of the groups; a group of few rows takes the interval of its word."""
+    pooled: dict[str, list[float]] = defaultdict(list)
+    for group, values in ratios.items():
+        pooled[group.split("_")[0]] += values
+    own = {group: values if len(values) >= FEW else pooled[group.split("_")[0]] for group, values in ratios.items()}
+    return {group: _interval(values) for group, values in sorted({**own, **pooled}.items())}
+
+
+def _interval(ratios: Sequence[float]) -> dict[str, Any]:
+    """90 % of the ratios; with few rows the next order statistic outwards (split-conformal)."""
+    ordered = np.sort(np.array(ratios))
+    n = len(ordered)
+    reach = min(0.05 * (n + 1) / n, 0.5)
+    low, high = np.quantile(ordered, [max(0.05 - reach / n, 0.0), min(0.95 + reach / n, 1.0)])
+    return {"low": float(f"{low:.5g}"), "high": float(f"{high:.5g}"), "rows": n}
+
+
+def _mainline(fork: Mapping[str, Any]) -> dict[str, Any]:
+    """llama.cpp proper has no public rows here: the fork's coefficients of what both share, with its interval."""
+    shared = {n: c for n, c in fork["bytes_per"].items() if n not in ("expanded", "intermediate")}
+    return {**fork, "bytes_per": shared, "rows": 0}
+
+
+def _header(cases: Sequence[_Case], catalog: Catalog) -> float:
+    """Median of (file - tensors) per vocabulary entry over whole GGUF files."""
+    now = load_memory_model().header_bytes_per_token
+    found = []
+    for case in cases:
+        if whole_gguf_file(case.row) and case.parts.group == "weights":
+            vocab = catalog.variant(case.row.model_id).architecture.vocab_size
+            tensors = case.parts.exact - now * vocab
+            found.append((case.row.value_bytes - tensors) / vocab)
+    return float(f"{max(median(found), 0.0):.4g}") if found else 0.0
+
+
+def _server_constants(cases: Sequence[_Case], server: Mapping[str, Any], catalog: Catalog) -> dict[str, float]:
+    """What vLLM holds beside weights, pool and profiled peak: one device, and more in a group."""
+    alone: list[float] = []
+    grouped: list[float] = []
+    for case in cases:
+        row = case.row
+        if row.what != "kv_pool_bytes":
+            continue
+        device = catalog.device(row.device_id)
+        visible = row.device_visible_gib * 2**30 or float(device.usable_memory_bytes or device.memory_bytes)
+        budget = visible * (row.gpu_memory_utilization or UTILISATION_THEN)
+        features = workspace_features(workspace_kind(row.engine_id), workspace_of(row, catalog))
+        weights = row_parts(_loaded(row), catalog).exact
+        rest = budget - weights - row.value_bytes - server["bytes_per"]["peak"] * float(np.asarray(features["peak"]))
+        (grouped if row.tp > 1 else alone).append(rest)
+    base = max(median(alone), 0.0) if alone else 0.0
+    extra = max(median(grouped) - base, 0.0) if grouped else 0.0
+    return {"non_torch_bytes": float(f"{base:.4g}"), "collective_bytes": float(f"{extra:.4g}")}
+
+
+def _loaded(row: MemoryRow) -> MemoryRow:
+    return replace(row, what="weights_bytes", scope="gpu")
+
+
+def _visible(catalog: Catalog) -> dict[str, float]:
+    """Driver-visible share of the label, by class, where the catalogue knows both."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    for device in catalog.devices.values():
+        if device.usable_memory_bytes is not None and not device.unified_memory:
+            for name in (str(device.device_class), "all"):
+                shares[name].append(device.usable_memory_bytes / device.memory_bytes)
+    return {name: float(f"{median(values):.4g}") for name, values in sorted(shares.items())}
+
+
+def main() -> None:
+    content = fit_memory(DATA_DIR / "truth" / "memory.csv", load_catalog())
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    note = "# Written by `python -m advisor.evidence.fit_memory` from data/truth/memory.csv; do not edit.\n"
+    (DATA_DIR / "calibration_memory.yaml").write_text(note + text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Predicts every row of memory.csv from its ids: file sizes, loaded weights, caches, pools, buffers, peaks.
+
+Each row is split into exact bytes (weights, cache) and a workspace whose coefficients are fitted
+(`advisor.evidence.fit_memory`). A row that cannot be predicted is named with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from advisor.catalog import Catalog
+from advisor.catalog.errors import UnknownIdError
+from advisor.catalog.formats import Format, TensorRole
+from advisor.catalog.quantity import Basis
+from advisor.catalog.records import Architecture, Variant
+from advisor.evidence.memory_rows import MemoryRow, read_memory_rows, workspace_of
+from advisor.sizing.cache import MlaCache, Number, cache_bytes, cache_rule, default_kv_format
+from advisor.sizing.gguf import MlaLayout
+from advisor.sizing.layout import Shards, device_weights, weight_shares
+from advisor.sizing.memory import load_memory_model, workspace_features, workspace_kind
+from advisor.sizing.tensors import mtp_tensors
+from advisor.sizing.weights import total_params, weights
+
+__all__ = ["MemoryParts", "MemoryPrediction", "predict_memory_rows", "row_parts", "whole_gguf_file"]
+
+_LATENT = {"latent": MlaCache.LATENT, "latent+v": MlaCache.LATENT_AND_V, "expanded": MlaCache.EXPANDED}
+_MIX_WITHOUT_RECIPE = "gguf-mix"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPrediction:
+    """One row of the truth beside its prediction; `predicted_bytes` None: `unpredicted_reason` says why."""
+
+    id: str
+    what: str
+    measured_bytes: float
+    predicted_bytes: float | None
+    low: float | None
+    high: float | None
+    basis: str
+    unpredicted_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryParts:
+    """`exact` bytes plus a workspace of `kind` with `features`; `group` names the interval."""
+
+    exact: float
+    kind: str
+    features: Mapping[str, Number]
+    group: str
+
+
+def predict_memory_rows(path: Path, catalog: Catalog) -> list[MemoryPrediction]:
+    """A prediction for every row of a file with the columns of memory.csv. Raises DataError for a broken file."""
+    return [_predict(row, catalog) for row in read_memory_rows(path)]
+
+
+def row_parts(row: MemoryRow, catalog: Catalog) -> MemoryParts:
+    """What a row adds up to. Raises `UnknownIdError`, or ValueError with the reason that it cannot be predicted."""
+    match row.what:
+        case "weights_file_bytes" | "weights_bytes":
+            return _weights(row, catalog)
+        case "kv_bytes_per_token" | "kv_cache_bytes":
+            return _cache(row, catalog)
+        case "kv_pool_bytes":
+            return _pool(row, catalog)
+        case "compute_buffer_bytes" | "peak_bytes":
+            return _buffers(row, catalog)
+        case _:
+            raise ValueError(f"unknown quantity '{row.what}'")
+
+
+def _predict(row: MemoryRow, catalog: Catalog) -> MemoryPrediction:
+    try:
+        parts = row_parts(row, catalog)
+    except (UnknownIdError, ValueError) as problem:
+        return MemoryPrediction(row.id, row.what, row.value_bytes, None, None, None, "", str(problem))
+    model = load_memory_model()
+    value = parts.exact
+    if parts.kind:
+        value += float(model.coefficients_of(parts.kind).activation_bytes(parts.features))
+    low, high = model.interval_of(parts.group)
+    basis = Basis.EXACT if parts.group in ("weights", "cache") else Basis.ESTIMATED
+    return MemoryPrediction(row.id, row.what, row.value_bytes, value, value * low, value * high, str(basis))
+
+
+def _weights(row: MemoryRow, catalog: Catalog) -> MemoryParts:
+    variant, f = catalog.variant(row.model_id), _format(row, catalog)
+    a = variant.architecture
+    split = max(row.tp, 1) if row.scope == "gpu" else 1
+    if split > 1:
+        device, _ = device_weights(weight_shares(a, f), replace(Shards.of_one(), tp=float(split)))
+        return MemoryParts(float(device), "", {}, "weights_on_device")
+    with_mtp = "MTP" in row.notes and bool(mtp_tensors(a)) and "includ" in row.notes
+    w = weights(
+        a, f, include_mtp=with_mtp, mtp_copies_stored=with_mtp, mla_layout=_mla_layout(row), imatrix=_imatrix(row)
+    )
+    exact = float(w.total_bytes + _tied_head(row, variant, f) + _vision(row, variant) + _padding(row, a, f))
+    group = "weights_mix" if f.whole_model_bpw is not None or f.id.startswith(("mnn", "gguf-ud")) else "weights"
+    return MemoryParts(exact + _header(row, variant), "", {}, group)
+
+
+def _cache(row: MemoryRow, catalog: Catalog) -> MemoryParts:
+    a = catalog.variant(row.model_id).architecture
+    fmt = row.kv_format or ("f16" if "llama" in row.engine_id else default_kv_format(a))
+    rule = cache_rule(a, fmt, mla=_LATENT.get(row.kv_layout, MlaCache.LATENT))
+    if row.what == "kv_bytes_per_token":
+        scanned = float(rule.scanned_token_bytes) if row.kv_layout != "latent+indexer" and a.indexer else 0.0
+        return MemoryParts(float(rule.token_bytes) - scanned, "", {}, "cache")
+    return MemoryParts(float(cache_bytes(rule, row.context_tokens)), "", {}, "cache")
+
+
+def _pool(row: MemoryRow, catalog: Catalog) -> MemoryParts:
+    """The pool's tokens where they are stated; else what the budget leaves beside weights and workspace."""
+    variant = catalog.variant(row.model_id)
+    a = variant.architecture
+    rule = cache_rule(a, row.kv_format or default_kv_format(a))
+    tp = max(row.tp, 1)
+    if row.kv_pool_tokens:
+        per_token = float(rule.token_bytes + rule.window_token_bytes) / min(tp, float(rule.shards))
+        return MemoryParts(per_token * row.kv_pool_tokens, "", {}, "pool")
+    if not row.device_visible_gib or not row.gpu_memory_utilization:
+        raise ValueError("neither the pool's tokens nor the memory budget is stated")
+    f = _format(row, catalog)
+    model = load_memory_model()
+    weights_bytes, _ = device_weights(weight_shares(a, f), replace(Shards.of_one(), tp=float(tp)))
+    kind = workspace_kind(row.engine_id)
+    features = workspace_features(kind, workspace_of(row, catalog))
+    budget = row.device_visible_gib * 2**30 * row.gpu_memory_utilization
+    used = float(weights_bytes) + float(model.coefficients_of(kind).activation_bytes(features)) + model.non_torch_bytes
+    used += model.collective_bytes if tp > 1 else 0.0
+    return MemoryParts(budget - used, "", {}, "pool")
+
+
+def _buffers(row: MemoryRow, catalog: Catalog) -> MemoryParts:
+    kind = workspace_kind(row.engine_id)
+    features = workspace_features(kind, workspace_of(row, catalog))
+    if row.what == "compute_buffer_bytes":
+        return MemoryParts(0.0, kind, features, f"buffer_{kind}")
+    variant, f = catalog.variant(row.model_id), _format(row, catalog)
+    a = variant.architecture
+    mla = MlaCache.EXPANDED if kind == "npu" else MlaCache.LATENT
+    rule = cache_rule(a, row.kv_format or "f16", mla=mla)
+    context = row.context_tokens
+    if not context:
+        raise ValueError("the context of the measured run is not stated")
+    held = float(cache_bytes(rule, context)) * max(row.concurrency, 1)
+    if row.scope == "gpu":
+        device, _ = device_weights(weight_shares(a, f), replace(Shards.of_one(), experts_on_cpu=1.0))
+        return MemoryParts(float(device) + held, kind, features, f"peak_{kind}")
+    w = weights(a, f)
+    exact = w.total_bytes + _tied_head(row, variant, f) - _unread_embedding(kind, variant, f)
+    return MemoryParts(exact + held, kind, features, f"peak_{kind}")
+
+
+def _format(row: MemoryRow, catalog: Catalog) -> Format:
+    if not row.format_id:
+        raise ValueError("the weight format is not stated")
+    f = catalog.format(row.format_id)
+    if row.format_bpw:
+        return replace(f, whole_model_bpw=row.format_bpw)
+    if f.id == _MIX_WITHOUT_RECIPE:
+        raise ValueError("a custom mix of tensor types whose recipe and size are not stated")
+    if f.gguf is not None and "near-pure" in row.notes:
+        return replace(f, gguf=replace(f.gguf, pure=True, token_embd=None, output=None), whole_model_bpw=None)
+    return f
+
+
+def _mla_layout(row: MemoryRow) -> MlaLayout:
+    if "pre-2025-04" in row.notes:
+        return MlaLayout.JOINT
+    return MlaLayout.BOTH if "672.050" in row.notes else MlaLayout.SPLIT
+
+
+def _imatrix(row: MemoryRow) -> bool | None:
+    return True if "imatrix" in row.notes and row.format_id.startswith("gguf-iq") else None
+
+
+def _tied_head(row: MemoryRow, variant: Variant, f: Format) -> int:
+    """Transformers keeps a tied head apart from the embedding when it loads FP8 checkpoints."""
+    a = variant.architecture
+    apart = row.engine_id == "transformers" and f.family == "fp8" and a.tie_word_embeddings
+    return 2 * a.vocab_size * a.hidden_size if apart else 0
+
+
+def _unread_embedding(kind: str, variant: Variant, f: Format) -> int:
+    """NPU runtimes map the embedding from the file: only rows in use are resident. A tied table is the head, too."""
+    a = variant.architecture
+    if kind != "npu":
+        return 0
+    table = 2 * a.vocab_size * a.hidden_size
+    if not a.tie_word_embeddings:
+        return table
+    return table - round(table / 2 * (0.5 if f.family.startswith("int4") else 1.0))
+
+
+def _header(row: MemoryRow, variant: Variant) -> float:
+    """Whole GGUF files carry the tokenizer; sums of tensors do not."""
+    if not whole_gguf_file(row):
+        return 0.0
+    return load_memory_model().header_bytes_per_token * variant.architecture.vocab_size
+
+
+def whole_gguf_file(row: MemoryRow) -> bool:
+    """True where the source gives the size of a file, not of its tensors."""
+    return row.what == "weights_file_bytes" and row.notes.startswith("GGUF file")
+
+
+def _vision(row: MemoryRow, variant: Variant) -> int:
+    """Checkpoints with a vision tower that the architecture leaves out: the published element total has it."""
+    total = variant.published.get("hf_total_params", 0)
+    if "vision tower" not in row.notes or not total:
+        return 0
+    return 2 * max(int(total) - total_params(variant.architecture), 0)
+
+
+def _padding(row: MemoryRow, a: Architecture, f: Format) -> int:
+    """Servers pad MXFP4 experts to multiples of 256 columns for their kernels."""
+    width = a.moe_intermediate_size or 0
+    if f.id != "mxfp4" or row.what != "weights_bytes" or not width:
+        return 0
+    experts = sum(weights(a, f).by_role.get(role, 0) for role in (TensorRole.EXPERT_UP, TensorRole.EXPERT_DOWN))
+    return round(experts * (-(-width // 256) * 256 / width - 1))
