@@ -38,7 +38,7 @@ def value_text(language: str, value: float | str | bool | None) -> str:
         known = texts(language).get(f"decision.value.{value}")
         return value if known is None else known
     if isinstance(value, bool):
-        return translate(language, f"decision.value.{value}")
+        return translate(language, f"decision.value.{str(value).lower()}")
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{float(f'{value:.4g}'):,}"
