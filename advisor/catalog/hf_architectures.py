@@ -70,10 +70,6 @@ def _qwen3(f: Fields) -> Values:
     return {**_base(f), "qk_norm": True, "qkv_bias": bias, "o_bias": bias}
 
 
-def _phi3(f: Fields) -> Values:
-    return _base(f)
-
-
 def _gemma(f: Fields) -> Values:
     return {
         **_base(f),
@@ -235,6 +231,32 @@ def _minimax_m2(f: Fields) -> Values:
     }
 
 
+def _llama4(f: Fields) -> Values:
+    """`intermediate_size` is the experts' width, `intermediate_size_mlp` that of dense layers."""
+    step = f.optional("interleave_moe_layer_step") or 1
+    return {
+        **_base(f),
+        "intermediate_size": f.optional("intermediate_size_mlp"),
+        "moe_intermediate_size": f.integer("intermediate_size"),
+        "n_routed_experts": f.integer("num_local_experts"),
+        "n_shared_experts": 1,
+        "experts_per_tok": f.integer("num_experts_per_tok"),
+        "moe_layer_interval": step,
+        "first_k_dense_replace": step - 1,
+    }
+
+
+def _starcoder2(f: Fields) -> Values:
+    bias = f.flag("use_bias", default=True)
+    values = {**_mistral(f), "qkv_bias": bias, "o_bias": bias, "mlp_bias": bias, "mlp_matrices": 2}
+    return {
+        **values,
+        "tie_word_embeddings": f.flag("tie_word_embeddings", default=True),
+        "norms_per_layer": 4,
+        "norm_bias": True,
+    }
+
+
 def _gpt_oss(f: Fields) -> Values:
     return {
         **_mixtral(f),
@@ -258,7 +280,7 @@ FAMILIES: Mapping[str, Callable[[Fields], Values]] = {
     **dict.fromkeys(("mistral", "ministral", "ministral3"), _mistral),
     "qwen2": _qwen2,
     "qwen3": _qwen3,
-    "phi3": _phi3,
+    "phi3": _base,
     "gemma": _gemma,
     "gemma2": _gemma2,
     **dict.fromkeys(("gemma3_text", "gemma3"), _gemma3),
@@ -276,5 +298,7 @@ FAMILIES: Mapping[str, Callable[[Fields], Values]] = {
     "glm4_moe": _glm4_moe,
     "minimax_m2": _minimax_m2,
     "gpt_oss": _gpt_oss,
+    "llama4_text": _llama4,
+    "starcoder2": _starcoder2,
     "chatglm": _chatglm,
 }

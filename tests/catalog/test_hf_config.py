@@ -13,6 +13,7 @@ from advisor.catalog import load_catalog
 from advisor.catalog.errors import DataError, FathomError, UnsupportedError
 from advisor.catalog.hf_config import variant_from_config, variant_from_text
 from advisor.catalog.records import Architecture, Role
+from advisor.sizing.tensors import main_tensors
 from tests.catalog import configs
 
 
@@ -52,6 +53,22 @@ def test_config_gives_the_dimensions_of_the_catalogue(config: dict[str, Any], va
     assert _dims(found.architecture, *shared) == _dims(known.architecture, *shared)
     assert found.native_format == native
     assert found.role is Role.USER
+
+
+@pytest.mark.parametrize(
+    ("config", "params"),
+    [
+        (configs.STARCODER2_3B, 3_030_371_328),  # total of the published safetensors files
+        (configs.LLAMA4_MAVERICK, 400_711_848_960),  # language part
+        (configs.CHATGLM3_6B, 6_243_584_000),
+        (configs.MINICPM3_4B, 4_073_875_968),
+        (configs.GLM_4_6, 352_797_829_024),
+        (configs.MINIMAX_M2, 228_689_764_864),
+    ],
+    ids=["starcoder2", "llama4", "chatglm3", "minicpm3", "glm4_moe", "minimax_m2"],
+)
+def test_other_families_have_their_published_parameter_totals(config: dict[str, Any], params: int) -> None:
+    assert sum(tensor.params for tensor in main_tensors(_read(config).architecture)) == params
 
 
 def test_v4_1_nests_its_language_part() -> None:
