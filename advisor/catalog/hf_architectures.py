@@ -8,34 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from advisor.catalog.hf_common import Values, base, fine_experts
 from advisor.catalog.hf_fields import Fields
+from advisor.catalog.hf_latent import deepseek, deepseek_v2, deepseek_v3, deepseek_v32, minicpm3
 from advisor.catalog.hf_v4 import deepseek_v4, deepseek_v41
-from advisor.catalog.records import AttentionKind
 
 __all__ = ["FAMILIES", "architecture_values"]
-
-Values = dict[str, object]
 
 
 def architecture_values(kind: str, fields: Fields) -> Values:
     """Values of an `Architecture`, not yet validated. `kind` must be in FAMILIES."""
     return {name: value for name, value in FAMILIES[kind](fields).items() if value is not None}
-
-
-def _base(f: Fields) -> Values:
-    heads, hidden = f.integer("num_attention_heads"), f.integer("hidden_size")
-    return {
-        "attention": AttentionKind.GQA,
-        "hidden_size": hidden,
-        "num_layers": f.integer("num_hidden_layers", "num_layers"),
-        "n_heads": heads,
-        "n_kv_heads": f.optional("num_key_value_heads") or heads,
-        "head_dim": f.optional("head_dim") or max(1, hidden // heads),
-        "vocab_size": f.integer("vocab_size"),
-        "intermediate_size": f.optional("intermediate_size"),
-        "tie_word_embeddings": f.flag("tie_word_embeddings"),
-        "max_position_embeddings": f.optional("max_position_embeddings"),
-    }
 
 
 def _windows(f: Fields, layers: object) -> Values:
@@ -53,26 +36,26 @@ def _windows(f: Fields, layers: object) -> Values:
 
 def _llama(f: Fields) -> Values:
     bias = f.flag("attention_bias")
-    return {**_base(f), "qkv_bias": bias, "o_bias": bias, "mlp_bias": f.flag("mlp_bias")}
+    return {**base(f), "qkv_bias": bias, "o_bias": bias, "mlp_bias": f.flag("mlp_bias")}
 
 
 def _mistral(f: Fields) -> Values:
-    values = _base(f)
+    values = base(f)
     return {**values, **_windows(f, values["num_layers"])}
 
 
 def _qwen2(f: Fields) -> Values:
-    return {**_base(f), "qkv_bias": True}
+    return {**base(f), "qkv_bias": True}
 
 
 def _qwen3(f: Fields) -> Values:
     bias = f.flag("attention_bias")
-    return {**_base(f), "qk_norm": True, "qkv_bias": bias, "o_bias": bias}
+    return {**base(f), "qk_norm": True, "qkv_bias": bias, "o_bias": bias}
 
 
 def _gemma(f: Fields) -> Values:
     return {
-        **_base(f),
+        **base(f),
         "tie_word_embeddings": f.flag("tie_word_embeddings", default=True),
         "head_dim": f.integer("head_dim"),
     }
@@ -155,67 +138,10 @@ def _qwen3_next(f: Fields) -> Values:
     }
 
 
-def _deepseek_moe(f: Fields) -> Values:
-    return {
-        "moe_intermediate_size": f.integer("moe_intermediate_size"),
-        "n_routed_experts": f.integer("n_routed_experts"),
-        "n_shared_experts": f.count("n_shared_experts"),
-        "experts_per_tok": f.integer("num_experts_per_tok"),
-        "first_k_dense_replace": f.count("first_k_dense_replace"),
-        "moe_layer_interval": f.optional("moe_layer_freq") or 1,
-    }
-
-
-def _deepseek(f: Fields) -> Values:
-    return {**_base(f), **_deepseek_moe(f)}
-
-
-def _latent(f: Fields) -> Values:
-    nope, rope = f.integer("qk_nope_head_dim"), f.integer("qk_rope_head_dim")
-    return {
-        "attention": AttentionKind.MLA,
-        "n_kv_heads": f.integer("num_attention_heads"),
-        "head_dim": nope + rope,
-        "q_lora_rank": f.optional("q_lora_rank"),
-        "kv_lora_rank": f.integer("kv_lora_rank"),
-        "qk_nope_head_dim": nope,
-        "qk_rope_head_dim": rope,
-        "v_head_dim": f.integer("v_head_dim"),
-    }
-
-
-def _deepseek_v2(f: Fields) -> Values:
-    return {**_base(f), **_deepseek_moe(f), **_latent(f)}
-
-
-def _deepseek_v3(f: Fields) -> Values:
-    biased = f.text("topk_method", "noaux_tc") == "noaux_tc"
-    return {**_deepseek_v2(f), "router_bias": biased, "mtp_layers": f.count("num_nextn_predict_layers")}
-
-
-def _deepseek_v32(f: Fields) -> Values:
-    indexer = {
-        "n_heads": f.integer("index_n_heads"),
-        "head_dim": f.integer("index_head_dim"),
-        "top_k": f.integer("index_topk"),
-    }
-    return {**_deepseek_v3(f), "attention": AttentionKind.MLA_DSA, "indexer": indexer}
-
-
-def _minicpm3(f: Fields) -> Values:
-    return {**_base(f), **_latent_with_value_default(f)}
-
-
-def _latent_with_value_default(f: Fields) -> Values:
-    head = f.integer("hidden_size") // f.integer("num_attention_heads")
-    filled = Fields({"v_head_dim": head, **f.config}, f.file, f.kind)
-    return _latent(filled)
-
-
 def _glm4_moe(f: Fields) -> Values:
     return {
-        **_base(f),
-        **_deepseek_moe(f),
+        **base(f),
+        **fine_experts(f),
         "qkv_bias": f.flag("attention_bias"),
         "qk_norm": f.flag("use_qk_norm"),
         "router_bias": True,
@@ -235,7 +161,7 @@ def _llama4(f: Fields) -> Values:
     """`intermediate_size` is the experts' width, `intermediate_size_mlp` that of dense layers."""
     step = f.optional("interleave_moe_layer_step") or 1
     return {
-        **_base(f),
+        **base(f),
         "intermediate_size": f.optional("intermediate_size_mlp"),
         "moe_intermediate_size": f.integer("intermediate_size"),
         "n_routed_experts": f.integer("num_local_experts"),
@@ -268,7 +194,7 @@ def _gpt_oss(f: Fields) -> Values:
 
 
 def _chatglm(f: Fields) -> Values:
-    values = _base(Fields({"vocab_size": f.config.get("padded_vocab_size"), **f.config}, f.file, f.kind))
+    values = base(Fields({"vocab_size": f.config.get("padded_vocab_size"), **f.config}, f.file, f.kind))
     groups = f.optional("multi_query_group_num") if f.flag("multi_query_attention") else None
     values |= {"n_kv_heads": groups or values["n_heads"], "intermediate_size": f.integer("ffn_hidden_size")}
     values |= {"head_dim": f.optional("kv_channels") or values["head_dim"], "qkv_bias": f.flag("add_qkv_bias")}
@@ -280,7 +206,7 @@ FAMILIES: Mapping[str, Callable[[Fields], Values]] = {
     **dict.fromkeys(("mistral", "ministral", "ministral3"), _mistral),
     "qwen2": _qwen2,
     "qwen3": _qwen3,
-    "phi3": _base,
+    "phi3": base,
     "gemma": _gemma,
     "gemma2": _gemma2,
     **dict.fromkeys(("gemma3_text", "gemma3"), _gemma3),
@@ -288,13 +214,13 @@ FAMILIES: Mapping[str, Callable[[Fields], Values]] = {
     "qwen2_moe": _qwen2_moe,
     "qwen3_moe": _qwen3_moe,
     **dict.fromkeys(("qwen3_next", "qwen3_5_moe_text"), _qwen3_next),
-    "deepseek": _deepseek,
-    "deepseek_v2": _deepseek_v2,
-    **dict.fromkeys(("deepseek_v3", "kimi_k2", "glm4_moe_lite"), _deepseek_v3),
-    "deepseek_v32": _deepseek_v32,
+    "deepseek": deepseek,
+    "deepseek_v2": deepseek_v2,
+    **dict.fromkeys(("deepseek_v3", "kimi_k2", "glm4_moe_lite"), deepseek_v3),
+    "deepseek_v32": deepseek_v32,
     "deepseek_v4": deepseek_v4,
     **dict.fromkeys(("deepseek_v41", "deepseek_v41_text"), deepseek_v41),
-    "minicpm3": _minicpm3,
+    "minicpm3": minicpm3,
     "glm4_moe": _glm4_moe,
     "minimax_m2": _minimax_m2,
     "gpt_oss": _gpt_oss,
