@@ -254,9 +254,10 @@ def _climb(
     needed: int,
 ) -> int:
     """Smallest number from `start` on that `needed` seeds meet."""
-    replicas = start
+    replicas, stride = start, max(1, int(2 * _GRAIN * start))
     while sum(search.trial(bench, replicas, seed, known).meets for seed in seeds) < needed:
-        replicas += max(1, int(2 * _GRAIN * replicas))
+        replicas += stride
+        stride = math.ceil(stride * 1.5)
         if replicas > 2 * start + 10:
             break
     return replicas

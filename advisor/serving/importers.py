@@ -94,6 +94,8 @@ def _csv(path: Path, layout: Layout) -> dict[str, NDArray[np.float64]]:
         frame = pd.read_csv(path, nrows=MAX_REQUESTS + 1, skipinitialspace=True, encoding="utf-8-sig", low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as problem:
         raise DataError(path.name, "", "", "comma-separated rows of the same length", problem) from problem
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise DataError(path.name, "row 1", "", "comma-separated rows as long as the header")
     frame.columns = [str(name).strip() for name in frame.columns]
     columns = {field: frame[name] for field, name in zip(_FIELDS, _COLUMNS[layout], strict=True)}
     hits = [name for name in _HITS if name in frame.columns]

@@ -118,6 +118,7 @@ class Workload:
     arrivals: ArrivalProcess
     classes: tuple[RequestClass, ...]
     max_context_tokens: int | None = None  # longer requests are cut (input first) when sampling
+    name_zh: str = ""
     source: str = ""
     licence: str = ""
 
