@@ -98,7 +98,7 @@ def task_quality(
 ) -> Quality:
     """Mean over the task's profiles, by weight. Interval ends are averaged too: errors of profiles are related."""
     loss = format_loss(variant, model_format)
-    scored, mode = _scored_release(variant, thinking=thinking)
+    scored, mode = _scored_release(variant, task, thinking=thinking)
     figures = _figures().get(f"{scored}@{mode}")
     if figures is None:
         return Quality(None, (), (), tuple(task), mode, loss)
@@ -107,7 +107,7 @@ def task_quality(
     published = tuple(name for profile in task for name in figures[profile].published)
     linked = tuple(name for profile in task for name in figures[profile].linked)
     total = sum(task.values())
-    if 1 - sum(task[profile] for profile in unpublished) / total < MIN_PUBLISHED_SHARE:
+    if _published_share(figures, task) < MIN_PUBLISHED_SHARE:
         return Quality(None, published, linked, unpublished, mode, loss, proxy)
     parts = [(weight / total, figures[profile]) for profile, weight in task.items()]
     quantity = Quantity(
@@ -122,7 +122,7 @@ def task_quality(
 
 def has_thinking(variant: Variant) -> bool:
     """Whether scores with a chain of thought were published for it."""
-    return _scored_release(variant, thinking=True)[1] != "off"
+    return any(f"{name}@{mode}" in _figures() for name in _releases(variant) for mode in ("on", "max"))
 
 
 def published_scores(variant: Variant) -> tuple[Score, ...]:
@@ -160,15 +160,25 @@ def _activation_kind(model_format: Format) -> str:
     return "int8" if model_format.family == "int8" else "fp8"
 
 
-def _scored_release(variant: Variant, *, thinking: bool) -> tuple[str, str]:
-    """(variant id, mode) with figures: the variant's own, else the release whose id it extends (v4-flash-0731)."""
+def _scored_release(variant: Variant, task: Mapping[TaskProfile, float], *, thinking: bool) -> tuple[str, str]:
+    """(variant id, mode) of the figures to use: the variant's own, else those of the release whose id it extends
+    (v4-flash-0731 of v4-flash), whichever first covers enough of the task; else the first that exists."""
     modes = ("on", "max", "off") if thinking or variant.always_reasons else ("off",)
-    owners = [variant.id, *sorted((name for name in _owners() if variant.id.startswith(f"{name}-")), key=len)[::-1]]
-    for owner in owners:
-        for mode in modes:
-            if f"{owner}@{mode}" in _figures():
-                return owner, mode
-    return variant.id, modes[0]
+    found = [(name, mode) for name in _releases(variant) for mode in modes if f"{name}@{mode}" in _figures()]
+    for name, mode in found:
+        if _published_share(_figures()[f"{name}@{mode}"], task) >= MIN_PUBLISHED_SHARE:
+            return name, mode
+    return found[0] if found else (variant.id, modes[0])
+
+
+def _published_share(figures: Mapping[TaskProfile, _Figure], task: Mapping[TaskProfile, float]) -> float:
+    return sum(weight for profile, weight in task.items() if figures[profile].published) / sum(task.values())
+
+
+def _releases(variant: Variant) -> list[str]:
+    """The variant and the scored releases whose ids its own extends, nearest first."""
+    earlier = [name for name in _owners() if variant.id.startswith(f"{name}-")]
+    return [variant.id, *sorted(earlier, key=len, reverse=True)]
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 A layout is left out when it does not divide the attention heads, when its weights alone exceed the memory, when it
 spreads a model over more than four times the devices it needs, or when the engine cannot do it. Of an engine's back
 ends on a device only the first is searched; engines without continuous batching or slots only where no other engine
-runs the format; fp16 only where bf16 is not supported; engines that wrap another one only when named.
+runs the format; fp16 only where bf16 is not supported; a few engines only when named.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from advisor.sizing.plan import Layout, Offload
 
 __all__ = ["LAYOUTS", "Space", "enumerate_space", "largest_layout", "usable_bytes"]
 
-_WRAPPERS = frozenset({"ollama"})  # llama.cpp with a model manager: the same plan
+_ONLY_BY_NAME = frozenset(
+    {
+        "ollama",  # llama.cpp with a model manager: the same plan
+        "ktransformers",  # made for experts in host memory, a layout that is not searched
+    }
+)
 SPREAD = 4  # times the fewest devices that hold the weights
 _RESERVE = 0.97  # weights above this share of the memory leave no room to run
 
@@ -145,7 +150,11 @@ def _runtimes(scenario: Scenario, catalog: Catalog) -> tuple[Runtime, ...]:
     wanted = [
         engine
         for engine in catalog.engines.values()
-        if (engine.id in scenario.engines if scenario.engines else not engine.reference and engine.id not in _WRAPPERS)
+        if (
+            engine.id in scenario.engines
+            if scenario.engines
+            else not engine.reference and engine.id not in _ONLY_BY_NAME
+        )
     ]
     return tuple(
         Runtime(engine, backend)
