@@ -9,7 +9,7 @@ from pathlib import Path
 from advisor.catalog import Catalog, load_catalog
 from advisor.catalog.errors import DataError, InputError
 from advisor.catalog.text import LANGUAGES
-from advisor.decision import recommend
+from advisor.decision.recommend import recommend
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import resolve_ids, scenario_from_mapping
 from advisor.decision.scenarios import find_scenario

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import streamlit as st
 
-from advisor.decision import recommend
+from advisor.decision.recommend import recommend
 from advisor.decision.result import Candidate, Recommendation
 from advisor.decision.scenario_form import resolve_ids, scenario_from_token
 from advisor.report.render import Kind, render

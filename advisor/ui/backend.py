@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import streamlit as st
 
 from advisor.catalog import Catalog, load_catalog
-from advisor.catalog.errors import FathomError
+from advisor.catalog.errors import FathomError, UnknownIdError
 from advisor.catalog.records import Variant
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenarios import load_scenarios
 from advisor.decision.tree import Tree, load_tree
 from advisor.sizing.profile import ModelProfile, profile
 
-__all__ = ["catalog", "catalog_date", "default_scenario", "model_profile", "profile_of", "scenarios", "tree"]
+__all__ = ["catalog", "catalog_date", "default_scenario", "find", "model_profile", "profile_of", "scenarios", "tree"]
 
 _DEFAULT_SCENARIO = "customer-service"
 
@@ -44,6 +44,14 @@ def default_scenario() -> Scenario:
     """What a new session starts from, so that every page has something real to show."""
     known = scenarios()
     return known.get(_DEFAULT_SCENARIO) or next(iter(known.values()))
+
+
+def find(scenario_id: str) -> Scenario:
+    """A known scenario by id, never a file. Raises UnknownIdError."""
+    known = scenarios()
+    if scenario_id not in known:
+        raise UnknownIdError("scenario", scenario_id, known)
+    return known[scenario_id]
 
 
 def tree() -> Tree:

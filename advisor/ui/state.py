@@ -8,13 +8,15 @@ from advisor.catalog.errors import FathomError
 from advisor.catalog.text import LANGUAGES
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import scenario_from_token, scenario_to_token
-from advisor.ui.backend import default_scenario
-from advisor.ui.text import LANGUAGE_KEY
+from advisor.report.problems import problem_text
+from advisor.ui.backend import default_scenario, find, scenarios
+from advisor.ui.text import LANGUAGE_KEY, language
 
 __all__ = [
     "begin",
     "choose_plan",
     "chosen_plan",
+    "link_parameters",
     "scenario",
     "set_scenario",
     "take_link_problem",
@@ -31,10 +33,10 @@ def begin() -> None:
     """Defaults of a new session, and the scenario of a shared link if the address carries one."""
     if LANGUAGE_KEY not in st.session_state:
         st.session_state[LANGUAGE_KEY] = _first_language()
-    link = st.query_params.get("s")
-    if link and link != st.session_state.get(_LINK_SEEN):
-        st.session_state[_LINK_SEEN] = link
-        _open_link(link)
+    named, coded = st.query_params.get("scenario"), st.query_params.get("s")
+    if (named or coded) and (named, coded) != st.session_state.get(_LINK_SEEN):
+        st.session_state[_LINK_SEEN] = (named, coded)
+        _open_link(named, coded)
 
 
 def token() -> str:
@@ -54,6 +56,12 @@ def set_scenario(wanted: Scenario) -> None:
     st.session_state.pop(_PLAN, None)
 
 
+def link_parameters() -> dict[str, str]:
+    """What the address needs to share the scenario: its id where it is a known one, else all of it."""
+    current = scenario()
+    return {"scenario": current.id} if scenarios().get(current.id) == current else {"s": token()}
+
+
 def chosen_plan() -> str | None:
     found = st.session_state.get(_PLAN)
     return None if found is None else str(found)
@@ -69,11 +77,12 @@ def take_link_problem() -> str | None:
     return None if found is None else str(found)
 
 
-def _open_link(link: str) -> None:
+def _open_link(named: str | None, coded: str | None) -> None:
+    """A damaged or unknown link leaves the session as it was."""
     try:
-        set_scenario(scenario_from_token(link))
+        set_scenario(scenario_from_token(coded) if coded else find(named or ""))
     except FathomError as problem:
-        st.session_state[_LINK_PROBLEM] = str(problem)
+        st.session_state[_LINK_PROBLEM] = problem_text(problem, language())
 
 
 def _first_language() -> str:

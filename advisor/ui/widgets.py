@@ -13,6 +13,7 @@ from advisor.report.figures import Bars, Grid, Lines, Scatter, Tree
 from advisor.report.numbers import interval_text, value_text
 from advisor.report.problems import problem_text
 from advisor.ui.charts import bars_figure, grid_figure, lines_figure, scatter_figure, tree_option
+from advisor.ui.charts.grid import grid_width
 from advisor.ui.charts.tree import tree_size
 from advisor.ui.text import language, plain, t
 from advisor.ui.theme import palette
@@ -106,6 +107,9 @@ def chart(
     if figure.hint:
         st.caption(plain(figure.hint))
     drawn = _plotly(figure, height)
+    if isinstance(figure, Grid):
+        with st.grid(1, min_column_width=grid_width(figure), wrap=False):  # a narrow screen scrolls
+            return st.plotly_chart(drawn, theme=None, key=key, config=_PLOTLY_CONFIG, alt=figure.alt)
     if not selectable:
         return st.plotly_chart(drawn, theme=None, key=key, config=_PLOTLY_CONFIG, alt=figure.alt)
     return st.plotly_chart(
@@ -125,16 +129,9 @@ def tree_chart(tree: Tree, *, key: str) -> Any:
     st.caption(plain(tree.hint))
     option = tree_option(tree, palette())
     width, height = tree_size(tree)
-    with st.container(horizontal=True, wrap=False):
+    with st.grid(1, min_column_width=width, wrap=False):
         return st.echarts_chart(
-            option,
-            width=width,
-            height=height,
-            key=key,
-            on_select="rerun",
-            renderer="svg",
-            theme=None,
-            alt=tree.alt,
+            option, height=height, key=key, on_select="rerun", renderer="svg", theme=None, alt=tree.alt
         )
 
 

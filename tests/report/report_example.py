@@ -75,7 +75,7 @@ def example_answer() -> Recommendation:
         picks=Picks(first, first, second, first),
         rejected=(rejected,),
         nearest_misses=(NearMiss(rejected, rejected.reason, 1.2),),
-        mixes=(Mix(MixKind.TIERS, (Pool("front", 0.7, first), Pool("back", 0.3, second)), None, _q(2080.0), None, ()),),
+        mixes=(Mix(MixKind.TIERS, (Pool("easy", 0.7, first), Pool("hard", 0.3, second)), None, _q(2080.0), None, ()),),
         counts=Counts(1234, 200, 2, 2, {Constraint.MONTHLY: 7}),
         unrated_variants=(),
         catalog_date="2026-11-01",
@@ -93,13 +93,14 @@ def _q(value: float, basis: Basis = Basis.ESTIMATED) -> Quantity:
 
 def _candidate(variant: str, device: str, score: float, weights_gib: float, monthly: float, e2e_ms: float) -> Candidate:
     catalog = load_catalog()
+    # Names and versions are pinned, so that the kept reports do not change with the catalogue.
     plan = Plan(
-        catalog.variant(variant),
-        catalog.format("bf16"),
-        catalog.engine("vllm"),
-        "cuda",
-        catalog.device(device),
-        Layout(),
+        variant=replace(catalog.variant(variant), name=variant.removeprefix("deepseek-")),
+        format=replace(catalog.format("bf16"), name="bf16"),
+        engine=replace(catalog.engine("vllm"), name="vLLM", version="1.0"),
+        backend="cuda",
+        device=replace(catalog.device(device), name=device.upper()),
+        layout=Layout(),
     )
     footprint = DeviceFootprint(0, int(weights_gib * GIB), 2 * GIB, GIB // 2, GIB, 46 * GIB)
     sizing = Sizing(

@@ -11,9 +11,14 @@ from advisor.report.figures import Grid
 from advisor.report.palette import Palette
 from advisor.ui.charts.base import blank, style_axis
 
-__all__ = ["grid_figure"]
+__all__ = ["grid_figure", "grid_width"]
 
 COLUMN_LETTERS = 13  # more would run into the next column
+
+
+def grid_width(grid: Grid) -> int:
+    """Pixels that leave room for the text of each cell."""
+    return 215 + 88 * len(grid.columns)
 
 
 def grid_figure(grid: Grid, palette: Palette) -> go.Figure:

@@ -76,4 +76,4 @@ form()
 
 if go and scenario is not None:
     state.set_scenario(scenario)
-    st.switch_page(page_path("plans"), query_params={"s": state.token()})
+    st.switch_page(page_path("plans"), query_params=state.link_parameters())

@@ -30,6 +30,17 @@ with st.container(border=True):
         alt=t("decision.leaf_alt"),
     )
 
+st.header(t("decision.tree"), anchor=False)
+figure = tree_figure(backend.tree(), answer, language())
+event = tree_chart(figure, key="decision.tree")
+picked = [index for group in event.selection.selected for index in group["data_indices"]]
+if picked and picked[0] < len(figure.nodes):
+    node = figure.nodes[picked[0]]
+    st.markdown(f"**{plain(node.label)}**")
+    leaf = backend.tree().leaves.get(node.id.partition("@")[0])
+    if leaf is not None:
+        st.markdown(plain(leaf.reason.get(language())))
+
 st.header(t("decision.steps"), anchor=False)
 for number, step in enumerate(answer.path, start=1):
     with st.container(border=True):
@@ -37,15 +48,4 @@ for number, step in enumerate(answer.path, start=1):
         facts = [f"{field_name(language(), f)}: {value_text(language(), v)}" for f, v in step.decided_by.items()]
         st.caption(plain(separator.join(dict.fromkeys(facts))))
         for change in step.counterfactuals:
-            st.markdown(f"- :material/alt_route: {plain(sentence(language(), change))}")
-
-st.header(t("decision.tree"), anchor=False)
-figure = tree_figure(backend.tree(), answer, language())
-event = tree_chart(figure, key="decision.tree")
-picked = [index for group in event.selection.selected for index in group["data_indices"]]
-if picked:
-    node = figure.nodes[picked[0]]
-    st.markdown(f"**{plain(node.label)}**")
-    leaf = backend.tree().leaves.get(node.id.partition("@")[0])
-    if leaf is not None:
-        st.markdown(plain(leaf.reason.get(language())))
+            st.caption(f":material/alt_route: {plain(sentence(language(), change))}")

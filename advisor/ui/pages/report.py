@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -32,8 +33,9 @@ with st.container(horizontal=True):
             disabled=missing,
             help=t("report.no_pdf") if missing else None,
         )
-st.caption(t("report.link_lead"))
-st.code(f"?s={token}", language=None, wrap_lines=True)
+with st.popover(t("report.link"), icon=":material/link:", type="tertiary"):
+    st.caption(t("report.link_lead"))
+    st.code("?" + urlencode(state.link_parameters()), language=None, wrap_lines=True)
 
 st.header(t("report.preview"), anchor=False)
 st.iframe(answers.report_bytes(token, Kind.HTML, language()).decode(), height=900, alt=t("report.preview_alt"))

@@ -1,0 +1,16 @@
+"""Write the kept reports anew. Look at them before you commit them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from report_example import example_answer
+
+from advisor.report.render import Kind, render
+
+if __name__ == "__main__":
+    folder = Path(__file__).parent / "golden"
+    folder.mkdir(exist_ok=True)
+    for language in ("en", "zh"):
+        for kind in (Kind.HTML, Kind.MD):
+            (folder / f"report-{language}.{kind}").write_bytes(render(example_answer(), kind, language))
