@@ -13,7 +13,7 @@ from enum import StrEnum
 from advisor.catalog.errors import DataError
 from advisor.decision.scenario import FACTS
 
-__all__ = ["Condition", "Fact", "Group", "Op", "Test", "crossing", "holds", "parse_condition", "tests_in"]
+__all__ = ["Comparison", "Condition", "Fact", "Group", "Op", "crossing", "holds", "parse_condition", "tests_in"]
 
 Fact = float | str | bool | None
 
@@ -36,7 +36,7 @@ _OPPOSITE = {Op.LE: Op.GT, Op.LT: Op.GE, Op.GE: Op.LT, Op.GT: Op.LE}
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Comparison:
     """One comparison of one fact."""
 
     field: str
@@ -52,7 +52,7 @@ class Group:
     parts: tuple[Condition, ...]
 
 
-Condition = Test | Group
+Condition = Comparison | Group
 
 
 def holds(condition: Condition, facts: Mapping[str, Fact]) -> bool:
@@ -70,16 +70,16 @@ def holds(condition: Condition, facts: Mapping[str, Fact]) -> bool:
     return (fact == condition.value) == (condition.op is Op.EQ)
 
 
-def tests_in(condition: Condition) -> Iterator[Test]:
+def tests_in(condition: Condition) -> Iterator[Comparison]:
     """The comparisons of a condition, left to right."""
-    if isinstance(condition, Test):
+    if isinstance(condition, Comparison):
         yield condition
         return
     for part in condition.parts:
         yield from tests_in(part)
 
 
-def crossing(test: Test, facts: Mapping[str, Fact]) -> tuple[Fact, str]:
+def crossing(test: Comparison, facts: Mapping[str, Fact]) -> tuple[Fact, str]:
     """A value of the fact on the other side of the comparison, and in words which side: at_most, below, at_least,
     above or equal. The value is None where there is no natural one."""
     wanted = not holds(test, facts)
@@ -115,7 +115,7 @@ def _group(content: Mapping[object, object], key: str, file: str, record: str) -
     return Group(key == "all", tuple(parse_condition(part, file, record) for part in parts))
 
 
-def _test(content: Mapping[object, object], file: str, record: str) -> Test:
+def _test(content: Mapping[object, object], file: str, record: str) -> Comparison:
     name, op = str(content.get("field", "")), str(content.get("op", ""))
     if name not in FACTS:
         near = get_close_matches(name, FACTS, n=3, cutoff=0.4)
@@ -125,13 +125,13 @@ def _test(content: Mapping[object, object], file: str, record: str) -> Test:
     if unknown := set(content) - {"field", "op", "value"}:
         raise DataError(file, record, str(sorted(map(str, unknown))[0]), "only field, op and value")
     if Op(op) in _UNARY:
-        return Test(name, Op(op))
+        return Comparison(name, Op(op))
     value = content.get("value")
     if not isinstance(value, int | float | str):
         raise DataError(file, record, "value", "a number, a text or true/false", value)
     if Op(op) in _ORDERED and (isinstance(value, str | bool)):
         raise DataError(file, record, "value", f"a number to compare with '{op}'", value)
-    return Test(name, Op(op), value)
+    return Comparison(name, Op(op), value)
 
 
 def _ordered(fact: float, op: Op, value: float) -> bool:

@@ -41,4 +41,4 @@ def value_text(language: str, value: float | str | bool | None) -> str:
         return translate(language, f"decision.value.{str(value).lower()}")
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{float(f'{value:.4g}'):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

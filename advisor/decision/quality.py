@@ -8,6 +8,7 @@ the interval; they are listed in `linked`. A variant without a score in a profil
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -63,6 +64,7 @@ class Quality:
 
 
 _NO_LOSS = Loss(0.0, 0.0, 0.0, True)
+_REFRESH = re.compile(r"\d{4}|terminus|dspark")  # suffixes of later releases of the same architecture
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,8 @@ def _activation_kind(model_format: Format) -> str:
 
 
 def _scored_release(variant: Variant, task: Mapping[TaskProfile, float], *, thinking: bool) -> tuple[str, str]:
-    """(variant id, mode) of the figures to use: the variant's own, else those of the release whose id it extends
-    (v4-flash-0731 of v4-flash), whichever first covers enough of the task; else the first that exists."""
+    """(variant id, mode) of the figures to use: the variant's own, else those of a release that it refreshes,
+    whichever first covers enough of the task; else the first that exists."""
     modes = ("on", "max", "off") if thinking or variant.always_reasons else ("off",)
     found = [(name, mode) for name in _releases(variant) for mode in modes if f"{name}@{mode}" in _figures()]
     for name, mode in found:
@@ -176,8 +178,12 @@ def _published_share(figures: Mapping[TaskProfile, _Figure], task: Mapping[TaskP
 
 
 def _releases(variant: Variant) -> list[str]:
-    """The variant and the scored releases whose ids its own extends, nearest first."""
-    earlier = [name for name in _owners() if variant.id.startswith(f"{name}-")]
+    """The variant and the scored releases that it refreshes (v4-flash-0731 of v4-flash), nearest first."""
+    earlier = [
+        name
+        for name in _owners()
+        if variant.id.startswith(f"{name}-") and _REFRESH.fullmatch(variant.id.removeprefix(f"{name}-"))
+    ]
     return [variant.id, *sorted(earlier, key=len, reverse=True)]
 
 
