@@ -112,7 +112,7 @@ class ProbeProcess:
                 duration_s=self.elapsed_s,
                 points=tuple(self._points),
                 error=error,
-            )  # fmt: skip
+            )
         )
 
     def cancel(self) -> None:
@@ -180,6 +180,7 @@ def _environment(spec: ProbeSpec) -> dict[str, str]:
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), environment.get("PYTHONPATH", "")) if p)
     environment["THP_MEM_ALLOC_ENABLE"] = "1"
     environment["PYTHONUNBUFFERED"] = "1"
+    environment.setdefault("GOMP_SPINCOUNT", "1000")  # idle threads must not keep a core from other libraries' threads
     if spec.threads:
         environment["OMP_NUM_THREADS"] = environment["NUMBA_NUM_THREADS"] = str(spec.threads)
     else:

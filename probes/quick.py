@@ -21,8 +21,10 @@ def quick_bandwidth(threads: int, seconds: float = 0.25) -> float:
     """
     workers = max(1, min(threads, 16))
     pairs = [(np.ones(BLOCK_BYTES, np.uint8), np.zeros(BLOCK_BYTES, np.uint8)) for _ in range(workers)]
-    best, end = 0.0, time.perf_counter() + seconds
+    best = 0.0
     with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(_copy, pairs))  # the first touch of a page is slow
+        end = time.perf_counter() + seconds
         while True:
             start = time.perf_counter()
             list(pool.map(_copy, pairs))  # numpy copies outside the interpreter lock

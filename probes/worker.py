@@ -57,9 +57,10 @@ def _measure(spec: ProbeSpec, channel: _Channel) -> ProbeResult:
 
 def _kind(kind: Kind) -> Callable[[ProbeSpec, Reporter], ProbeResult]:
     from probes.kinds.full import run_full
+    from probes.kinds.machine import run_machine
     from probes.kinds.session import Session
 
-    runs = {Kind.FULL: run_full}
+    runs = {Kind.FULL: run_full, Kind.MACHINE: run_machine}
     return lambda spec, reporter: runs[kind](Session(spec, reporter))
 
 

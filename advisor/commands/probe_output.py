@@ -63,17 +63,8 @@ def print_result(result: ProbeResult, foresight: Foresight, remark: str) -> None
     """A table of measured beside predicted, then what to know about it."""
     lang, spec = language(), result.spec
     state = translate(lang, f"probes.state.{result.state}")
-    lines = [
-        translate(
-            lang,
-            "probes.command.title",
-            variant=spec.variant_id,
-            format=spec.format_id,
-            device=spec.device,
-            engine=spec.engine,
-            state=state,
-        )  # fmt: skip
-    ]
+    ids = {"variant": spec.variant_id, "format": spec.format_id, "device": spec.device, "engine": spec.engine}
+    lines = [translate(lang, "probes.command.title", state=state, **ids)]
     lines += [result.error] if result.error else []
     lines += _table(result, lang)
     lines += [f"  {name}: {_number(name, figure)}" for name, figure in result.figures.items()]

@@ -1,4 +1,4 @@
-"""The embedded engine: a decoder in torch with random weights, on CPU, CUDA or MPS. Imported by probe processes only."""
+"""The embedded engine: a torch decoder with random weights, on CPU, CUDA or MPS. For probe processes only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from advisor.catalog.errors import InputError
+from advisor.catalog.records import Architecture, AttentionKind
+from advisor.jobs.registry import ProbeRegistry, Snapshot
+from probes.codec import encode
+from probes.machine import detect
+from probes.result import ProbeResult, State
+from probes.spec import ProbeSpec
+from probes.store import Store
+
+pytestmark = pytest.mark.probe
+
+TINY = Architecture(
+    attention=AttentionKind.GQA, hidden_size=128, num_layers=2, n_heads=2, n_kv_heads=1, head_dim=64, vocab_size=512,
+    intermediate_size=256,
+)  # fmt: skip
+SHORT = ProbeSpec("tiny", "bf16", TINY, prompt_tokens=(8,), output_tokens=4, repeats=1, timeout_s=100.0)
+LONG = replace(SHORT, output_tokens=60_000, repeats=100)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[ProbeRegistry]:
+    made = ProbeRegistry(Store(tmp_path / "probes.sqlite"), detect())
+    yield made
+    made.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.01)
+
+
+def final(registry: ProbeRegistry, probe_id: str) -> Snapshot:
+    wait_for(lambda: registry.snapshot(probe_id).state.is_final)
+    return registry.snapshot(probe_id)
+
+
+def test_a_result_is_stored_though_nobody_watches(registry):
+    probe_id = registry.start(SHORT)
+    assert [s.id for s in registry.running()] == [probe_id]
+    done = final(registry, probe_id)
+    assert done.state is State.DONE, done.error
+    assert registry.running() == ()
+    assert registry.store.get(probe_id) == done.result
+
+
+def test_one_probe_per_device_and_cancel_within_a_second(registry):
+    probe_id = registry.start(LONG)
+    with pytest.raises(InputError, match="one at a time"):
+        registry.start(SHORT)
+    wait_for(lambda: registry.snapshot(probe_id).phase != "")
+    start = time.monotonic()
+    registry.cancel(probe_id)
+    done = final(registry, probe_id)
+    assert time.monotonic() - start < 1.0
+    assert done.state is State.CANCELLED
+    assert registry.store.get(probe_id).state is State.CANCELLED
+    registry.cancel(probe_id)  # again, and unknown ones: nothing happens
+    registry.cancel("nobody")
+    assert registry.snapshot("nobody") is None
+
+
+def test_figures_stay_visible_when_the_store_fails(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    registry = ProbeRegistry(Store(blocker / "x.sqlite"), detect())
+    done = final(registry, registry.start(SHORT))
+    assert done.state is State.DONE
+    assert done.result is not None
+    assert "folder that can be written" in done.error
+
+
+def test_a_killed_server_leaves_no_orphan_and_an_intact_history(tmp_path):
+    path = tmp_path / "probes.sqlite"
+    Store(path).add(_done())
+    program = (
+        "import json, sys, threading\n"
+        "from pathlib import Path\n"
+        "from advisor.jobs.registry import ProbeRegistry\n"
+        "from probes.codec import decode\n"
+        "from probes.spec import ProbeSpec\n"
+        "from probes.store import Store\n"
+        "registry = ProbeRegistry(Store(Path(sys.argv[1])))\n"
+        "registry.start(decode(ProbeSpec, json.loads(sys.argv[2])))\n"
+        "print('started', flush=True)\n"
+        "threading.Event().wait()\n"
+    )
+    arguments = [sys.executable, "-c", program, str(path), json.dumps(encode(LONG))]
+    server = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    assert server.stdout.readline() == "started\n"
+    children = psutil.Process(server.pid).children(recursive=True)
+    assert children
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+    assert [r.id for r in Store(path).history()] == ["before"]
+
+
+def _done() -> ProbeResult:
+    return ProbeResult("before", SHORT, State.DONE, "f1", "2026-01-01T00:00:00+00:00", 1.0)
