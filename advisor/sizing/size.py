@@ -2,13 +2,69 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from advisor.catalog import Catalog
-from advisor.sizing.columns import Tuning
-from advisor.sizing.plan import Load, Plan, Sizing
+from advisor.catalog.quantity import Basis, Quantity
+from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
+from advisor.sizing.efficiency import EfficiencyTable
+from advisor.sizing.footprint import footprint
+from advisor.sizing.grid import BINDINGS, GridResult, Range, evaluate
+from advisor.sizing.plan import Binding, Load, Plan, Sizing
+from advisor.sizing.suggestions import suggestions
 
-__all__ = ["size"]
+__all__ = ["size", "sizing_of"]
+
+SOURCE = "step model, data/calibration.yaml"
 
 
-def size(plan: Plan, load: Load, catalog: Catalog, tuning: Tuning | None = None) -> Sizing:
-    """Bytes, seconds, limits and suggestions of a plan. The catalogue is searched for suggestions."""
-    raise NotImplementedError
+def size(
+    plan: Plan,
+    load: Load,
+    catalog: Catalog,
+    tuning: Tuning | None = None,
+    table: EfficiencyTable | None = None,
+) -> Sizing:
+    """Bytes, seconds, limits and suggestions of a plan. The catalogue is searched for suggestions only."""
+    result = evaluate(PlanColumns.from_plans([plan]), LoadColumns.of(load, 1), tuning, table)
+    return sizing_of(plan, load, result, 0, tuning, catalog)
+
+
+def sizing_of(
+    plan: Plan, load: Load, result: GridResult, row: int, tuning: Tuning | None = None, catalog: Catalog | None = None
+) -> Sizing:
+    """Row `row` of a grid as the answer for its plan; with suggestions if a catalogue is given."""
+    held = footprint(plan, load, tuning)
+    basis = _basis(result, row)
+    shares = {b: float(result.shares[row, n]) for n, b in enumerate(BINDINGS)}
+
+    def quantity(values: Range, factor: float = 1.0) -> Quantity:
+        numbers = (float(np.asarray(v)[row]) * factor for v in (values.value, values.low, values.high))
+        return Quantity(*numbers, basis, SOURCE)
+
+    return Sizing(
+        plan=plan,
+        load=load,
+        fits=held.fits,
+        binding=BINDINGS[int(result.binding[row])] if held.fits else Binding.CAPACITY,
+        shortfall_bytes=held.shortfall_bytes,
+        per_device=held.device,
+        host=held.host,
+        kv_bytes_per_token=held.kv_bytes_per_token,
+        max_concurrency=held.max_concurrency,
+        max_context_tokens=held.max_context_tokens,
+        prefill_tok_s=quantity(result.prefill_tok_s),
+        decode_tok_s=quantity(result.decode_tok_s),
+        output_tok_s=quantity(result.output_tok_s),
+        ttft_ms=quantity(result.ttft_s, 1e3),
+        tpot_ms=quantity(result.tpot_s, 1e3),
+        shares=shares,
+        suggestions=suggestions(plan, load, catalog) if catalog is not None else (),
+    )
+
+
+def _basis(result: GridResult, row: int) -> Basis:
+    local = int(result.local[row])
+    if local:
+        return Basis.MEASURED if local == 2 else Basis.CALIBRATED
+    return Basis.EXTRAPOLATED if result.extrapolated[row] else Basis.ESTIMATED

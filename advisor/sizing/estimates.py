@@ -1,0 +1,184 @@
+"""Fitted effects and interval widths of the distinct pairings of a grid, with local measurements applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.sizing.columns import OFFLOADS, LoadColumns, PlanColumns, Tuning
+from advisor.sizing.efficiency import (
+    EfficiencyArrays,
+    EfficiencyTable,
+    LocalCalibration,
+    apply_link,
+    efficiency_table,
+)
+from advisor.sizing.factors import Factor, FactorColumns
+from advisor.sizing.intervals import Intervals, half_widths, is_new
+from advisor.sizing.pairings import Pairings
+from advisor.sizing.plan import Offload
+from advisor.sizing.running import default_host_path
+from advisor.sizing.step import MachineArrays
+
+__all__ = ["METRICS", "Estimates", "estimates", "pairing_rows"]
+
+Floats = NDArray[np.float64]
+Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+METRICS = ("decode", "prefill", "ttft", "output")
+_SINGLE = {"decode": "decode_tok_s", "prefill": "prefill_tok_s", "ttft": "ttft_ms", "output": "decode_tok_s"}
+_LOADED = {"decode": "tpot_ms", "prefill": "prefill_tok_s", "ttft": "ttft_ms", "output": "output_tok_s"}
+_PREFILL_METRICS = ("prefill", "ttft")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Per pairing, shape (pairings,); `index` maps plans to them. Factors multiply seconds; widths are log units."""
+
+    pairings: Pairings
+    index: Index
+    machine: MachineArrays
+    efficiency: EfficiencyArrays
+    decode_factor: Floats
+    prefill_factor: Floats
+    widths: dict[str, Floats]
+    extrapolated: Mask
+    local: Index  # 0 none, 1 calibrated on this machine, 2 measured there
+
+
+def estimates(
+    plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None = None
+) -> Estimates:
+    """Estimates for every distinct pairing among the plans."""
+    table = table or efficiency_table()
+    pairings, index = pairing_rows(plans, loads, tuning, table)
+    machine, numbers = pairings.machine_arrays()
+    columns = pairings.factor_columns(numbers)
+    effects = table.effects(columns)
+    prefill_columns = replace(columns, factors={**columns.factors, "phase": _all("prefill", columns.size)})
+    prefill_bias = table.effects(prefill_columns, frozenset({"bias"}))["bias"]
+    decode_factor, prefill_factor = np.exp(effects["bias"]), np.exp(prefill_bias)
+    widths = _widths(table, columns, pairings)
+    local = np.zeros(len(pairings), dtype=np.intp)
+    for item in reversed(table.local):
+        rows = _applies(pairings, item)
+        decode_factor = np.where(rows, decode_factor * item.decode_factor, decode_factor)
+        prefill_factor = np.where(rows, prefill_factor * item.prefill_factor, prefill_factor)
+        for name in METRICS:
+            factor = item.prefill_factor_90 if name in _PREFILL_METRICS else item.decode_factor_90
+            widths[name] = np.where(rows, np.log(max(factor, 1.0)), widths[name])
+        local = np.where(rows, 2 if item.measured else 1, local)
+    return Estimates(
+        pairings=pairings,
+        index=index,
+        machine=machine,
+        efficiency=apply_link({**effects, "bias": np.zeros(len(pairings))}),
+        decode_factor=decode_factor,
+        prefill_factor=prefill_factor,
+        widths=widths,
+        extrapolated=_extrapolated(table, columns) & (local == 0),
+        local=local,
+    )
+
+
+def pairing_rows(
+    plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable
+) -> tuple[Pairings, Index]:
+    """Distinct (model, runtime, machine, offload kind, alone or loaded), and the one of each plan."""
+    kind = np.array([_KIND[offload] for offload in OFFLOADS])[plans.offload]
+    sizes = (len(plans.models), len(plans.runtimes), len(plans.hardware), 3, 2)
+    loaded = (loads.concurrency > 1).astype(np.intp)
+    code = np.ravel_multi_index((plans.model, plans.runtime, plans.machine, kind, loaded), sizes)
+    used, index = _distinct(code, int(np.prod(sizes)))
+    model, runtime, machine, kind, loaded = np.unravel_index(used, sizes)
+    flash = {None: "?", True: "on", False: "off"}[tuning.flash_attention]
+    years = np.array([tuning.engine_date or _newest(table, r.engine.id) for r in plans.runtimes])
+    hosts = [[default_host_path(r.engine.id, h.host) for h in plans.hardware] for r in plans.runtimes]
+    path = Factor.of([hosts[r][h] if k else "" for r, h, k in zip(runtime, machine, kind, strict=True)])
+    pairings = Pairings(
+        models=plans.models,
+        runtimes=plans.runtimes,
+        hardware=plans.hardware,
+        model=model,
+        runtime=runtime,
+        machine=machine,
+        on_cpu=kind == 1,
+        hybrid=kind == 2,
+        expanded=np.array([r.engine.expands_mla for r in plans.runtimes])[runtime],
+        year=years[runtime],
+        flash=_all(flash, len(used)),
+        host_path=path,
+        load_mode=Factor(("single", "closed_loop"), loaded),
+        dataset=_all("", len(used)),
+        phase=_all("decode", len(used)),
+    )
+    return pairings, index
+
+
+_KIND = {Offload.NONE: 0, Offload.CPU_ONLY: 1, Offload.EXPERTS_CPU: 2, Offload.LAYERS_SPLIT: 2}
+
+
+def _distinct(code: Index, size: int) -> tuple[Index, Index]:
+    """Distinct codes and positions in them; by a table where that is smaller than sorting."""
+    if size > 8 * len(code) + 1_000_000:
+        used, index = np.unique(code, return_inverse=True)
+        return used, index
+    present = np.zeros(size, dtype=bool)
+    present[code] = True
+    used = np.flatnonzero(present)
+    place = np.zeros(size, dtype=np.intp)
+    place[used] = np.arange(len(used))
+    return used, place[code]
+
+
+def _all(level: str, size: int) -> Factor:
+    return Factor((level,), np.zeros(size, dtype=np.intp))
+
+
+def _newest(table: EfficiencyTable, engine_id: str) -> float:
+    return table.newest.get(engine_id, table.newest.get("", 2026.0))
+
+
+def _widths(table: EfficiencyTable, columns: FactorColumns, pairings: Pairings) -> dict[str, Floats]:
+    new = is_new(columns, "device", table.seen.get("device", frozenset()))
+    if not table.intervals:
+        return {name: np.full(columns.size, np.log(2.0)) for name in METRICS}
+    loaded = pairings.load_mode.codes == 1
+    intervals = _intervals(table)
+    return {
+        name: np.where(
+            loaded,
+            half_widths(intervals, columns, _LOADED[name], new),
+            half_widths(intervals, columns, _SINGLE[name], new),
+        )
+        for name in METRICS
+    }
+
+
+def _intervals(table: EfficiencyTable) -> Intervals:
+    return Intervals.from_mapping(table.intervals)
+
+
+def _extrapolated(table: EfficiencyTable, columns: FactorColumns) -> Mask:
+    """An engine, back end or device generation that no measured row has."""
+    out = np.zeros(columns.size, dtype=bool)
+    for name in ("engine", "backend", "generation", "family"):
+        out |= is_new(columns, name, table.seen.get(name, frozenset()))
+    return out
+
+
+def _applies(pairings: Pairings, item: LocalCalibration) -> Mask:
+    engine = np.array([r.engine.id == item.engine_id for r in pairings.runtimes])[pairings.runtime]
+    family = np.array([m.format.family == item.format_family for m in pairings.models])[pairings.model]
+    names = [{part.id for part in (h.device, h.host) if part} for h in pairings.hardware]
+    names = [n | ({h.host.cpu_device_id} if h.host else set()) for n, h in zip(names, pairings.hardware, strict=True)]
+    machine = np.array([item.device_id in n for n in names])[pairings.machine]
+    rows: Mask = engine & family & machine
+    return rows
+
+
+_ = lru_cache

@@ -1,0 +1,260 @@
+"""Seconds of one engine step: what a batch of decodes, or the prefill of a prompt, costs one replica.
+
+Each resource takes its bytes or operations divided by datasheet rate times fitted efficiency. Weight reads and
+arithmetic of one matrix group overlap (a soft maximum); groups, cache reads, launches, links and host add up.
+
+* Routed experts touched by M tokens: `E·(1 - (1 - k/E)^M)` (expected union of independent choices).
+* Small expert matrices are padded to tiles: each touched expert costs as if it had `padding` more rows.
+* All-reduce: two per layer, `α·(1 + log2 tp)/2 + 2·(tp-1)/tp · bytes/β` (ring; Thakur et al. 2005).
+* The MLA latent and keys beyond n_kv_heads are read by every tensor-parallel rank unless attention is data-parallel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.sizing.cache import CacheRule, read_bytes
+from advisor.sizing.efficiency import EfficiencyArrays
+from advisor.sizing.profile import ProfileArrays
+
+__all__ = [
+    "HOST_PREFILL_BEST",
+    "HOST_PREFILL_CPU",
+    "HOST_PREFILL_STREAM",
+    "LayoutArrays",
+    "MachineArrays",
+    "StepInputs",
+    "StepTime",
+    "decode_step",
+    "prefill_pass",
+]
+
+Floats = NDArray[np.float64]
+
+HOST_PREFILL_CPU, HOST_PREFILL_STREAM, HOST_PREFILL_BEST = 0.0, 1.0, 2.0
+STREAM_TOKENS = 32  # llama.cpp moves a matrix product to the GPU from this many rows on
+ACTIVATION_BYTES = 2.0
+DISPATCH_PASSES = 6.0  # reads and writes of a hidden state around the experts: permute, gate, un-permute
+
+
+@dataclass(frozen=True, slots=True)
+class MachineArrays:
+    """Rates of one device and its host, bytes or operations per second; arrays of shape (plans,).
+
+    `peak` is that of the precision in which the format is multiplied on this device and back end.
+    """
+
+    bandwidth: Floats
+    peak: Floats
+    attention_peak: Floats
+    link: Floats
+    pcie: Floats
+    host_bandwidth: Floats
+    host_peak: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutArrays:
+    """How one replica is spread; arrays of shape (plans,)."""
+
+    tp: Floats
+    pp: Floats
+    dp_attention: Floats
+    host_experts: Floats  # share of the MoE layers whose experts are on the host, 0..1
+    host_layers: Floats  # share of all layers on the host, 0..1
+    host_prefill: Floats  # HOST_PREFILL_*: where experts on the host are computed during prefill
+    chunk_tokens: Floats  # prompt tokens per prefill step
+
+
+@dataclass(frozen=True, slots=True)
+class StepInputs:
+    """Everything about the plans that the formulas need, apart from efficiency and load."""
+
+    model: ProfileArrays
+    cache: CacheRule
+    dense_bytes: Floats  # read by every token: dense feed-forward, shared experts, router, others
+    dense_params: Floats
+    head_bytes: Floats
+    machine: MachineArrays
+    layout: LayoutArrays
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """Seconds of a step by what they are spent on; arrays of shape (plans,)."""
+
+    weights: Floats  # matrix groups as far as memory bandwidth limits them
+    compute: Floats  # the rest of the matrix groups, and attention arithmetic
+    cache: Floats
+    link: Floats
+    host: Floats  # launches, scheduling, sampling, synchronisation with the CPU
+
+    @property
+    def total(self) -> Floats:
+        seconds: Floats = self.weights + self.compute + self.cache + self.link + self.host
+        return seconds
+
+
+def decode_step(
+    i: StepInputs, e: EfficiencyArrays, sequences: Floats, context: Floats, draft_tokens: float = 0.0
+) -> StepTime:
+    """One token for each of `sequences` on one replica, at `context` cached tokens each.
+
+    Pipeline stages hold sequences/pp of them at a time, so all of them advance in one round of the pipeline.
+    `draft_tokens` more rows per sequence are verified in the same step; proposing each costs about one layer.
+    """
+    held = np.maximum(sequences / i.layout.pp, 1.0)
+    rows = held * (1 + draft_tokens)
+    weights, compute = _matrices(i, e, rows, rows)
+    cache, scores = _decode_attention(i, e, held, context)
+    drafting = 1 + draft_tokens / i.model.n_layers
+    return StepTime(
+        weights * drafting,
+        compute * drafting + scores * (1 + draft_tokens),
+        cache,
+        _links(i, e, rows),
+        _host(i, e, rows),
+    )
+
+
+def prefill_pass(
+    i: StepInputs, e: EfficiencyArrays, tokens: Floats, depth: Floats, *, pipelined: bool = False
+) -> StepTime:
+    """All chunks of one prompt of `tokens` on top of `depth` cached tokens.
+
+    `pipelined`: chunks of many prompts keep every pipeline stage busy (throughput); else one prompt alone.
+    """
+    chunks = np.ceil(tokens / i.layout.chunk_tokens)
+    rows = tokens / chunks
+    weights, compute = _matrices(i, e, rows, np.ones_like(rows))
+    cache, scores = _prefill_attention(i, e, tokens, depth, chunks)
+    share = 1.0 / i.layout.pp if pipelined else np.ones_like(rows)
+    return StepTime(
+        weights * chunks * share,
+        (compute * chunks + scores) * share,
+        cache * share,
+        _links(i, e, rows) * chunks * share,
+        _host(i, e, np.ones_like(rows)) * chunks * share,
+    )
+
+
+def _matrices(i: StepInputs, e: EfficiencyArrays, rows: Floats, sampled: Floats) -> tuple[Floats, Floats]:
+    """(bandwidth-limited, compute-limited) seconds of all matrix products of `rows` tokens."""
+    m, layout = i.model, i.layout
+    bandwidth, peak = i.machine.bandwidth * e.bandwidth, i.machine.peak * e.compute
+    attention_tp = layout.tp / layout.dp_attention
+    split = m.attention_bytes - m.attention_replicated_bytes
+    attention = (split / attention_tp + m.attention_replicated_bytes) / bandwidth
+    dense = i.dense_bytes / layout.tp / bandwidth
+    head = i.head_bytes / layout.tp / bandwidth
+    per_row = 2 * rows / layout.tp / peak
+    on_device = 1 - layout.host_layers
+    read = [attention * on_device, dense * on_device, head]
+    work = [
+        m.attention_params * per_row * on_device,
+        i.dense_params * per_row * on_device,
+        2 * m.head_params * sampled / layout.tp / peak,
+    ]
+    expert_read, expert_work, expert_extra = _experts(i, e, rows)
+    slow = sum((_overlap(a, b) for a, b in zip(read, work, strict=True)), start=np.zeros_like(rows))
+    total = slow + _overlap(expert_read, expert_work) + expert_extra + _host_side(i, e, rows)
+    memory = sum((np.minimum(a, total) for a in read), start=np.zeros_like(rows)) + expert_read
+    memory = np.minimum(memory, total)
+    return memory, total - memory
+
+
+def _experts(i: StepInputs, e: EfficiencyArrays, rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """(weight reads, arithmetic, dispatch) of the routed experts on the devices."""
+    m, tp = i.model, i.layout.tp
+    touched = _touched(m, rows)
+    part = (1 - i.layout.host_experts) / tp
+    read = touched * m.expert_bytes * m.n_moe_layers * part
+    work = 2 * m.expert_params * m.n_moe_layers * (m.experts_per_tok * rows + touched * e.padding) * part
+    moved = rows * m.experts_per_tok * m.hidden_size * m.n_moe_layers * ACTIVATION_BYTES * DISPATCH_PASSES / tp
+    bandwidth = i.machine.bandwidth * e.bandwidth * e.expert_bandwidth
+    peak = i.machine.peak * e.compute * e.expert_compute
+    return read / bandwidth, work / peak, e.dispatch * moved / i.machine.bandwidth
+
+
+def _host_side(i: StepInputs, e: EfficiencyArrays, rows: Floats) -> Floats:
+    """Seconds of what stays on the CPU: routed experts, or whole layers."""
+    layout = i.layout
+    if not (np.any(layout.host_experts > 0) or np.any(layout.host_layers > 0)):
+        return np.zeros_like(rows)
+    m, peak = i.model, i.machine.host_peak * e.host_compute
+    bandwidth = i.machine.host_bandwidth * e.host_bandwidth
+    touched = _touched(m, rows)
+    read = touched * m.expert_bytes * m.n_moe_layers
+    work = 2 * m.expert_params * m.n_moe_layers * (m.experts_per_tok * rows + touched * e.padding)
+    on_cpu = _overlap(read / bandwidth, work / peak)
+    pcie = i.machine.pcie * e.pcie * (layout.tp * layout.pp) ** e.pcie_scaling
+    streamed = read / pcie + work / (i.machine.peak * e.compute * e.expert_compute * layout.tp)
+    chosen = np.where(layout.host_prefill == HOST_PREFILL_STREAM, streamed, np.minimum(streamed, on_cpu))
+    chosen = np.where((layout.host_prefill == HOST_PREFILL_CPU) | (rows < STREAM_TOKENS), on_cpu, chosen)
+    dense_read = (m.attention_bytes + i.dense_bytes) / bandwidth
+    dense = _overlap(dense_read, 2 * rows * (m.attention_params + i.dense_params) / peak)
+    seconds: Floats = layout.host_experts * chosen + layout.host_layers * dense
+    return seconds
+
+
+def _touched(m: ProfileArrays, rows: Floats) -> Floats:
+    """Experts of one layer that at least one of `rows` tokens chooses; 0 for dense models."""
+    experts = np.maximum(m.n_experts, 1)
+    chosen = np.minimum(m.experts_per_tok / experts, 1 - 1e-9)
+    touched: Floats = m.n_experts * -np.expm1(np.maximum(rows, 1) * np.log1p(-chosen))
+    return touched
+
+
+def _decode_attention(i: StepInputs, e: EfficiencyArrays, rows: Floats, context: Floats) -> tuple[Floats, Floats]:
+    """(cache reads, score arithmetic beyond them)."""
+    m, layout = i.model, i.layout
+    attention_tp = layout.tp / layout.dp_attention
+    ways = np.minimum(attention_tp, np.maximum(i.cache.shards, 1))
+    read = read_bytes(i.cache, context) * rows / layout.dp_attention / ways
+    capped = m.decode_attention_flops * np.minimum(context, i.cache.cap_tokens)
+    window = m.window_attention_flops * np.minimum(context, i.cache.window_tokens)
+    flops = (capped + window + m.indexer_flops * context) * rows / layout.tp
+    reads = read / (i.machine.bandwidth * e.cache)
+    both = _overlap(reads, flops / (i.machine.attention_peak * e.attention))
+    on_cache = np.minimum(reads, both)
+    return on_cache, both - on_cache
+
+
+def _prefill_attention(
+    i: StepInputs, e: EfficiencyArrays, tokens: Floats, depth: Floats, chunks: Floats
+) -> tuple[Floats, Floats]:
+    """(cache reads, score arithmetic beyond them) of a whole prompt."""
+    m, layout = i.model, i.layout
+    context = depth + tokens / 2
+    capped = m.prefill_attention_flops * np.minimum(context, i.cache.cap_tokens)
+    window = m.window_attention_flops * np.minimum(context, i.cache.window_tokens)
+    flops = (capped + window + m.indexer_flops * context) * tokens / layout.tp
+    attention_tp = layout.tp / layout.dp_attention
+    ways = np.minimum(attention_tp, np.maximum(i.cache.shards, 1))
+    reads = i.cache.token_bytes * context / ways * chunks / (i.machine.bandwidth * e.cache)
+    both = _overlap(reads, flops / (i.machine.attention_peak * e.attention))
+    on_cache = np.minimum(reads, both)
+    return on_cache, both - on_cache
+
+
+def _links(i: StepInputs, e: EfficiencyArrays, rows: Floats) -> Floats:
+    m, layout = i.model, i.layout
+    moved = 2 * (layout.tp - 1) / layout.tp * rows * m.hidden_size * ACTIVATION_BYTES
+    each = e.collective_s * (1 + np.log2(np.maximum(layout.tp, 1))) / 2 + moved / (i.machine.link * e.link)
+    return np.where(layout.tp > 1, 2 * m.n_layers * each, 0.0) + (layout.pp - 1) * e.hop_s
+
+
+def _host(i: StepInputs, e: EfficiencyArrays, rows: Floats) -> Floats:
+    m = i.model
+    launches = m.n_layers * e.layer_s + m.n_moe_layers * e.moe_layer_s
+    seconds: Floats = launches + e.step_s + rows * e.sequence_s + i.layout.host_experts * m.n_moe_layers * e.sync_s
+    return seconds
+
+
+def _overlap(a: Floats, b: Floats) -> Floats:
+    """Soft maximum of two activities that overlap: the cubic mean keeps both visible where they are equal."""
+    both: Floats = np.cbrt(a * a * a + b * b * b)
+    return both
