@@ -7,7 +7,8 @@ in a closed loop without pauses (`concurrency`) share replicas directly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from advisor.decision.scenario import Scenario
 from advisor.decision.space import Space
 from advisor.serving.closed_form import ReplicaRates, Traffic, closed_form
 from advisor.serving.workload import Slo
-from advisor.sizing.columns import LoadColumns
+from advisor.sizing.columns import LoadColumns, PlanColumns
 from advisor.sizing.grid import GridResult, evaluate
 
 __all__ = ["Served", "Times", "serve", "unloaded"]
@@ -68,7 +69,7 @@ class Served:
 
 def unloaded(space: Space, scenario: Scenario) -> tuple[GridResult, Times]:
     """Sizes every plan for one sequence of the full context."""
-    grid = evaluate(space.plans, _loads(space, scenario, 1, full_context=True))
+    grid = evaluate(_compact(space.plans), _loads(space, scenario, 1, full_context=True))
     steps = np.maximum(_outputs(space) - 1, 0)
     return grid, Times(grid.ttft_s.value, grid.tpot_s.value, grid.ttft_s.value + grid.tpot_s.value * steps)
 
@@ -115,10 +116,11 @@ class _Section:
 def _sections(space: Space, scenario: Scenario, alone: Times) -> tuple[_Section, ...]:
     runtimes = space.plans.runtimes
     limit = np.array([_SEATS[r.engine.batching] for r in runtimes], dtype=np.float64)[space.plans.runtime]
+    plans = _compact(space.plans)
     sections = []
     before, step = 1.0, alone.tpot_s
     for batch in BATCHES:
-        grid = evaluate(space.plans, _loads(space, scenario, batch, full_context=False))
+        grid = evaluate(plans, _loads(space, scenario, batch, full_context=False))
         seats = np.minimum(np.minimum(grid.max_concurrency, limit), batch)
         slope = np.maximum(grid.tpot_s.value - step, 0) / (batch - before)
         usable = seats >= (1 if before == 1 else before + 1)
@@ -214,6 +216,16 @@ def _slo(scenario: Scenario) -> Slo:
 
 def _outputs(space: Space) -> Floats:
     return space.table.output_tokens[space.plans.model]
+
+
+def _compact(plans: PlanColumns) -> PlanColumns:
+    """The same rows with tables of only what they use: the step model computes once per table entry and pair."""
+    columns: dict[str, Any] = {}
+    for table, index in (("models", "model"), ("runtimes", "runtime"), ("hardware", "machine")):
+        used, position = np.unique(getattr(plans, index), return_inverse=True)
+        columns[table] = tuple(getattr(plans, table)[i] for i in used)
+        columns[index] = position.astype(np.intp)
+    return replace(plans, **columns)
 
 
 def _loads(space: Space, scenario: Scenario, concurrency: float, *, full_context: bool) -> LoadColumns:
