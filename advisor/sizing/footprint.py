@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.catalog.formats import Format
+from advisor.catalog.records import Architecture
 from advisor.sizing.cache import CacheRule, MlaCache, Number, cache_bytes, cache_rule, gather_rules
 from advisor.sizing.columns import OFFLOADS, LoadColumns, ModelKey, PlanColumns, Runtime, Tuning
+from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.layout import (
     Shards,
     WeightShares,
@@ -127,14 +129,23 @@ def _longest(rule: CacheRule, part: Number, room: Floats, block: Floats) -> Floa
     return longest
 
 
-@lru_cache(maxsize=4096)
 def _shares(m: ModelKey) -> WeightShares:
-    return weight_shares(m.variant.architecture, m.format)
+    return _shares_of(m.variant.architecture, m.format)
 
 
 def _rule(m: ModelKey, r: Runtime) -> CacheRule:
     mla = MlaCache.EXPANDED if r.engine.expands_mla else MlaCache.LATENT
-    return cache_rule(m.variant.architecture, m.kv_format, mla=mla)
+    return _rule_of(m.variant.architecture, m.kv_format, str(mla))
+
+
+@cached_by_identity(8192)
+def _shares_of(a: Architecture, f: Format) -> WeightShares:
+    return weight_shares(a, f)
+
+
+@cached_by_identity(8192)
+def _rule_of(a: Architecture, kv_format: str, mla: str) -> CacheRule:
+    return cache_rule(a, kv_format, mla=MlaCache(mla))
 
 
 def _shards(plans: PlanColumns) -> Shards:

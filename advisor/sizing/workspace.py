@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.catalog.records import Engine
+from advisor.catalog.formats import Format
+from advisor.catalog.records import Architecture, Engine
 from advisor.sizing.columns import Hardware, LoadColumns, ModelKey, PlanColumns, Tuning
+from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.layout import Shards
 from advisor.sizing.memory import (
     Workspace,
@@ -27,6 +28,7 @@ from advisor.sizing.memory import (
 __all__ = ["usable_columns", "workspace_columns"]
 
 Floats = NDArray[np.float64]
+Rows = slice | NDArray[np.intp]
 
 
 def workspace_columns(
@@ -36,19 +38,17 @@ def workspace_columns(
     model = load_memory_model()
     kinds = [workspace_kind(r.engine.id) for r in plans.runtimes]
     activation, overhead = np.zeros(len(plans)), np.zeros(len(plans))
-    on_gpu = np.asarray(shards.cpu_only <= 0)
     unified = np.array([bool(h.device and h.device.unified_memory) for h in plans.hardware])[plans.machine]
-    for kind in sorted(set(kinds)):
-        rows = np.array([k == kind for k in kinds])[plans.runtime]
-        w = _workspace(kind, model.defaults[kind], plans, loads, tuning, shards)
-        found = model.coefficients_of(kind)
-        activation = np.where(rows, found.activation_bytes(workspace_features(kind, w)), activation)
     for i, runtime in enumerate(plans.runtimes):
-        extra = overhead_bytes(runtime.engine, tp=shards.tp, on_gpu=True)
+        rows: Rows = slice(None) if len(kinds) == 1 else np.flatnonzero(plans.runtime == i)
+        w = _workspace(kinds[i], model.defaults[kinds[i]], plans, loads, tuning, shards, rows)
+        found = np.asarray(model.coefficients_of(kinds[i]).activation_bytes(workspace_features(kinds[i], w)))
+        activation[rows] = found
+        extra = overhead_bytes(runtime.engine, tp=np.asarray(shards.tp)[rows], on_gpu=True)
         if kinds[i] == "server_static":
-            kept = usable * (1 - runtime.engine.memory_fraction) - activation
-            extra = np.maximum(extra, kept)
-        overhead = np.where((plans.runtime == i) & on_gpu & ~unified, extra, overhead)
+            extra = np.maximum(extra, usable[rows] * (1 - runtime.engine.memory_fraction) - found)
+        alone = np.asarray(shards.cpu_only)[rows] <= 0
+        overhead[rows] = np.where(alone & ~unified[rows], extra, 0.0)
     return activation, overhead
 
 
@@ -62,31 +62,40 @@ def usable_columns(plans: PlanColumns) -> tuple[Floats, Floats]:
 
 
 def _workspace(
-    kind: str, defaults: Mapping[str, Any], plans: PlanColumns, loads: LoadColumns, tuning: Tuning, s: Shards
+    kind: str,
+    defaults: Mapping[str, Any],
+    plans: PlanColumns,
+    loads: LoadColumns,
+    tuning: Tuning,
+    s: Shards,
+    rows: Rows,
 ) -> Workspace:
-    device_bytes = np.array([float(h.device.memory_bytes) if h.device else 0.0 for h in plans.hardware])
-    large = (device_bytes >= defaults.get("large_device_bytes", np.inf))[plans.machine]
-    sequences = np.where(large, defaults.get("profile_sequences_large", 1), defaults.get("profile_sequences", 1))
-    tokens = np.full(len(plans), float(tuning.ubatch_tokens or defaults["batched_tokens"]))
+    machine, tp = plans.machine[rows], np.asarray(s.tp)[rows]
+    limit = defaults.get("large_device_bytes", np.inf)
+    large = [h.device is not None and h.device.memory_bytes >= limit for h in plans.hardware]
+    few, many = float(defaults.get("profile_sequences", 1)), float(defaults.get("profile_sequences_large", 1))
+    sequences = np.where(np.array(large), many, few)[machine]
+    tokens = np.full(len(machine), float(tuning.ubatch_tokens or defaults["batched_tokens"]))
     if kind in ("mlx", "npu", "torch"):  # a short prompt makes a short pass
-        tokens = np.minimum(tokens, np.maximum(loads.input_tokens, 1))
+        tokens = np.minimum(tokens, np.maximum(loads.input_tokens[rows], 1))
     flash = defaults.get("flash_attention", True) if tuning.flash_attention is None else tuning.flash_attention
-    column = _model_columns(plans)
+    column = np.array([_model_row(m) for m in plans.models]).T[:, plans.model[rows]]
+    vocab, hidden, ffn, heads, key, value, int4 = column
     return Workspace(
         tokens=tokens,
-        sequences=sequences.astype(float) if tuning.max_num_seqs is None else np.full(len(plans), tuning.max_num_seqs),
-        context=loads.context_tokens * loads.concurrency,
-        vocab=column["vocab"],
-        hidden=column["hidden"],
-        ffn_width=column["ffn"] / s.tp,
-        heads=column["heads"] / s.tp,
-        expanded_key=column["key"],
-        expanded_value=column["value"],
-        flash=np.full(len(plans), float(flash)),
+        sequences=sequences if tuning.max_num_seqs is None else np.full(len(machine), float(tuning.max_num_seqs)),
+        context=loads.context_tokens[rows] * loads.concurrency[rows],
+        vocab=vocab,
+        hidden=hidden,
+        ffn_width=ffn / tp,
+        heads=heads / tp,
+        expanded_key=key,
+        expanded_value=value,
+        flash=float(flash),
         buffer_limit=defaults.get("attention_buffer_bytes", np.inf),
-        on_cpu=s.cpu_only,
-        int4=column["int4"],
-        devices=s.pp,
+        on_cpu=np.asarray(s.cpu_only)[rows],
+        int4=int4,
+        devices=np.asarray(s.pp)[rows],
     )
 
 
@@ -97,17 +106,14 @@ def _device_room(h: Hardware, engine: Engine) -> float:
     return float(usable_bytes(h.device, 1.0 if inside else engine.memory_fraction))
 
 
-def _model_columns(plans: PlanColumns) -> dict[str, Floats]:
-    table = np.array([_model_row(m) for m in plans.models])
-    names = ("vocab", "hidden", "ffn", "heads", "key", "value", "int4")
-    return {name: table[:, i][plans.model] for i, name in enumerate(names)}
-
-
-@lru_cache(maxsize=4096)
 def _model_row(m: ModelKey) -> tuple[float, ...]:
-    a = m.variant.architecture
+    return _model_row_of(m.variant.architecture, m.format)
+
+
+@cached_by_identity(8192)
+def _model_row_of(a: Architecture, f: Format) -> tuple[float, ...]:
     key, value = expanded_widths(a)
-    int4 = float(m.format.family == "int4-weight-only")
+    int4 = float(f.family == "int4-weight-only")
     return float(a.vocab_size), float(a.hidden_size), ffn_width(a), float(a.n_heads), key, value, int4
 
 

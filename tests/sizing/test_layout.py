@@ -30,9 +30,14 @@ FP8 = CATALOG.format("fp8-block")
 
 @pytest.mark.parametrize(
     ("variant_id", "format_id"),
-    [("deepseek-r1", "fp8-block"), ("deepseek-r1-distill-llama-70b", "gguf-q4_k_m"), ("deepseek-v4.1-flash", "v4.1-native"),
-     ("gemma-3-27b", "bf16"), ("llama-4-maverick", "fp8")],
-)  # fmt: skip
+    [
+        ("deepseek-r1", "fp8-block"),
+        ("deepseek-r1-distill-llama-70b", "gguf-q4_k_m"),
+        ("deepseek-v4.1-flash", "v4.1-native"),
+        ("gemma-3-27b", "bf16"),
+        ("llama-4-maverick", "fp8"),
+    ],
+)
 def test_one_device_holds_the_file(variant_id: str, format_id: str) -> None:
     a, f = CATALOG.variant(variant_id).architecture, CATALOG.format(format_id)
     device, host = device_weights(weight_shares(a, f), Shards.of_one())
@@ -92,9 +97,14 @@ def test_gathered_shares_equal_single_ones() -> None:
 
 @pytest.mark.parametrize(
     ("layout", "reason"),
-    [(Layout(pp=62), "pp_over_layers"), (Layout(tp=8, dp_attention=3), "dp_not_in_tp"), (Layout(tp=3), "tp_not_in_heads"),
-     (Layout(tp=8, ep=7), "ep_not_in_experts"), (Layout(tp=8, ep=8), None)],
-)  # fmt: skip
+    [
+        (Layout(pp=62), "pp_over_layers"),
+        (Layout(tp=8, dp_attention=3), "dp_not_in_tp"),
+        (Layout(tp=3), "tp_not_in_heads"),
+        (Layout(tp=8, ep=7), "ep_not_in_experts"),
+        (Layout(tp=8, ep=8), None),
+    ],
+)
 def test_impossible_layouts_are_named(layout: Layout, reason: str | None) -> None:
     assert why_invalid(R1, layout) == reason
 
