@@ -60,11 +60,12 @@ def scatter_svg(scatter: Scatter, palette: Palette = LIGHT) -> str:
     for limit in scatter.limits:
         colour = palette.tone(Tone.BAD)
         if limit.axis == "x":
-            _line(root, x_of(limit.value), top, x_of(limit.value), height - bottom, colour, dash="6 4")
-            _text(root, x_of(limit.value) + 4, top + 10, limit.label, colour, size=11)
+            x = x_of(limit.value)
+            _line(root, x, top, x, height - bottom, colour, dash="6 4")
+            _text(root, x - 4, height - bottom - 6, limit.label, colour, anchor="end", size=11)
         else:
             _line(root, left, y_of(limit.value), _WIDTH - right, y_of(limit.value), colour, dash="6 4")
-            _text(root, _WIDTH - right, y_of(limit.value) - 4, limit.label, colour, anchor="end", size=11)
+            _text(root, left + 4, y_of(limit.value) - 4, limit.label, colour, size=11)
     _group_legend(root, groups, height - 18, palette)
     return _write(root)
 
@@ -193,10 +194,11 @@ def _frame(
     palette: Palette,
 ) -> None:
     (x_of, y_of), (left, right, top, bottom) = axes, box
-    for value, text in (decades if scatter.log_x else ticks)([p.x for p in scatter.points]):
+    xs, ys = [p.x for p in scatter.points], [p.y for p in scatter.points]
+    for value, text in (decades if scatter.log_x else ticks)(xs + _of(scatter, "x")):
         _line(root, x_of(value), top, x_of(value), bottom, palette.border)
         _text(root, x_of(value), bottom + 16, text, palette.muted, anchor="middle", size=11)
-    for value, text in (decades if scatter.log_y else ticks)([p.y for p in scatter.points]):
+    for value, text in (decades if scatter.log_y else ticks)(ys + _of(scatter, "y")):
         _line(root, left, y_of(value), right, y_of(value), palette.border)
         _text(root, left - 6, y_of(value) + 4, text, palette.muted, anchor="end", size=11)
     _text(root, (left + right) / 2, bottom + 34, scatter.x_label, palette.muted, anchor="middle", size=12)

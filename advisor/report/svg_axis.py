@@ -23,9 +23,9 @@ def ticks(values: Sequence[float], count: int = 5) -> list[tuple[float, str]]:
 
 
 def decades(values: Sequence[float]) -> list[tuple[float, str]]:
-    """1, 10, 100, … inside the range; 1, 2 and 5 of each where the range is less than two decades."""
+    """1, 10, 100, … inside the range; 1, 2 and 5 of each below two decades, round values below one."""
     low, high = min(values), max(values)
     steps = (1,) if high / low >= 100 else (1, 2, 5)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [m * 10.0**p for p in powers for m in steps if low <= m * 10.0**p <= high]
-    return [(value, number(value)) for value in found]
+    return [(value, number(value)) for value in found] if len(found) > 1 else ticks(values)

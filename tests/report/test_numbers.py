@@ -70,3 +70,4 @@ def test_ticks_lie_inside_and_are_few(low: float, span: float) -> None:
 def test_decades() -> None:
     assert [text for _, text in decades([3, 4000])] == ["10", "100", "1,000"]
     assert [text for _, text in decades([3, 40])] == ["5", "10", "20"]
+    assert [text for _, text in decades([7000, 9000])] == ["7,000", "7,500", "8,000", "8,500", "9,000"]
