@@ -28,6 +28,7 @@ __all__ = [
     "MachineArrays",
     "StepInputs",
     "StepTime",
+    "batch_step",
     "decode_step",
     "prefill_pass",
 ]
@@ -118,6 +119,12 @@ def decode_step(
         _links(i, e, rows),
         _host(i, e, rows),
     )
+
+
+def batch_step(i: StepInputs, e: EfficiencyArrays, tokens: Floats, sampled: Floats) -> StepTime:
+    """One step over `tokens` rows of which `sampled` yield a token, without reading any cache."""
+    weights, compute = _matrices(i, e, tokens, sampled)
+    return StepTime(weights, compute, np.zeros_like(tokens), _links(i, e, tokens), _host(i, e, sampled))
 
 
 def prefill_pass(
