@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from advisor.serving._jit import jit
-from advisor.serving.kernel import advance, end_request, shorten, step_once
+from advisor.serving.kernel import advance, shorten, step_once
+from advisor.serving.kernel_commit import end_request
 from advisor.serving.kernel_lists import append_waiting, blocks_of, pending_pop
 
 __all__ = ["dispatch", "finish_all", "run_arrivals", "run_follow_ups"]
@@ -103,7 +104,7 @@ def _rank(s: Any, group: Any, pool: Any) -> int:
 def _choose(s: Any, q: Any, i: int, now: float) -> int:
     """Index of the group, by the router's rule, among those that may serve the request's class."""
     start = s.cand0[q.cls]
-    n = s.cand0[q.cls + 1] - start
+    n = s.ncand[q.cls]
     if n == 1:
         return int(s.cand[start])
     router = s.run[0].router

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
@@ -14,16 +15,18 @@ from advisor.serving.fleet import Fleet, single
 from advisor.serving.kernel_route import finish_all, run_arrivals, run_follow_ups
 from advisor.serving.requests import check_requests
 from advisor.serving.result import SimulationResult
-from advisor.serving.state import NEVER, State, build_state
+from advisor.serving.state import NEVER, State, build_state, column
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.summary import summarise
 from advisor.serving.workload import RequestTable, Slo
 
 __all__ = ["Control", "simulate", "simulate_fleet", "warm_up"]
 
-# Called between stretches of simulated time: (state, now) -> time of the next call. May change `active`,
-# `scale` and the queues of the state.
-Control = Callable[[State, float], float]
+
+class Control(Protocol):
+    """Called at time 0 and then whenever it asked for: looks at the state, may change it, says when to call again."""
+
+    def __call__(self, state: State, now: float) -> float: ...
 
 
 def simulate(
@@ -41,7 +44,7 @@ def simulate_fleet(
     slos: tuple[Slo, ...] = (),
     priorities: tuple[int, ...] = (),
     class_names: tuple[str, ...] = (),
-    control: Control | None = None,
+    controls: Sequence[Control] = (),
 ) -> SimulationResult:
     """Deterministic for a seed. `slos[c]` and `priorities[c]` belong to class c. Raises InputError."""
     check_requests(table)
@@ -49,15 +52,24 @@ def simulate_fleet(
     started = time.process_time()
     state = build_state(fleet, table, seed=seed, priorities=priorities)
     run = run_follow_ups if len(table.follows) else run_arrivals
-    moment = control(state, 0.0) if control else NEVER
-    while control and moment < NEVER:
+    due = [control(state, 0.0) for control in controls]
+    while controls and min(due) < NEVER and not _is_done(state):
+        moment = min(due)
         run(state, moment)
         finish_all(state, moment)
-        moment = control(state, moment)
+        due = [control(state, moment) if at <= moment else at for control, at in zip(controls, due, strict=True)]
     run(state, NEVER)
     finish_all(state, NEVER)
     cpu_s = time.process_time() - started
     return summarise(state, fleet, table, slos=slos, class_names=class_names, cpu_s=cpu_s)
+
+
+def _is_done(state: State) -> bool:
+    expected = len(state.first) or len(state.req)
+    record = state.run[0]
+    arrived = record["next"] if COMPILED else record.next
+    pending = record["pending"] if COMPILED else record.pending
+    return bool(arrived >= expected and pending == 0 and column(state.groups, "end").min() >= NEVER)
 
 
 @lru_cache(maxsize=1)

@@ -7,106 +7,22 @@ lists of small objects with the same fields, which plain Python reads several ti
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.serving import state_fields as fields
 from advisor.serving._jit import COMPILED
 from advisor.serving.fleet import Fleet, Pool, Router
 from advisor.serving.workload import RequestTable
 
-__all__ = ["NEVER", "State", "build_state", "column"]
+__all__ = ["NEVER", "State", "assign", "build_state", "candidates", "column", "set_candidates"]
 
 NEVER = 1e300  # seconds; larger than any clock
 _ROUTERS = tuple(Router)
 _CHUNK = 8192
-
-_I, _J, _F = "i4", "i8", "f8"
-_REQUEST = {
-    "arrival": _F,
-    "sched": _F,  # first admitted; -1: never
-    "first": _F,  # first token
-    "last": _F,  # end
-    "off": _F,  # cached tokens minus accepted * step number, while it decodes
-    "inp": _I,
-    "out": _I,
-    "hit": _I,  # input tokens found in the prefix cache
-    "shared": _I,  # of those, tokens that all requests of its class share
-    "cls": "i2",
-    "level": "i1",  # priority, 0 first
-    "child": _I,  # request that follows the end of this one
-    "gen": _I,  # tokens generated before the last preemption
-    "next": _I,  # in the queue or in the running list
-    "prev": _I,  # in the running list; before it runs, the request that it follows
-    "rank": _I,
-    "preempted": _I,
-    "status": "i1",
-}
-_RANK = {
-    "group": _J,
-    "line0": _J,  # its first queue, one per priority level
-    "heap0": _J,
-    "residue0": _J,
-    "nwait": _J,
-    "tail": _J,  # running requests, in order of admission
-    "nrun": _J,
-    "ndec": _J,
-    "step": _J,
-    "npart": _J,  # prompts at the tail that are in the planned step
-    "part": _J,  # tokens of the last of them that are done after the planned step; -1: all
-    "tokens": _J,  # in the planned step
-    "kind": _J,  # planned step: 0 none, 1 decode only, 2 mixed, 3 prompts only
-    "block": _J,  # why the head of the queue waits: 0 does not, 1 cache, 2 seats, 3 token budget
-    "nheap": _J,
-    "read": _F,  # cached tokens of all decodes
-    "used": _F,  # blocks
-    "peak": _F,
-    "work": _F,  # prefill attention of the planned step
-    "extra": _F,  # cached tokens read by one-token prompts of the planned step
-}
-_GROUP = {
-    "pool": _J,
-    "rank0": _J,
-    "outstanding": _J,  # requests waiting and running
-    "k": _J,  # planned steps; they last k*a + b*k*(k-1)/2
-    "steps": _J,
-    "a": _F,
-    "b": _F,
-    "clock": _F,
-    "end": _F,  # of the planned steps
-    "busy_s": _F,
-    "mixed_s": _F,  # added to steps by prompts
-    "run_s": _F,  # integral of running requests over time
-    "cache_s": _F,  # rank-seconds in which the head of the queue waited for blocks
-    "seats_s": _F,
-    "budget_s": _F,
-}
-_POOL = {
-    "dp": _J,
-    "table0": _J,
-    "seats": _J,
-    "budget": _J,
-    "block_tokens": _J,
-    "chunked": _J,
-    "prefill_first": _J,
-    "reserve": _J,
-    "static": _J,
-    "max_queue": _J,
-    "verify": _J,  # tokens in the batch per decode
-    "blocks": _F,
-    "cdec": _F,
-    "cmix": _F,
-    "cpre": _F,
-    "cmin": _F,
-    "timeout": _F,
-    "accepted": _F,
-    "draft_s": _F,
-    "scale": _F,  # of step times, for clocks that fall
-    "weight": _F,
-}
-_LINE = {"head": _J, "tail": _J}
-_RUN = {"next": _J, "router": _J, "levels": _J, "pending": _J}
 
 
 class State(NamedTuple):
@@ -121,8 +37,9 @@ class State(NamedTuple):
     draw: Any  # two uniform numbers per request, for the router
     think: Any  # pause before a follow-up
     residue: Any  # decodes by (cached tokens - step) mod block, by rank
-    cand: Any  # groups that may serve a class
+    cand: Any  # groups that take requests, by class
     cand0: Any  # start of each class in `cand`
+    ncand: Any  # how many each class has there
     turn: Any  # round robin, by class
     first: Any  # requests that follow no other, in order of arrival; empty where none follows another
     pending: Any  # heap of follow-ups
@@ -133,6 +50,32 @@ def column(records: Any, name: str) -> NDArray[Any]:
     if isinstance(records, np.ndarray):
         return records[name].copy()
     return np.array([getattr(record, name) for record in records])
+
+
+def assign(records: Any, index: int, name: str, value: float) -> None:
+    """Set one field of one record, in either mode."""
+    if isinstance(records, np.ndarray):
+        records[name][index] = value
+    else:
+        setattr(records[index], name, value)
+
+
+def set_candidates(state: State, allowed: tuple[NDArray[np.int64], ...], active: NDArray[np.bool_]) -> None:
+    """The router offers class c the active groups of `allowed[c]`; all of them where none is active."""
+    for c, groups in enumerate(allowed):
+        chosen = groups[active[groups]]
+        chosen = chosen if len(chosen) else groups
+        start = int(state.cand0[c])
+        for j, g in enumerate(chosen):
+            state.cand[start + j] = int(g)
+        state.ncand[c] = len(chosen)
+
+
+def candidates(state: State) -> tuple[NDArray[np.int64], ...]:
+    """Groups that may serve each class, before anything failed."""
+    starts = [int(start) for start in state.cand0]
+    cand = np.asarray(state.cand, dtype=np.int64)
+    return tuple(cand[a:b].copy() for a, b in pairwise(starts))
 
 
 def build_state(fleet: Fleet, table: RequestTable, *, seed: int, priorities: tuple[int, ...] = ()) -> State:
@@ -149,8 +92,8 @@ def build_state(fleet: Fleet, table: RequestTable, *, seed: int, priorities: tup
         ranks=ranks,
         groups=groups,
         pools=_pools(fleet.pools, _shared_tokens(table)),
-        lines=_records(_LINE, len(ranks) * levels, head=-1, tail=-1),
-        run=_records(_RUN, 1, router=_ROUTERS.index(fleet.router), levels=levels),
+        lines=_records(fields.LINE, len(ranks) * levels, head=-1, tail=-1),
+        run=_records(fields.RUN, 1, router=_ROUTERS.index(fleet.router), levels=levels),
         table=_list(np.concatenate([pool.costs.table() for pool in fleet.pools])),
         heap=_list(np.zeros(seats, dtype=np.int64)),
         draw=_list(np.random.default_rng([seed, 7]).random(2 * len(table), dtype=np.float32)),
@@ -162,18 +105,18 @@ def build_state(fleet: Fleet, table: RequestTable, *, seed: int, priorities: tup
     )
 
 
-def _records(fields: dict[str, str], n: int, **values: Any) -> Any:
+def _records(spec: dict[str, str], n: int, **values: Any) -> Any:
     if COMPILED:
-        array = np.zeros(n, dtype=np.dtype(list(fields.items()), align=True))
+        array = np.zeros(n, dtype=np.dtype(list(spec.items()), align=True))
         wide = {name: np.broadcast_to(np.asarray(value), n) for name, value in values.items()}
         for start in range(0, n, _CHUNK):  # a chunk stays in the processor's cache while its fields are set
             part = slice(start, start + _CHUNK)
             for name, value in wide.items():
                 array[name][part] = value[part]
         return array
-    kind = type("Record", (), {"__slots__": tuple(fields)})
+    kind = type("Record", (), {"__slots__": tuple(spec)})
     records = [kind() for _ in range(n)]
-    for name, code in fields.items():
+    for name, code in spec.items():
         column = np.broadcast_to(np.asarray(values.get(name, 0), dtype=code), n).tolist()
         for record, value in zip(records, column, strict=True):
             setattr(record, name, value)
@@ -188,7 +131,7 @@ def _requests(table: RequestTable, level: NDArray[np.int64]) -> Any:
     n = len(table)
     follows = table.follows if len(table.follows) else -1
     return _records(
-        _REQUEST,
+        fields.REQUEST,
         n,
         arrival=table.arrival_s if not len(table.follows) else np.where(table.follows < 0, table.arrival_s, NEVER),
         inp=table.input_tokens,
@@ -216,7 +159,7 @@ def _pools(pools: tuple[Pool, ...], shared_tokens: int) -> Any:
     rules = [pool.options for pool in pools]
     drafts = [o.speculation for o in rules]
     return _records(
-        _POOL,
+        fields.POOL,
         len(pools),
         table0=np.cumsum([0, *lengths])[:-1],
         **{name: [getattr(p.costs, name) for p in pools] for name in ("dp", "cdec", "cmix", "cpre", "cmin")},
@@ -251,7 +194,7 @@ def _groups(pools: tuple[Pool, ...]) -> Any:
     replicas = [p.replicas for p in pools]
     pool = np.repeat(np.arange(len(pools)), replicas)
     dp = np.array([p.costs.dp for p in pools])[pool]
-    return _records(_GROUP, len(pool), pool=pool, rank0=np.cumsum(dp) - dp, end=NEVER)
+    return _records(fields.GROUP, len(pool), pool=pool, rank0=np.cumsum(dp) - dp, end=NEVER)
 
 
 def _ranks(pools: tuple[Pool, ...], levels: int) -> tuple[Any, int, int]:
@@ -263,7 +206,9 @@ def _ranks(pools: tuple[Pool, ...], levels: int) -> tuple[Any, int, int]:
     seats = np.repeat([p.costs.max_num_seqs for p in pools], count)
     sizes = np.repeat([p.options.block_tokens for p in pools], count)
     starts = {"heap0": np.cumsum(seats) - seats, "residue0": np.cumsum(sizes) - sizes}
-    ranks = _records(_RANK, len(group), group=group, line0=np.arange(len(group)) * levels, tail=-1, part=-1, **starts)
+    ranks = _records(
+        fields.RANK, len(group), group=group, line0=np.arange(len(group)) * levels, tail=-1, part=-1, **starts
+    )
     return ranks, int(seats.sum()), int(sizes.sum())
 
 
@@ -275,5 +220,6 @@ def _routing(fleet: Fleet, table: RequestTable) -> dict[str, Any]:
     return {
         "cand": _list(np.concatenate(groups).astype(np.int64)),
         "cand0": _list(np.cumsum([0, *[len(g) for g in groups]]).astype(np.int64)),
+        "ncand": _list(np.array([len(g) for g in groups], dtype=np.int64)),
         "turn": _list(np.full(classes, -1, dtype=np.int64)),
     }
