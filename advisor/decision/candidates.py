@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from math import ceil
 
 import numpy as np
@@ -16,11 +16,12 @@ from advisor.decision.money import HOURS_PER_MONTH, price_dates
 from advisor.decision.result import Candidate, Leaf, Money, Reason
 from advisor.decision.scenario import Axis, Scenario
 from advisor.decision.search import Outcome
-from advisor.sizing.grid import Range
+from advisor.sizing.columns import LoadColumns, PlanColumns
+from advisor.sizing.grid import Range, evaluate
 from advisor.sizing.plan import Load, Plan, Sizing
-from advisor.sizing.size import size
+from advisor.sizing.size import sizing_of
 
-__all__ = ["Ranking", "build_candidate", "load_of", "plan_of"]
+__all__ = ["Ranking", "build_candidates", "load_of", "plan_of"]
 
 Floats = NDArray[np.float64]
 
@@ -54,12 +55,33 @@ def load_of(outcome: Outcome, row: int, scenario: Scenario) -> Load:
     )
 
 
-def build_candidate(
-    outcome: Outcome, row: int, scenario: Scenario, catalog: Catalog, ranking: Ranking, leaf: Leaf
+def build_candidates(
+    outcome: Outcome, rows: Sequence[int], scenario: Scenario, catalog: Catalog, ranking: Ranking, leaf: Leaf
+) -> list[Candidate]:
+    """Accepted rows with everything that a page shows about them, in the order given."""
+    plans = [plan_of(outcome, row) for row in rows]
+    held = [_held(load_of(outcome, row, scenario), outcome, row) for row in rows]
+    if not plans:
+        return []
+    columns = {item.name: np.array([getattr(load, item.name) for load in held], float) for item in fields(Load)}
+    result = evaluate(PlanColumns.from_plans(plans), LoadColumns.from_arrays(**columns))
+    sizings = [sizing_of(plan, load, result, i) for i, (plan, load) in enumerate(zip(plans, held, strict=True))]
+    return [
+        _candidate(outcome, row, sizing, scenario, catalog, ranking, leaf)
+        for row, sizing in zip(rows, sizings, strict=True)
+    ]
+
+
+def _candidate(
+    outcome: Outcome,
+    row: int,
+    sizing: Sizing,
+    scenario: Scenario,
+    catalog: Catalog,
+    ranking: Ranking,
+    leaf: Leaf,
 ) -> Candidate:
-    """One accepted row with everything that a page shows about it."""
-    plan, load = plan_of(outcome, row), load_of(outcome, row, scenario)
-    sizing = size(plan, _held(load, outcome, row), catalog)
+    plan, load = sizing.plan, load_of(outcome, row, scenario)
     model, served, costs = _model(outcome, row), outcome.served, outcome.costs
     candidate = Candidate(
         plan=plan,

@@ -42,6 +42,7 @@ SEARCHED_FORMATS = (
     "mnn-int4",
 )
 _RECOMMENDED = frozenset({Role.FULL, Role.DISTILLED, Role.USER})
+_SAVES = 0.9  # a re-pack is searched if it takes less than this share of the bits
 _DYNAMIC_FROM_PARAMS = 100e9  # dynamic mixes exist for, and were measured on, the large mixture-of-experts models
 _NATIVE_ONLY = frozenset({"v4-native", "v4.1-native"})
 
@@ -146,7 +147,9 @@ def _formats(variant: Variant, scenario: Scenario, catalog: Catalog) -> list[For
     others = [catalog.formats[name] for name in SEARCHED_FORMATS if name in catalog.formats]
     bf16 = [f for f in others if f.id == "bf16" and native.family == "fp8"]  # for devices without FP8
     if native.bits_per_weight < 16:  # published below 16 bit: other re-packs must save memory
-        others = [f for f in others if f.family != native.family and f.bits_per_weight < native.bits_per_weight]
+        others = [
+            f for f in others if f.family != native.family and f.bits_per_weight < _SAVES * native.bits_per_weight
+        ]
     if not variant.architecture.is_moe or (variant.published.get("total_params") or 0) < _DYNAMIC_FROM_PARAMS:
         others = [f for f in others if "-ud-" not in f.id]
     return list({f.id: f for f in (native, *bf16, *others) if f.offered or f is native}.values())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ from advisor.decision.traffic import Served
 __all__ = ["HOURS_PER_MONTH", "LIFE_MONTHS", "Costs", "Tariff", "costs", "price_dates", "tariff"]
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.bool_] | NDArray[np.intp]
 
 HOURS_PER_MONTH = 730.0
 LIFE_MONTHS = 48  # straight-line life of hardware; an assumption, stated wherever it is used
@@ -39,9 +39,6 @@ class Band:
     value: Floats
     low: Floats
     high: Floats
-
-    def take(self, rows: Rows) -> Band:
-        return Band(self.value[rows], self.low[rows], self.high[rows])
 
     def times(self, factor: Floats | float) -> Band:
         return Band(self.value * factor, self.low * factor, self.high * factor)
@@ -78,15 +75,17 @@ class Costs:
     device_power_w: Floats  # thermal design power alone: what a power limit at the edge means
     carbon_kg_month: Band
 
-    def take(self, rows: Rows) -> Costs:
-        return Costs(
-            *(
-                getattr(self, item.name)[rows]
-                if isinstance(getattr(self, item.name), np.ndarray)
-                else getattr(self, item.name).take(rows)
-                for item in fields(self)
-            )
-        )
+    def where(self, rows: NDArray[np.bool_], other: Costs) -> Costs:
+        """These costs at `rows`, those of `other` elsewhere."""
+        columns: dict[str, Any] = {}
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(mine, Band):
+                ends = zip(_ends(mine), _ends(theirs), strict=True)
+                columns[item.name] = Band(*(np.where(rows, a, b) for a, b in ends))
+            else:
+                columns[item.name] = np.where(rows, mine, theirs)
+        return Costs(**columns)
 
 
 def tariff(scenario: Scenario, catalog: Catalog) -> Tariff:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from advisor import __version__
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.records import Variant
-from advisor.decision.candidates import Ranking, build_candidate
+from advisor.decision.candidates import Ranking, build_candidates
 from advisor.decision.misses import nearest_misses, rejections
 from advisor.decision.mixes import mixes
 from advisor.decision.models import ModelTable, eligible_models, model_table
@@ -51,13 +51,14 @@ def _answer(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> Re
     outcome = search(enumerate_space(scenario, catalog, table, found, _qualified(table, scenario)), scenario, catalog)
     ranking = _rank(outcome, leaf)
     chosen, picked = _choose(outcome, ranking)
-    built = {row: build_candidate(outcome, row, scenario, catalog, ranking, leaf) for row in chosen}
+    candidates = build_candidates(outcome, chosen, scenario, catalog, ranking, leaf)
+    built = dict(zip(chosen, candidates, strict=True))
     misses = () if len(chosen) else nearest_misses(_without_floor(outcome, scenario, catalog), scenario, catalog)
     return Recommendation(
         scenario=scenario,
         path=path,
         leaf=leaf,
-        candidates=tuple(built[row] for row in chosen),
+        candidates=tuple(candidates),
         picks=Picks(**{name: built[row] for name, row in picked.items()}),
         rejected=rejections(outcome, scenario, catalog),
         nearest_misses=misses,
@@ -134,10 +135,13 @@ def _varied(outcome: Outcome, rows: list[int]) -> list[int]:
 
 
 def _picks(outcome: Outcome, score: NDArray[np.float64]) -> dict[str, int]:
-    """Rows of the best, fastest, smallest and cheapest accepted plan; among equals the one with the higher score."""
+    """Rows of the best, fastest, smallest and cheapest accepted plan among those with a published quality (all,
+    where there is none); among equals the one with the higher score."""
     rows = np.flatnonzero(outcome.accepted)
     if not len(rows):
         return {}
+    rated = rows[~np.isnan(outcome.space.table.quality[outcome.space.plans.model[rows]])]
+    rows = rated if len(rated) else rows
     rows = rows[np.argsort(-score[rows], kind="stable")]
     grid, space = outcome.grid, outcome.space
     per_device = grid.weights_bytes + grid.kv_cache_bytes + grid.activation_bytes + grid.overhead_bytes

@@ -12,7 +12,7 @@ from advisor.decision.money import Costs, costs
 from advisor.decision.result import Constraint
 from advisor.decision.scenario import Scenario
 from advisor.decision.space import Space, usable_bytes
-from advisor.decision.traffic import Served, Times, serve, unloaded
+from advisor.decision.traffic import Served, Times, one_replica, serve, unloaded
 from advisor.sizing.grid import GridResult
 
 __all__ = ["CHECKED", "Outcome", "search"]
@@ -38,8 +38,10 @@ UNKNOWN = np.inf  # excess of a limit whose figure nobody published
 class Outcome:
     """Every plan of the grid, sized and checked. Arrays of shape (plans,).
 
-    `excess` has shape (plans, CHECKED): what the plan needs over what the limit allows; above 1 it fails. A plan
-    without room for one sequence is not asked further; one that fails the latency limits alone is not loaded.
+    Plans that one replica already puts beyond memory, latency or budget are not loaded with traffic: they have no
+    fleet (`served` is NaN), and cost and excess are those of one replica.
+
+    `excess` has shape (plans, CHECKED): what the plan needs over what the limit allows; above 1 it fails.
     """
 
     space: Space
@@ -71,14 +73,19 @@ def search(space: Space, scenario: Scenario, catalog: Catalog) -> Outcome:
         **_latency(scenario, alone),
         Constraint.QUALITY: _quality(space, scenario),
     }
-    live = np.all([columns[key] <= 1 for key in columns if key is not Constraint.QUALITY], axis=0)
+    one = one_replica(alone)
+    smallest = costs(space, one, scenario, catalog)
+    at_least = _fleet(space, scenario, one, smallest)
+    passed = [columns[Constraint.MEMORY], *_latency(scenario, alone).values(), *at_least.values()]
+    live = np.all([column <= 1 for column in passed], axis=0)
     served = serve(space.take(live), scenario, alone.take(live)).spread(live)
     money = costs(space, served, scenario, catalog)
     columns[Constraint.LOAD] = np.where(np.isfinite(served.replicas) | ~live, 1.0, UNKNOWN)
-    columns |= _fleet(space, scenario, served, money)
+    for constraint, excess in _fleet(space, scenario, served, money).items():
+        columns[constraint] = np.where(live, excess, at_least[constraint])
     ones = np.ones(len(space))
     excess = np.stack([columns.get(constraint, ones) for constraint in CHECKED], axis=1)
-    return Outcome(space, grid, alone, served, money, excess)
+    return Outcome(space, grid, alone, served, money.where(live, smallest), excess)
 
 
 def _memory(space: Space, grid: GridResult) -> Floats:

@@ -20,12 +20,12 @@ from advisor.serving.workload import Slo
 from advisor.sizing.columns import LoadColumns, PlanColumns
 from advisor.sizing.grid import GridResult, evaluate
 
-__all__ = ["Served", "Times", "serve", "unloaded"]
+__all__ = ["Served", "Times", "one_replica", "serve", "unloaded"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.bool_] | NDArray[np.intp]
 
-BATCHES = (8, 64, 256)  # where the step model is asked, beside one sequence
+BATCHES = (16, 256)  # where the step model is asked, beside one sequence
 _SEATS = {"continuous": 256, "slots": 16, "static": 1}  # default number of sequences an engine takes at once
 
 
@@ -57,6 +57,16 @@ class Served:
     def take(self, rows: Rows) -> Served:
         return Served(*(getattr(self, item.name)[rows] for item in fields(self)))
 
+    def better(self, rows: NDArray[np.intp], other: Served) -> Served:
+        """With the plans of `other`, which are those at `rows`, wherever they need fewer replicas."""
+        wins = other.replicas < self.replicas[rows]
+        columns = []
+        for item in fields(self):
+            column = getattr(self, item.name).copy()
+            column[rows[wins]] = getattr(other, item.name)[wins]
+            columns.append(column)
+        return Served(*columns)
+
     def spread(self, rows: NDArray[np.bool_]) -> Served:
         """These plans at the rows chosen of a larger grid; no fleet at the others."""
         columns = []
@@ -74,9 +84,16 @@ def unloaded(space: Space, scenario: Scenario) -> tuple[GridResult, Times]:
     return grid, Times(grid.ttft_s.value, grid.tpot_s.value, grid.ttft_s.value + grid.tpot_s.value * steps)
 
 
+def one_replica(alone: Times) -> Served:
+    """The smallest fleet there is, almost idle: no budget below its cost can be met."""
+    n = len(alone.ttft_s)
+    ones, none = np.ones(n), np.zeros(n)
+    return Served(ones, ones, alone.ttft_s, alone.tpot_s, alone.e2e_s, none, none)
+
+
 def serve(space: Space, scenario: Scenario, alone: Times) -> Served:
     """Replicas and latency under the scenario's traffic."""
-    sections = _sections(space, scenario, alone)
+    sections = _Sections(space, scenario, alone)
     work = _Work(alone.ttft_s, _outputs(space), _slo(scenario))
     users, pause = scenario.closed_loop_users, scenario.closed_loop_pause_s
     if users is not None and pause == 0:
@@ -109,36 +126,48 @@ class _Section:
     base_s: Floats
     slope_s: Floats
 
-    def take(self, rows: Rows) -> _Section:
-        return _Section(self.seats[rows], self.base_s[rows], self.slope_s[rows])
 
+class _Sections:
+    """The sections of every plan; the step model is asked only for the rows that still matter."""
 
-def _sections(space: Space, scenario: Scenario, alone: Times) -> tuple[_Section, ...]:
-    runtimes = space.plans.runtimes
-    limit = np.array([_SEATS[r.engine.batching] for r in runtimes], dtype=np.float64)[space.plans.runtime]
-    plans = _compact(space.plans)
-    sections = []
-    before, step = 1.0, alone.tpot_s
-    for batch in BATCHES:
-        grid = evaluate(plans, _loads(space, scenario, batch, full_context=False))
-        seats = np.minimum(np.minimum(grid.max_concurrency, limit), batch)
-        slope = np.maximum(grid.tpot_s.value - step, 0) / (batch - before)
+    def __init__(self, space: Space, scenario: Scenario, alone: Times) -> None:
+        self._space, self._scenario, self._alone = space, scenario, alone
+        runtimes = space.plans.runtimes
+        limit = np.array([_SEATS[r.engine.batching] for r in runtimes], dtype=np.float64)
+        self._limit = limit[space.plans.runtime]
+
+    def first(self) -> tuple[_Section, Floats]:
+        """From one sequence to the first batch, all rows; and the step at that batch."""
+        return self._section(np.arange(len(self._space)), 1.0, self._alone.tpot_s, BATCHES[0])
+
+    def next(self, rows: NDArray[np.intp], position: int, step_s: Floats) -> tuple[_Section, Floats]:
+        """From batch `position - 1` to `position` for some rows; `step_s` at the lower end."""
+        return self._section(rows, BATCHES[position - 1], step_s, BATCHES[position])
+
+    def _section(self, rows: NDArray[np.intp], before: float, step_s: Floats, batch: float) -> tuple[_Section, Floats]:
+        part = self._space.take(rows)
+        grid = evaluate(_compact(part.plans), _loads(part, self._scenario, batch, full_context=False))
+        seats = np.minimum(np.minimum(grid.max_concurrency, self._limit[rows]), batch)
+        after = grid.tpot_s.value
+        slope = np.maximum(after - step_s, 0) / (batch - before)
         usable = seats >= (1 if before == 1 else before + 1)
-        sections.append(_Section(np.where(usable, seats, 0), step - slope * (before - 1), slope))
-        before, step = float(batch), grid.tpot_s.value
-        if not usable.any():
+        return _Section(np.where(usable, seats, 0), step_s - slope * (before - 1), slope), after
+
+
+def _open(rate: Floats, work: _Work, sections: _Sections) -> Served:
+    """Requests that arrive at `rate` (plans,), whatever the fleet does. Where one replica holds them with a small
+    batch, larger batches are not tried."""
+    section, step = sections.first()
+    best = _closed_form(rate, work, section)
+    rows = np.arange(len(rate))
+    for position in range(1, len(BATCHES)):
+        more = (best.replicas[rows] > 1) & (section.seats >= BATCHES[position - 1])
+        rows, step = rows[more], step[more]
+        if not len(rows):
             break
-    return tuple(sections)
-
-
-def _open(rate: Floats, work: _Work, sections: tuple[_Section, ...]) -> Served:
-    """Requests that arrive at `rate` (plans,), whatever the fleet does."""
-    best = _closed_form(rate, work, sections[0])
-    for section in sections[1:]:
-        rows = (section.seats >= 1) & (best.replicas > 1)
-        if rows.any():
-            answer = _closed_form(rate[rows], work.take(rows), section.take(rows)).spread(rows)
-            best = _choose(answer.replicas < best.replicas, answer, best)
+        section, step = sections.next(rows, position, step)
+        answer = _closed_form(rate[rows], work.take(rows), section)
+        best = best.better(rows, answer)
     return best
 
 
@@ -158,17 +187,22 @@ def _closed_form(rate: Floats, work: _Work, section: _Section) -> Served:
     )
 
 
-def _share_out(users: float, work: _Work, sections: tuple[_Section, ...]) -> Served:
+def _share_out(users: float, work: _Work, sections: _Sections) -> Served:
     """`users` requests always in flight, shared equally: as many on each replica as the limits allow.
 
     In one turn of a replica with b requests each of them decodes to its end and the b prompts are read in between.
     """
-    best: Served | None = None
-    for section in sections:
-        for batch in _powers_up_to(min(users, BATCHES[-1])):
-            answer = _shared(users, batch, work, section)
-            best = answer if best is None else _choose(answer.replicas < best.replicas, answer, best)
-    assert best is not None  # one request is always tried
+    section, step = sections.first()
+    every = np.arange(len(step))
+    best = _shared(users, 1.0, work, section)
+    for position in range(len(BATCHES)):
+        if position:
+            section, step = sections.next(every, position, step)
+        low = BATCHES[position - 1] if position else 1
+        for batch in _powers_between(low, min(users, BATCHES[position])):
+            best = best.better(every, _shared(users, batch, work, section))
+        if users <= BATCHES[position]:
+            break
     return best
 
 
@@ -199,15 +233,13 @@ def _within(slo: Slo, ttft: Floats, tpot: Floats, e2e: Floats) -> NDArray[np.boo
     return good
 
 
-def _choose(rows: NDArray[np.bool_], yes: Served, no: Served) -> Served:
-    return Served(*(np.where(rows, getattr(yes, item.name), getattr(no, item.name)) for item in fields(Served)))
-
-
-def _powers_up_to(limit: float) -> list[float]:
-    powers = [1.0]
-    while powers[-1] * 2 <= limit:
-        powers.append(powers[-1] * 2)
-    return powers if powers[-1] == limit else [*powers, limit]
+def _powers_between(low: float, high: float) -> list[float]:
+    """2·low, 4·low, … up to `high`, and `high` itself."""
+    powers = []
+    while low * 2 < high:
+        low *= 2
+        powers.append(low)
+    return [*powers, high]
 
 
 def _slo(scenario: Scenario) -> Slo:
