@@ -1,8 +1,7 @@
-"""Calibration as code: measured speeds in, `data/calibration.yaml` out. Anyone can run it again; it is deterministic."""
+"""Calibration as code: measured speeds in, `data/calibration.yaml` out. Deterministic, for anyone to run again."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,20 @@ from advisor.catalog.errors import InputError
 from advisor.evidence.cases import Cases, build_cases
 from advisor.evidence.conformal import OutOfFold, fit_intervals
 from advisor.evidence.fit import FitResult, fit
-from advisor.evidence.predict import best_layout
+from advisor.evidence.columns import rows_columns
+from advisor.evidence.crossvalidation import FOLDS, SCHEMES, cross_validate, held_out_rows
+from advisor.evidence.scores import Summary
+from advisor.evidence.validate import scored
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import TruthRow
 from advisor.sizing.efficiency import Term
-from advisor.sizing.factors import FACTORS, Factor, FactorColumns
+from advisor.sizing.factors import FACTORS, FactorColumns
 from advisor.sizing.intervals import Intervals
 
-__all__ = ["FOLDS", "Calibration", "calibrate", "cross_validate", "fold_of", "rows_columns", "write_calibration"]
+__all__ = ["Calibration", "calibrate", "write_calibration"]
 
 Floats = NDArray[np.float64]
 
-FOLDS = 8
-SCHEMES = ("group", "device")
 NEGLIGIBLE = 5e-4
 
 
@@ -43,6 +43,11 @@ class Calibration:
     out_of_fold: Mapping[str, OutOfFold]
     intervals: Intervals
 
+    def summaries(self) -> dict[str, Summary]:
+        """Scores of each scheme, with intervals that saw neither the row nor its fold."""
+        sets = dict(self.out_of_fold)
+        return {name: scored(held_out_rows(self.rows, sets, name), []).summary for name in sets}
+
 
 def calibrate(rows: Sequence[TruthRow]) -> Calibration:
     """Fits everything; a few seconds for each of the folds. Raises InputError for too few rows."""
@@ -55,47 +60,18 @@ def calibrate(rows: Sequence[TruthRow]) -> Calibration:
     return Calibration(tuple(rows), cases, result, folds, fit_intervals(list(folds.values())))
 
 
-def cross_validate(
-    rows: Sequence[TruthRow], cases: Cases, scheme: str, terms: Sequence[Term] = TERMS, folds: int = FOLDS
-) -> OutOfFold:
-    """Residuals of rows predicted by coefficients that saw no row of their group (or device)."""
-    keys = [row.group if scheme == "group" else row.device_key for row in rows]
-    fold = np.array([fold_of(key, folds) for key in keys])
-    measured = np.log([row.value for row in rows])
-    residuals, new = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
-    devices = np.array([row.device_key for row in rows])
-    for n in range(folds):
-        held = fold == n
-        if not held.any():
-            continue
-        residuals[held] = fit(cases, measured, terms, ~held).residuals[held]
-        new[held] = ~np.isin(devices[held], devices[~held])
-    return OutOfFold(rows_columns(cases), [row.metric for row in rows], residuals, new)
-
-
-def fold_of(key: str, folds: int = FOLDS) -> int:
-    """Fold of a group, the same in every run."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % folds
-
-
-def rows_columns(cases: Cases) -> FactorColumns:
-    """Factors of the rows (the layouts of one row share them)."""
-    first = best_layout(cases, np.zeros(len(cases)))
-    factors = {name: Factor(f.levels, f.codes[first]) for name, f in cases.columns.factors.items()}
-    return FactorColumns(len(first), factors, {k: v[first] for k, v in cases.columns.numbers.items()})
-
-
 def write_calibration(calibration: Calibration, path: Path, source: str) -> None:
     """Writes the YAML that `advisor.sizing.efficiency` reads."""
     columns = rows_columns(calibration.cases)
     content = {
-        "about": "Written by `advisor calibrate --throughput CSV --write`. Do not edit: change the fit and run it again.",
+        "about": "Written by `advisor calibrate --throughput CSV --write`; do not edit, run the fit again.",
         "throughput": source,
         "rows": len(calibration.rows),
         "groups": len({row.group for row in calibration.rows}),
         "devices": len({row.device_key for row in calibration.rows}),
         "folds": FOLDS,
-        "residuals": {name: _summary(residuals) for name, residuals in _residuals(calibration).items()},
+        "in_sample": _residual_summary(calibration.result.residuals),
+        "cross_validated": {f"by_{name}": s.as_json() for name, s in calibration.summaries().items()},
         "newest_engine_year": _newest(calibration.rows),
         "levels": {name: sorted(set(columns.keys([name]))) for name in FACTORS},
         "intervals": _intervals(calibration.intervals),
@@ -105,12 +81,7 @@ def write_calibration(calibration: Calibration, path: Path, source: str) -> None
     path.write_text(text, encoding="utf-8")
 
 
-def _residuals(calibration: Calibration) -> dict[str, Floats]:
-    held = {f"by_{name}": rows.residuals for name, rows in calibration.out_of_fold.items()}
-    return {"in_sample": calibration.result.residuals} | held
-
-
-def _summary(residuals: Floats) -> dict[str, float]:
+def _residual_summary(residuals: Floats) -> dict[str, float]:
     """Shares and medians of |log2(predicted / measured)|."""
     size = np.abs(residuals) / np.log(2)
     within = (residuals > np.log(0.8)) & (residuals < np.log(1.2))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.sizing.factors import FactorColumns
-from advisor.sizing.intervals import FEATURES, NEW_DEVICE, Intervals, half_widths
+from advisor.sizing.intervals import FEATURES, NEW_DEVICE, Intervals
 
-__all__ = ["LEVEL", "OutOfFold", "coverage", "fit_intervals"]
+__all__ = ["LEVEL", "OutOfFold", "fit_intervals"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -50,21 +50,6 @@ def fit_intervals(sets: Sequence[OutOfFold]) -> Intervals:
         for level in np.unique(place)
     }
     return Intervals(spread.weights, {k: (v[0], v[1]) for k, v in quantiles.items()}, overall)
-
-
-def coverage(intervals: Intervals, rows: OutOfFold) -> Mask:
-    """Which rows lie inside their interval."""
-    return np.abs(rows.residuals) <= widths_of(intervals, rows)
-
-
-def widths_of(intervals: Intervals, rows: OutOfFold) -> Floats:
-    """Half-width of every row's interval, log units."""
-    metrics = np.array(rows.metrics)
-    out = np.zeros(len(metrics))
-    for metric in np.unique(metrics):
-        chosen = metrics == metric
-        out[chosen] = half_widths(intervals, rows.columns, str(metric), rows.new)[chosen]
-    return out
 
 
 def _spreads(intervals: Intervals, rows: OutOfFold) -> Floats:

@@ -19,7 +19,7 @@ from advisor.evidence.cases import Cases
 from advisor.evidence.predict import best_layout, log_values, taken
 from advisor.sizing.efficiency import PRIORS, EfficiencyTable, Term
 
-__all__ = ["FitResult", "fit", "predict_rows"]
+__all__ = ["FitResult", "fit"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -59,7 +59,8 @@ def fit(cases: Cases, log_measured: Floats, terms: Sequence[Term], fitted: Mask)
     beta = np.zeros(len(design.widths))
     state = _objective(cases, design, log_measured, fitted, beta)
     damping, rounds = 1e-2, 0
-    for rounds in range(1, MAX_ITERATIONS + 1):
+    while rounds < MAX_ITERATIONS:
+        rounds += 1
         hessian, gradient = _curvature(cases, design, state, log_measured, fitted)
         better = None
         for _ in range(6):
@@ -79,13 +80,6 @@ def fit(cases: Cases, log_measured: Floats, terms: Sequence[Term], fitted: Mask)
         if gain < TOLERANCE:
             break
     return FitResult(_with_coefficients(design, state.beta), state.logs[state.best] - log_measured, rounds)
-
-
-def predict_rows(cases: Cases, table: EfficiencyTable) -> Floats:
-    """Natural logarithm of the prediction of every row."""
-    logs = log_values(cases, table.effects(cases.columns))
-    chosen: Floats = logs[best_layout(cases, logs)]
-    return chosen
 
 
 @dataclass(frozen=True, slots=True)

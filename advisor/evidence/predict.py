@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.evidence.cases import Cases
-from advisor.sizing.efficiency import apply_link
+from advisor.sizing.efficiency import EfficiencyTable, apply_link
 from advisor.sizing.pairings import gathered
 from advisor.sizing.response import respond
 from advisor.sizing.step import StepInputs
 
-__all__ = ["best_layout", "log_values", "taken"]
+__all__ = ["best_layout", "log_values", "predict_rows", "taken"]
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -70,3 +70,10 @@ def taken(cases: Cases, index: Index) -> Cases:
         saturated=cases.saturated[index],
         replicas=cases.replicas[index],
     )
+
+
+def predict_rows(cases: Cases, table: EfficiencyTable) -> Floats:
+    """Natural logarithm of the prediction of every row."""
+    logs = log_values(cases, table.effects(cases.columns))
+    chosen: Floats = logs[best_layout(cases, logs)]
+    return chosen

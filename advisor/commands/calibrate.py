@@ -1,0 +1,39 @@
+"""`advisor calibrate`: fit the efficiency coefficients to measured speeds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from advisor.catalog import load_catalog
+from advisor.catalog.errors import UnsupportedError
+from advisor.commands.validate_text import summary_text
+from advisor.evidence.truth import THROUGHPUT_FILE, read_throughput
+from advisor.sizing.efficiency import CALIBRATION_FILE
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "fit the efficiency coefficients to measured speeds"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--throughput", type=Path, default=THROUGHPUT_FILE, metavar="CSV", help="measured speeds")
+    parser.add_argument("--write", action="store_true", help="replace data/calibration.yaml")
+    parser.add_argument("--out", type=Path, default=CALIBRATION_FILE, metavar="YAML", help="where --write puts it")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        from advisor.evidence.calibrate import calibrate, write_calibration
+    except ModuleNotFoundError as problem:
+        raise UnsupportedError(f"the fit needs {problem.name}: pip install -r requirements-fit.txt") from problem
+    rows, missing = read_throughput(arguments.throughput, load_catalog())
+    calibration = calibrate(rows)
+    sys.stdout.writelines(f"not predicted: {row.id}: {row.reason}\n" for row in missing)
+    for scheme, summary in calibration.summaries().items():
+        sys.stdout.write(summary_text(f"cross-validated by {scheme}", summary))
+    if arguments.write:
+        write_calibration(calibration, arguments.out, arguments.throughput.name)
+        sys.stdout.write(f"wrote {arguments.out}\n")
+    return 0

@@ -1,0 +1,73 @@
+"""Scores as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from advisor.evidence.memory_truth import MemoryPrediction
+from advisor.evidence.scores import Cell, Summary
+from advisor.evidence.validate import Validation
+
+__all__ = ["memory_text", "speed_text", "summary_text"]
+
+_WORST = 10
+
+
+def speed_text(found: Validation, scheme: str, stored: Mapping[str, Any]) -> str:
+    """Summary, worst cells and rows that were not predicted."""
+    title = (
+        "published calibration" if scheme == "none" else f"cross-validated by {scheme}, fit repeated without each fold"
+    )
+    lines = [summary_text(title, found.summary), "\nworst cells (median |log2|, bias, rows):\n"]
+    worst = sorted(found.cells, key=lambda cell: -cell.median_abs_log2)[:_WORST]
+    lines += [_cell_line(cell) for cell in worst]
+    lines += [f"not predicted: {row.id}: {row.unpredicted_reason}\n" for row in found.rows if row.predicted is None]
+    lines += [f"\nstored with the calibration, cross-validated {name}: {_stored(s)}\n" for name, s in stored.items()]
+    return "".join(lines)
+
+
+def summary_text(title: str, s: Summary) -> str:
+    """The figures of one validation."""
+    single = "-" if s.single_stream_gpu_decode is None else f"{s.single_stream_gpu_decode:.3f}"
+    worst = "-" if s.worst_cell_of_ten_rows is None else f"{s.worst_cell_of_ten_rows:.2f}"
+    classes = ", ".join(f"{name} {share:.0%}" for name, share in s.coverage_by_class.items())
+    return (
+        f"{title}: {s.rows} rows, {s.unpredicted} not predicted, {s.cells} cells\n"
+        f"  mean over cells of median |log2(predicted/measured)|: {s.mean_cell_median:.3f} (all rows {s.median_abs_log2:.3f})\n"
+        f"  within 20 %: {s.within_20_percent:.1%}   within 2x: {s.within_2x:.1%}\n"
+        f"  single-stream decode on GPUs: {single}   worst cell of ten rows or more: {worst}\n"
+        f"  90 % intervals cover {s.coverage_90:.1%} ({classes})\n"
+    )
+
+
+def memory_text(rows: Sequence[MemoryPrediction]) -> str:
+    """Median and tail of the relative error of each kind of bytes."""
+    return "\nmemory (rows, median error, 90th percentile, inside the interval):\n" + "".join(_memory_lines(rows))
+
+
+def _memory_lines(rows: Sequence[MemoryPrediction]) -> Iterator[str]:
+    for what in sorted({row.what for row in rows}):
+        known = [row for row in rows if row.what == what and row.predicted_bytes is not None]
+        if not known:
+            continue
+        errors = sorted(abs((row.predicted_bytes or 0) / row.measured_bytes - 1) for row in known)
+        tail = errors[min(int(0.9 * len(errors)), len(errors) - 1)]
+        inside = sum((row.low or 0) <= row.measured_bytes <= (row.high or 0) for row in known) / len(known)
+        yield f"  {what:22s} {len(known):4d}  {median(errors):7.2%}  {tail:7.2%}  {inside:6.1%}\n"
+    for row in rows:
+        if row.predicted_bytes is None:
+            yield f"  not predicted: {row.id}: {row.unpredicted_reason}\n"
+
+
+def _cell_line(cell: Cell) -> str:
+    name = f"{cell.device_class} / {cell.model_class} / {cell.metric}"
+    return f"  {name:60s} {cell.median_abs_log2:5.2f}  {cell.bias_log2:+5.2f}  {cell.rows:4d}\n"
+
+
+def _stored(s: Mapping[str, Any]) -> str:
+    return (
+        f"cells {s['mean_cell_median']:.3f}, within 20 % {s['within_20_percent']:.1%}, "
+        f"within 2x {s['within_2x']:.1%}, coverage {s['coverage_90']:.1%}"
+    )

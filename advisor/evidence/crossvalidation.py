@@ -1,0 +1,83 @@
+"""Predictions by fits that have not seen the row's group or device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.evidence.cases import Cases, build_cases
+from advisor.evidence.columns import rows_columns
+from advisor.evidence.conformal import OutOfFold, fit_intervals
+from advisor.evidence.fit import fit
+from advisor.evidence.terms import TERMS
+from advisor.evidence.truth import TruthRow
+from advisor.evidence.validate import Predicted, predicted_row, widths_by_metric
+from advisor.sizing.efficiency import Term
+from advisor.sizing.factors import Factor, FactorColumns
+
+__all__ = ["FOLDS", "SCHEMES", "cross_validate", "fold_of", "folds_of", "predict_held_out"]
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FOLDS = 8
+SCHEMES = ("group", "device")
+
+
+def cross_validate(
+    rows: Sequence[TruthRow], cases: Cases, scheme: str, terms: Sequence[Term] = TERMS, folds: int = FOLDS
+) -> OutOfFold:
+    """Residuals of rows predicted by coefficients that saw no row of their group (or device)."""
+    fold = folds_of(rows, scheme, folds)
+    measured = np.log([row.value for row in rows])
+    residuals, new = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+    devices = np.array([row.device_key for row in rows])
+    for n in np.unique(fold):
+        held = fold == n
+        residuals[held] = fit(cases, measured, terms, ~held).residuals[held]
+        new[held] = ~np.isin(devices[held], devices[~held])
+    return OutOfFold(rows_columns(cases), [row.metric for row in rows], residuals, new)
+
+
+def folds_of(rows: Sequence[TruthRow], scheme: str, folds: int = FOLDS) -> NDArray[np.intp]:
+    """Fold of every row."""
+    keys = [row.group if scheme == "group" else row.device_key for row in rows]
+    return np.array([fold_of(key, folds) for key in keys])
+
+
+def fold_of(key: str, folds: int = FOLDS) -> int:
+    """Fold of a group, the same in every run."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % folds
+
+
+def predict_held_out(rows: Sequence[TruthRow], scheme: str) -> list[Predicted]:
+    """Rows in order, each predicted without its fold; its interval comes from the residuals of the other folds."""
+    cases = build_cases(rows)
+    sets = {name: cross_validate(rows, cases, name) for name in SCHEMES}
+    return held_out_rows(rows, sets, scheme)
+
+
+def held_out_rows(rows: Sequence[TruthRow], sets: dict[str, OutOfFold], scheme: str) -> list[Predicted]:
+    """Predictions and intervals of one scheme from the residuals of all."""
+    fold = folds_of(rows, scheme)
+    chosen = sets[scheme]
+    widths = np.zeros(len(rows))
+    for n in np.unique(fold):
+        held = fold == n
+        intervals = fit_intervals([_part(s, ~held) for s in sets.values()])
+        widths[held] = widths_by_metric(intervals, chosen.columns, chosen.metrics, chosen.new)[held]
+    logs = np.log([row.value for row in rows]) + chosen.residuals
+    return [predicted_row(row, logs[n], widths[n], False) for n, row in enumerate(rows)]
+
+
+def _part(rows: OutOfFold, keep: Mask) -> OutOfFold:
+    columns = rows.columns
+    factors = {name: Factor(f.levels, f.codes[keep]) for name, f in columns.factors.items()}
+    numbers = {name: values[keep] for name, values in columns.numbers.items()}
+    metrics = [m for m, k in zip(rows.metrics, keep, strict=True) if k]
+    part = FactorColumns(int(keep.sum()), factors, numbers)
+    return replace(rows, columns=part, metrics=metrics, residuals=rows.residuals[keep], new=rows.new[keep])
