@@ -13,12 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 __all__ = ["DataError", "FathomError", "InputError", "UnknownIdError", "UnsupportedError"]
 
 
 class FathomError(Exception):
     """Expected failure; `str()` is one line that a user can act on."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Processes hand these to each other; the constructors take more than the message."""
+        return _rebuilt, (type(self), self.args, dict(self.__dict__))
 
 
 class DataError(FathomError):
@@ -57,3 +62,9 @@ class InputError(FathomError):
 def _shorten(value: object, limit: int = 80) -> str:
     text = str(value).replace("\n", " ")
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _rebuilt(kind: type[FathomError], arguments: tuple[Any, ...], fields: dict[str, Any]) -> FathomError:
+    problem = kind.__new__(kind, *arguments)
+    problem.__dict__.update(fields)
+    return problem
