@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -109,6 +109,17 @@ class PlanColumns:
         """The chosen rows; the tables are shared."""
         columns = {f.name: getattr(self, f.name) for f in fields(self)}
         return PlanColumns(**{k: v[rows] if isinstance(v, np.ndarray) else v for k, v in columns.items()})
+
+    def compact(self) -> PlanColumns:
+        """The same rows with tables of only what they use: tables are worked through entry by entry and in pairs."""
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for table, index in (("models", "model"), ("runtimes", "runtime"), ("hardware", "machine")):
+            used = np.flatnonzero(np.bincount(columns[index], minlength=len(columns[table])))
+            position = np.zeros(len(columns[table]), dtype=np.intp)
+            position[used] = np.arange(len(used))
+            columns[index] = position[columns[index]]
+            columns[table] = tuple(columns[table][i] for i in used)
+        return PlanColumns(**columns)
 
     def plan(self, row: int) -> Plan:
         """Row `row` as an object."""

@@ -168,7 +168,7 @@ def _pass(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, context: StepC
     response = respond(
         inputs, gathered(found.efficiency, index), work, tuning.accepted_tokens, float(tuning.draft_tokens)
     )
-    bytes_ = footprint_columns(plans.take(rows), loads.take(rows), tuning)
+    bytes_ = footprint_columns(plans.take(rows).compact(), loads.take(rows), tuning)
     shares = _shares(response.decode)
     fits = bytes_.shortfall_bytes <= 0
     binding = np.where(fits, np.argmax(shares, axis=1), BINDINGS.index(Binding.CAPACITY))
