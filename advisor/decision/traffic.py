@@ -7,8 +7,7 @@ in a closed loop without pauses (`concurrency`) share replicas directly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from advisor.decision.scenario import Scenario
 from advisor.decision.space import Space
 from advisor.serving.closed_form import ReplicaRates, Traffic, closed_form
 from advisor.serving.workload import Slo
-from advisor.sizing.columns import LoadColumns, PlanColumns
+from advisor.sizing.columns import LoadColumns
 from advisor.sizing.grid import GridResult, evaluate
 
 __all__ = ["Served", "Times", "one_replica", "serve", "unloaded"]
@@ -79,7 +78,7 @@ class Served:
 
 def unloaded(space: Space, scenario: Scenario) -> tuple[GridResult, Times]:
     """Sizes every plan for one sequence of the full context."""
-    grid = evaluate(_compact(space.plans), _loads(space, scenario, 1, full_context=True))
+    grid = evaluate(space.plans.compact(), _loads(space, scenario, 1, full_context=True))
     steps = np.maximum(_outputs(space) - 1, 0)
     return grid, Times(grid.ttft_s.value, grid.tpot_s.value, grid.ttft_s.value + grid.tpot_s.value * steps)
 
@@ -146,7 +145,7 @@ class _Sections:
 
     def _section(self, rows: NDArray[np.intp], before: float, step_s: Floats, batch: float) -> tuple[_Section, Floats]:
         part = self._space.take(rows)
-        grid = evaluate(_compact(part.plans), _loads(part, self._scenario, batch, full_context=False))
+        grid = evaluate(part.plans.compact(), _loads(part, self._scenario, batch, full_context=False))
         seats = np.minimum(np.minimum(grid.max_concurrency, self._limit[rows]), batch)
         after = grid.tpot_s.value
         slope = np.maximum(after - step_s, 0) / (batch - before)
@@ -248,16 +247,6 @@ def _slo(scenario: Scenario) -> Slo:
 
 def _outputs(space: Space) -> Floats:
     return space.table.output_tokens[space.plans.model]
-
-
-def _compact(plans: PlanColumns) -> PlanColumns:
-    """The same rows with tables of only what they use: the step model computes once per table entry and pair."""
-    columns: dict[str, Any] = {}
-    for table, index in (("models", "model"), ("runtimes", "runtime"), ("hardware", "machine")):
-        used, position = np.unique(getattr(plans, index), return_inverse=True)
-        columns[table] = tuple(getattr(plans, table)[i] for i in used)
-        columns[index] = position.astype(np.intp)
-    return replace(plans, **columns)
 
 
 def _loads(space: Space, scenario: Scenario, concurrency: float, *, full_context: bool) -> LoadColumns:
