@@ -92,6 +92,8 @@ def one_replica(alone: Times) -> Served:
 
 def serve(space: Space, scenario: Scenario, alone: Times) -> Served:
     """Replicas and latency under the scenario's traffic."""
+    if not len(space):  # every plan already failed alone
+        return one_replica(alone)
     sections = _Sections(space, scenario, alone)
     work = _Work(alone.ttft_s, _outputs(space), _slo(scenario))
     users, pause = scenario.closed_loop_users, scenario.closed_loop_pause_s
