@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from advisor.catalog import Catalog
@@ -120,8 +121,6 @@ def _processor(device: Device, sockets: int, ram: int | None) -> Host:
 
 
 def _with_memory(host: Host, ram: int) -> Host:
-    from dataclasses import replace
-
     return replace(host, memory_bytes=ram)
 
 
