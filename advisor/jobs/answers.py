@@ -1,0 +1,115 @@
+"""Answers of the long calculations, small enough to be kept: figures instead of single requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from advisor.serving.limits import Limit
+from advisor.serving.result import Latency
+
+__all__ = ["CapacityReport", "CurveRow", "FleetReport", "FleetRow", "PolicyReport", "PolicyRow", "Series"]
+
+
+@dataclass(frozen=True, slots=True)
+class CurveRow:
+    """Latency in ms at the SLO's percentile, with this share of the rate that keeps up."""
+
+    load: float
+    rate_per_s: float
+    ttft_ms: float
+    tpot_ms: float
+    e2e_ms: float
+    worst: float  # ratio to the nearest limit
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Samples at equal distances; requests per replica, except `replicas`."""
+
+    time_s: tuple[float, ...]
+    waiting: tuple[float, ...]
+    running: tuple[float, ...]
+    replicas: tuple[float, ...]
+    cache_use: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityReport:
+    """`latencies`: ttft, tpot, e2e of the run with `replicas`. `curve` and `series` are empty where nothing can run."""
+
+    feasible: bool
+    replicas: int
+    safe_replicas: int
+    binding: Limit
+    next_binding: Limit | None
+    floor_ms: tuple[float, float, float]  # ttft, tpot, e2e of an idle replica at the percentile
+    floor_metric: str
+    floor_worst: float
+    keeps_up_req_s: float
+    closed_form_replicas: float
+    agrees: bool
+    at_step_factor: tuple[tuple[float, int], ...]
+    load: float
+    latencies: tuple[tuple[str, Latency], ...]
+    ttft_is_quotable: bool
+    in_slo_share: float
+    preemptions: int
+    mean_running: float
+    peak_cache_use: float
+    simulated_replicas: int
+    simulated_requests: int
+    runs: int
+    curve: tuple[CurveRow, ...]
+    series: Series | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """`target` None: all replicas all the time. `paid_share`: replica hours over those of the static fleet."""
+
+    target: float | None
+    replica_hours: float
+    paid_share: float
+    in_slo_share: float
+    ttft_p99_ms: float
+    series: Series | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReport:
+    """`replicas` of the simulated cell, over `hours`."""
+
+    replicas: int
+    requests: int
+    hours: float
+    rows: tuple[PolicyRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    """One class or one pool. `in_flight`: requests waiting or running, on average."""
+
+    name: str
+    requests: int
+    share: float
+    latencies: tuple[tuple[str, Latency], ...]
+    in_slo_share: float
+    output_tok_s: float
+    in_flight: float
+    replicas: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetReport:
+    """`whole`: latency to the last answer, second answers of a cascade included. The other runs lost replicas."""
+
+    classes: tuple[FleetRow, ...]
+    pools: tuple[FleetRow, ...]
+    whole_e2e: Latency
+    in_slo_share: float
+    preemptions: int
+    unserved: int
+    requests: int
+    series: Series
+    retried: int = 0
+    lost: FleetReport | None = None

@@ -1,0 +1,178 @@
+"""What the process of a long calculation does for each kind of request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, PolicyRow
+from advisor.jobs.fleet_work import fleet_report
+from advisor.jobs.messages import CapacityRequest, FleetRequest, PolicyRequest, Request
+from advisor.jobs.runs import class_levels, class_limits, run_length, series_rows, share_of
+from advisor.serving.autoscale import AutoscalePolicy, simulate_autoscaled
+from advisor.serving.capacity import CurvePoint, Progress, find_replicas, latency_curve
+from advisor.serving.closed_form import MAX_LOAD
+from advisor.serving.control import Sampler
+from advisor.serving.fleet import Fleet, Pool
+from advisor.serving.result import SimulationResult
+from advisor.serving.sampling import sample
+from advisor.serving.simulate import simulate_fleet
+from advisor.serving.workload import ArrivalKind
+
+__all__ = ["Tell", "perform"]
+
+Tell = Callable[[float, str, int], None]  # share of the work 0..1, text key of the phase, what is being tried
+
+CURVE_LOADS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
+_SEARCH_SHARE = 0.6
+_SERIES_CELL = 16  # replicas that are simulated for the queue over time
+_POLICY_CELL = 24
+_MOST_REQUESTS = 250_000
+
+
+def perform(request: Request, tell: Tell) -> object:
+    """The answer to the request. Raises FathomError for traffic that cannot be simulated."""
+    if isinstance(request, CapacityRequest):
+        return _capacity(request, tell)
+    if isinstance(request, PolicyRequest):
+        return _policies(request, tell)
+    assert isinstance(request, FleetRequest)
+    return fleet_report(request, tell)
+
+
+def _capacity(request: CapacityRequest, tell: Tell) -> CapacityReport:
+    def progress(now: Progress) -> None:
+        tell(_SEARCH_SHARE * now.share, "search", now.replicas)
+
+    tell(0.0, "start", 0)
+    found = find_replicas(
+        request.costs,
+        request.workload,
+        request.slo,
+        options=request.options,
+        router=request.router,
+        step_shares=dict(request.shares),
+        progress=progress,
+    )
+    replicas = found.replicas or 1
+    curve = _curve(request, replicas, tell) if found.keeps_up_req_s > 0 else ()
+    tell(0.95, "series", replicas)
+    trial, result = found.trial, found.result
+    latencies = () if result is None else (("ttft", result.ttft_ms), ("tpot", result.tpot_ms), ("e2e", result.e2e_ms))
+    return CapacityReport(
+        feasible=found.feasible,
+        replicas=found.replicas,
+        safe_replicas=found.safe_replicas,
+        binding=found.binding,
+        next_binding=found.next_binding,
+        floor_ms=(found.floor.ttft_ms, found.floor.tpot_ms, found.floor.e2e_ms),
+        floor_metric=found.floor.metric,
+        floor_worst=found.floor.worst,
+        keeps_up_req_s=found.keeps_up_req_s,
+        closed_form_replicas=found.closed_form_replicas,
+        agrees=found.agrees_with_closed_form,
+        at_step_factor=tuple(sorted(found.at_step_factor.items())),
+        load=found.load,
+        latencies=latencies,
+        ttft_is_quotable=result is not None and result.ttft_is_quotable,
+        in_slo_share=result.in_slo_share if result else 0.0,
+        preemptions=result.preemptions if result else 0,
+        mean_running=result.mean_running if result else 0.0,
+        peak_cache_use=result.peak_cache_use if result else 0.0,
+        simulated_replicas=trial.simulated if trial else 0,
+        simulated_requests=result.requests if result else 0,
+        runs=found.runs,
+        curve=curve,
+        series=None if result is None else series_rows(*_over_time(request, replicas)),
+    )
+
+
+def _curve(request: CapacityRequest, replicas: int, tell: Tell) -> tuple[CurveRow, ...]:
+    """Without waiting times above the load at which they stop meaning anything."""
+    if request.workload.arrivals.kind is ArrivalKind.BURST:
+        return ()
+
+    def loads() -> Iterator[float]:
+        for index, load in enumerate(CURVE_LOADS):
+            tell(_SEARCH_SHARE + 0.33 * index / len(CURVE_LOADS), "curve", round(100 * load))
+            yield load
+
+    points = latency_curve(
+        request.costs,
+        request.workload,
+        request.slo,
+        replicas=replicas,
+        options=request.options,
+        router=request.router,
+        loads=loads(),
+    )
+    return tuple(_curve_row(point) for point in points)
+
+
+def _curve_row(point: CurvePoint) -> CurveRow:
+    window = point.trial.window
+    known = point.load <= MAX_LOAD + 1e-9
+    ttft, e2e = (window.ttft_ms, window.e2e_ms) if known else (np.nan, np.nan)
+    return CurveRow(point.load, point.rate_per_s, ttft, window.tpot_ms, e2e, window.worst)
+
+
+def _over_time(request: CapacityRequest, replicas: int) -> tuple[SimulationResult, int]:
+    """A cell of the fleet under the traffic as it changes over the period."""
+    cell = min(replicas, _SERIES_CELL)
+    workload = share_of(request.workload, cell / replicas)
+    table = sample(workload, run_length(workload, request.costs), seed=4)
+    sampler = Sampler(every_s=0.0)
+    sampler.every_s = _every(request, table.arrival_s)
+    fleet = Fleet((Pool("main", request.costs, cell, request.options),), request.router)
+    result = simulate_fleet(fleet, table, seed=4, slos=class_limits(workload, request.slo), controls=(sampler,))
+    return replace(result, series=sampler.series(cell)), cell
+
+
+def _every(request: CapacityRequest, arrival_s: np.ndarray) -> float:
+    """Closed loops have no arrival times before they run: their length follows from work and pauses."""
+    if request.workload.arrivals.kind is ArrivalKind.CLOSED_LOOP:
+        return max(0.25, request.workload.arrivals.think_s / 8)
+    return max(float(arrival_s.max() - arrival_s.min()) / 240, 1e-3)
+
+
+def _policies(request: PolicyRequest, tell: Tell) -> PolicyReport:
+    """The same requests under each policy, on a cell of the fleet that is small enough to be quick."""
+    cell = min(request.replicas, _POLICY_CELL)
+    workload = share_of(request.workload, cell / request.replicas)
+    arrivals = workload.arrivals
+    wanted = int(arrivals.rate_per_s * arrivals.period_s)
+    workload = share_of(workload, min(1.0, _MOST_REQUESTS / max(wanted, 1)))
+    cell = max(2, round(cell * min(1.0, _MOST_REQUESTS / max(wanted, 1))))
+    table = sample(workload, max(200, min(wanted, _MOST_REQUESTS)), seed=5)
+    fleet = Fleet((Pool("main", request.costs, cell, request.options),), request.router)
+    slos = class_limits(workload, request.slo)
+    tell(0.0, "policy", 0)
+    every = max(float(table.arrival_s.max()) / 240, 1.0)
+    sampler = Sampler(every)
+    levels = class_levels(workload)
+    static = simulate_fleet(fleet, table, seed=5, slos=slos, priorities=levels, controls=(sampler,))
+    rows = [_policy_row(None, replace(static, series=sampler.series(cell)), static.replica_hours, cell)]
+    for index, target in enumerate(request.targets):
+        tell((index + 1) / (len(request.targets) + 1), "policy", round(target))
+        policy = AutoscalePolicy(target, _fewest(arrivals.shape, cell), request.startup_s)
+        result = simulate_autoscaled(fleet, table, policy, seed=5, slos=slos)
+        rows.append(_policy_row(target, result, static.replica_hours, cell))
+    return PolicyReport(cell, len(table), float(table.arrival_s.max()) / 3600, tuple(rows))
+
+
+def _policy_row(target: float | None, result: SimulationResult, static_hours: float, cell: int) -> PolicyRow:
+    return PolicyRow(
+        target=target,
+        replica_hours=result.replica_hours,
+        paid_share=result.replica_hours / static_hours,
+        in_slo_share=result.in_slo_share,
+        ttft_p99_ms=result.ttft_ms.p99,
+        series=series_rows(result, cell),
+    )
+
+
+def _fewest(shape: tuple[float, ...], cell: int) -> int:
+    """Replicas for the quietest hour: a fleet never starts the day with fewer."""
+    return max(1, round(cell * min(shape) / max(shape))) if shape and max(shape) > 0 else 1

@@ -1,0 +1,84 @@
+"""What goes between the app and the process of a long calculation: requests in, progress and answers out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from advisor.catalog.errors import FathomError
+from advisor.serving.engines import PRESETS, EngineOptions
+from advisor.serving.fleet import Router
+from advisor.serving.step_costs import StepCosts
+from advisor.serving.workload import Slo, Workload
+
+__all__ = ["CapacityRequest", "FleetRequest", "PolicyRequest", "PoolRequest", "Request", "Told"]
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityRequest:
+    """Fewest replicas of one plan for this traffic. `shares`: parts of a decode step by resource."""
+
+    costs: StepCosts
+    workload: Workload
+    slo: Slo
+    options: EngineOptions = PRESETS["vllm"]
+    router: Router = Router.TWO_CHOICES
+    shares: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRequest:
+    """A fleet of up to `replicas` under autoscaling policies, over `workload`'s shape.
+
+    `targets`: requests in flight per replica that a policy aims at; `startup_s`: from the decision to scale up until
+    the new replica answers, which is mostly the time to load the model.
+    """
+
+    costs: StepCosts
+    workload: Workload
+    slo: Slo
+    replicas: int
+    targets: tuple[float, ...]
+    startup_s: float
+    options: EngineOptions = PRESETS["vllm"]
+    router: Router = Router.TWO_CHOICES
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRequest:
+    name: str
+    costs: StepCosts
+    replicas: int
+    options: EngineOptions = PRESETS["vllm"]
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRequest:
+    """A mixed fleet. `class_pools[c]`: pools that may serve class c. `escalated` > 0: that share of the requests
+    answered by the first pool is asked again of the last one. `lost`: replicas of each pool that are down."""
+
+    pools: tuple[PoolRequest, ...]
+    workload: Workload
+    slo: Slo
+    class_pools: tuple[tuple[int, ...], ...] = ()
+    escalated: float = 0.0
+    router: Router = Router.TWO_CHOICES
+    lost: tuple[int, ...] = ()
+
+
+Request = CapacityRequest | PolicyRequest | FleetRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One message of the worker: progress, or the answer, or a problem."""
+
+    share: float = 0.0
+    phase: str = ""
+    number: int = 0
+    answer: Any = None
+    problem: FathomError | None = None
+
+    @property
+    def is_last(self) -> bool:
+        return self.answer is not None or self.problem is not None
