@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from advisor.catalog.text import translate
@@ -16,6 +17,7 @@ from advisor.sizing.plan import Binding, DeviceFootprint, Sizing
 __all__ = ["AXES", "load_curves", "memory_bars", "pareto", "step_shares"]
 
 GIB = 2.0**30
+MOST_GROUPS = 7
 # Quantities that may be an axis of the Pareto chart, and whether their axis is logarithmic.
 AXES = {
     "monthly_usd": True,
@@ -86,6 +88,7 @@ def pareto(
     """Candidates by two of AXES; the front is that of these two axes among all candidates shown."""
     labels = {name: translate(language, f"ui.column.{name}") for name in (x, y)}
     pairs = [(c, quantities(c)[x], quantities(c)[y]) for c in recommendation.candidates]
+    groups = _groups(recommendation)
     points = tuple(
         Point(
             id=candidate.plan.id,
@@ -94,7 +97,7 @@ def pareto(
             label="<br>".join(
                 (plan_title(candidate.plan), f"{labels[x]}: {number(across.value)}", f"{labels[y]}: {number(up.value)}")
             ),
-            group=candidate.plan.variant.name,
+            group=groups.get(candidate.plan.variant.name, translate(language, "report.pareto.other")),
             emphasis=candidate.plan.id == chosen,
         )
         for candidate, across, up in pairs
@@ -112,6 +115,12 @@ def pareto(
         log_x=AXES[x],
         log_y=AXES[y],
     )
+
+
+def _groups(recommendation: Recommendation) -> dict[str, str]:
+    """The models that get a colour of their own: those with most plans."""
+    counts = Counter(candidate.plan.variant.name for candidate in recommendation.candidates)
+    return {name: name for name, _ in counts.most_common(MOST_GROUPS)}
 
 
 def _front(points: Sequence[Point], x: str, y: str) -> tuple[tuple[float, float], ...]:

@@ -73,7 +73,7 @@ def _frame(results: list[ProbeResult], machine: Machine) -> pd.DataFrame:
         [
             {
                 "when": pd.Timestamp(r.started_at),
-                "model": r.spec.variant_id,
+                "model": r.spec.variant_id or translate(language(), f"probes.kind.{r.spec.kind}"),
                 "format": r.spec.format_id,
                 "device": r.spec.device,
                 "state": translate(language(), f"probes.state.{r.state}"),

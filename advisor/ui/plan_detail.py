@@ -28,11 +28,11 @@ def plan_detail(candidate: Candidate) -> None:
             chart(memory_bars(candidate.sizing, language()), key="detail.memory")
             derivation(candidate.plan, candidate.load, key="detail.derivation")
             _numbers(candidate)
+            key_values(_facts(candidate), alt=t("detail.facts_alt"))
         with right:
             st.markdown(f"**{t('detail.why')}**")
             for reason in candidate.reasons:
                 st.markdown(f"- {plain(sentence(language(), reason))}")
-            key_values(_facts(candidate), alt=t("detail.facts_alt"))
         load, step, said = st.tabs(
             [t("detail.load"), t("detail.step"), t("detail.check")], key="detail.tabs", on_change="rerun"
         )

@@ -28,10 +28,10 @@ _SHOWN = (
     "format",
     "hardware",
     "quality",
+    "monthly_usd",
     "ttft_ms",
     "e2e_ms",
     "output_tok_s",
-    "monthly_usd",
     "memory_share",
     "score",
 )

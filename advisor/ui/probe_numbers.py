@@ -20,7 +20,9 @@ _UNITS = {"load_s": "s", "prefill_tok_s": "tok/s", "ttft_ms": "ms", "decode_tok_
 
 def prediction_table(prediction: Prediction) -> None:
     """What is foreseen before the run."""
-    found = prediction.items()
+    found = {
+        name: quantity for name, quantity in prediction.items().items() if name != "mbu"
+    }  # follows from the others
     if not found:
         return
     with st.grid(5, min_column_width=130):

@@ -5,13 +5,21 @@ from __future__ import annotations
 import ast
 import fnmatch
 import string
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 import yaml
 
 from advisor.catalog.paths import DATA_DIR
+from advisor.catalog.quantity import Basis
+from advisor.catalog.records import Confidence, DeviceClass, Role
 from advisor.catalog.text import texts
+from advisor.decision.result import Constraint, MixKind
+from advisor.decision.scenario import Axis, Hosting, Language, TaskProfile
+from advisor.sizing.plan import Binding
+from probes.result import State
+from probes.spec import Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*(ROOT / "advisor/ui").rglob("*.py"), *(ROOT / "advisor/report").rglob("*.py")])
@@ -83,3 +91,25 @@ def test_chinese_texts_are_chinese() -> None:
     plain = {key: text for key, text in texts("zh").items() if not any("\u4e00" <= char <= "\u9fff" for char in text)}
     english = texts("en")
     assert sorted(key for key, text in plain.items() if len(text.split()) > 4 and text == english[key]) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "members"),
+    [
+        ("ui.constraint", Constraint),
+        ("ui.binding", Binding),
+        ("ui.device_class", DeviceClass),
+        ("ui.role", Role),
+        ("ui.mix", MixKind),
+        ("ui.basis", Basis),
+        ("ui.axis", Axis),
+        ("ui.task", TaskProfile),
+        ("ui.hosting", Hosting),
+        ("ui.language", Language),
+        ("ui.confidence", Confidence),
+        ("probes.state", State),
+        ("probes.kind", Kind),
+    ],
+)
+def test_every_word_of_a_fixed_list_has_a_text(prefix: str, members: type[StrEnum]) -> None:
+    assert sorted(f"{prefix}.{member}" for member in members if f"{prefix}.{member}" not in texts("zh")) == []

@@ -43,8 +43,8 @@ def blank(palette: Palette, *, height: int, legend: bool) -> go.Figure:
     return figure
 
 
-def style_axis(palette: Palette, title: str, *, log: bool) -> dict[str, object]:
-    """Thin grid, automatic margins; one tick per decade on logarithmic axes."""
+def style_axis(palette: Palette, title: str, *, log: bool, values: Sequence[float] = ()) -> dict[str, object]:
+    """Thin grid; on logarithmic axes a tick per decade, or at 1, 2 and 5 where `values` span less than two."""
     axis: dict[str, object] = {
         "title": {"text": title, "font": {"color": palette.muted, "size": 13}},
         "gridcolor": palette.border,
@@ -53,7 +53,10 @@ def style_axis(palette: Palette, title: str, *, log: bool) -> dict[str, object]:
         "zeroline": False,
         "automargin": True,
     }
-    return {**axis, "type": "log", "dtick": 1} if log else {**axis, "rangemode": "tozero"}
+    if not log:
+        return {**axis, "rangemode": "tozero"}
+    narrow = bool(values) and max(values) < 100 * min(values)
+    return {**axis, "type": "log", "dtick": "D2" if narrow else 1}
 
 
 def add_limits(figure: go.Figure, limits: Sequence[Limit], palette: Palette, *, log_x: bool, log_y: bool) -> None:

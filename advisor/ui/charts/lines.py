@@ -18,8 +18,8 @@ def lines_figure(lines: Lines, palette: Palette, *, height: int = 300) -> go.Fig
             _add_band(figure, line, palette)
         _add_line(figure, line, palette)
     figure.update_layout(
-        xaxis=style_axis(palette, lines.x_label, log=lines.log_x),
-        yaxis=style_axis(palette, lines.y_label, log=lines.log_y),
+        xaxis=style_axis(palette, lines.x_label, log=lines.log_x, values=[x for line in lines.lines for x in line.x]),
+        yaxis=style_axis(palette, lines.y_label, log=lines.log_y, values=[y for line in lines.lines for y in line.y]),
         hovermode="x unified",
         dragmode=False,
     )

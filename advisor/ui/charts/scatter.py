@@ -25,8 +25,8 @@ def scatter_figure(scatter: Scatter, palette: Palette, *, height: int = 400) -> 
     for index, group in enumerate(dict.fromkeys(point.group for point in scatter.points)):
         _add_group(figure, group, [p for p in scatter.points if p.group == group], index, palette)
     figure.update_layout(
-        xaxis=style_axis(palette, scatter.x_label, log=scatter.log_x),
-        yaxis=style_axis(palette, scatter.y_label, log=scatter.log_y),
+        xaxis=style_axis(palette, scatter.x_label, log=scatter.log_x, values=[p.x for p in scatter.points]),
+        yaxis=style_axis(palette, scatter.y_label, log=scatter.log_y, values=[p.y for p in scatter.points]),
         clickmode="event+select",
         dragmode=False,
     )
