@@ -50,15 +50,16 @@ def best_per_group(group: NDArray[np.int64], score: Floats) -> NDArray[np.intp]:
 def pareto_front(scores: Mapping[Axis, Floats]) -> NDArray[np.bool_]:
     """Rows that no other row equals or beats on every axis while beating it on one. Shape (plans,)."""
     points = np.stack(list(scores.values()), axis=1)
-    order = np.argsort(-points.sum(axis=1), kind="stable")  # a dominating row has the larger sum: it comes first
-    front = np.zeros(len(points), dtype=np.bool_)
-    alive = np.ones(len(points), dtype=np.bool_)
-    for row in order:
-        if not alive[row]:
-            continue
-        front[row] = True
-        beaten = (points <= points[row]).all(axis=1) & (points < points[row]).any(axis=1)
-        alive &= ~beaten
+    rows = np.argsort(-points.sum(axis=1), kind="stable")  # a dominating row has the larger sum: it comes first
+    points = points[rows]
+    position = 0
+    while position < len(points):
+        point = points[position]
+        kept = (points > point).any(axis=1) | (points == point).all(axis=1)
+        points, rows = points[kept], rows[kept]
+        position = int(kept[:position].sum()) + 1
+    front = np.zeros(len(next(iter(scores.values()))), dtype=np.bool_)
+    front[rows] = True
     return front
 
 

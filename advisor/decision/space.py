@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.engines import backends, runs_model, support
-from advisor.catalog.records import Device, Engine
+from advisor.catalog.records import Device, DeviceClass, Engine
 from advisor.decision.models import ModelTable
 from advisor.decision.offers import Offer, support_device
 from advisor.decision.scenario import Scenario
@@ -30,6 +30,7 @@ _ONLY_BY_NAME = frozenset(
         "ktransformers",  # made for experts in host memory, a layout that is not searched
     }
 )
+_PROCESSORS_ONLY = frozenset({"ik_llama.cpp"})  # a fork of llama.cpp made for them; llama.cpp covers the rest
 SPREAD = 4  # times the fewest devices that hold the weights
 _RESERVE = 0.97  # weights above this share of the memory leave no room to run
 
@@ -178,6 +179,8 @@ def _supported(
     answer = np.zeros((len(names), len(runtimes), len(keys)), dtype=np.bool_)
     for r, runtime in enumerate(runtimes):
         for k, key in enumerate(keys):
+            if runtime.engine.id in _PROCESSORS_ONLY and kinds[key].device_class is not DeviceClass.CPU:
+                continue
             if backends(runtime.engine, kinds[key])[:1] != (runtime.backend,):
                 continue
             for f, name in enumerate(names):
