@@ -8,7 +8,7 @@ from pathlib import Path
 
 from advisor.catalog import Catalog
 from advisor.catalog.engines import backends, runs_model, support, why_not
-from advisor.catalog.errors import InputError, UnsupportedError
+from advisor.catalog.errors import InputError, UnknownIdError, UnsupportedError
 from advisor.catalog.formats import Format
 from advisor.catalog.hf_config import variant_from_config
 from advisor.catalog.records import Device, DeviceClass, Engine, Host, Variant
@@ -52,7 +52,13 @@ def variant_from(words: str, catalog: Catalog) -> Variant:
     """A catalogue model, or a dropped-in `config.json`."""
     if words.endswith(".json") or Path(words).is_file():
         return variant_from_config(Path(words))
-    return catalog.variant(words)
+    try:
+        return catalog.variant(words)
+    except UnknownIdError:
+        short = f"deepseek-{words.strip().lower()}"  # "R1", "V3.2", "r1-distill-qwen-7b"
+        if short in catalog.variants:
+            return catalog.variant(short)
+        raise
 
 
 def load_from(arguments: argparse.Namespace) -> Load:

@@ -94,7 +94,7 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
         t("head", model=plan.variant.name, format=plan.format.name, where=f"{count}{where}", engine=plan.engine.name),
         t("layout_line", layout=plan.layout.label(), context=f"{load.context_tokens:,}", n=load.concurrency),
         t("params", total=format_count(p.total_params, 2), active=format_count(p.active_params, 2)),
-        t("file", size=format_bytes(p.file_bytes), gib=format_bytes(p.file_bytes, binary=True)),
+        t("file", size=format_bytes(p.file_bytes, digits=2), gib=format_bytes(p.file_bytes, binary=True)),
         t("kv_token", bytes=f"{sizing.kv_bytes_per_token:,.0f}", format=plan.kv_format),
         "",
         *_rows(t("per_device"), sizing.per_device, t),
@@ -102,8 +102,9 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
         "",
         _verdict(sizing, t),
         t("limits", n=sizing.max_concurrency, context=f"{sizing.max_context_tokens:,}"),
-        *(t(name, **_range(getattr(sizing, name))) for name in _SPEEDS),
     ]
+    if sizing.fits:
+        lines += [t(name, **_range(getattr(sizing, name))) for name in _SPEEDS]
     if sizing.suggestions:
         lines += ["", t("suggestions"), *(f"  - {suggestion_text(s, language, catalog)}" for s in sizing.suggestions)]
     return "\n".join(lines) + "\n"

@@ -86,7 +86,7 @@ def _smaller(f: Format, than: Format) -> bool:
 
 
 def _bigger_devices(plan: Plan, load: Load, catalog: Catalog) -> Iterator[Suggestion]:
-    """Devices of the same class and vendor, smallest first."""
+    """Devices of the same class and vendor, linked as well if these are, smallest first."""
     if plan.device is None:
         return
     own = plan.device
@@ -99,7 +99,8 @@ def _bigger_devices(plan: Plan, load: Load, catalog: Catalog) -> Iterator[Sugges
 
 
 def _like(d: Device, own: Device) -> bool:
-    return not d.reference and d.device_class is own.device_class and d.vendor == own.vendor and d.dies == own.dies
+    same = not d.reference and d.device_class is own.device_class and d.vendor == own.vendor and d.dies == own.dies
+    return same and (own.link is None or d.link is not None)
 
 
 def _offload(plan: Plan, load: Load) -> Iterator[Suggestion]:

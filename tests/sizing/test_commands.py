@@ -66,3 +66,69 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], words: tuple[
     code, out, err = run(capsys, "train-size", "deepseek-r1-distill-qwen-7b", *words)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
+
+
+def test_size_of_r1_on_eight_h200(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "size deepseek-r1 --format fp8-block --device h200-sxm --count 8 --tp 8 --context 8192 --json"
+    code, out, _ = run(capsys, *words.split())
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["fits"] is True
+    assert answer["kv_bytes_per_token"] == 70_272
+    assert answer["per_device"]["kv_cache_bytes"] / 2**30 == pytest.approx(0.536, abs=5e-4)
+    assert answer["model"]["total_params"] / 1e9 == pytest.approx(671.03, abs=0.005)
+    assert answer["model"]["active_params"] / 1e9 == pytest.approx(36.63, abs=0.005)
+    assert answer["model"]["file_bytes"] / 1e9 == pytest.approx(673.1, abs=0.06)
+    for name in ("prefill_tok_s", "decode_tok_s", "output_tok_s", "ttft_ms", "tpot_ms"):
+        assert answer[name]["low"] <= answer[name]["value"] <= answer[name]["high"]
+        assert answer[name]["basis"]
+    parts = ("weights_bytes", "kv_cache_bytes", "activation_bytes", "overhead_bytes")
+    assert sum(answer["per_device"][p] for p in parts) == answer["per_device"]["total_bytes"]
+
+
+def test_size_says_what_would_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "size deepseek-r1 --format fp8-block --device h100-sxm --count 8 --tp 8 --context 8192"
+    code, out, _ = run(capsys, *words.split(), "--json")
+    answer = json.loads(out)
+    assert code == 3
+    assert answer["fits"] is False
+    assert answer["binding"] == "capacity"
+    assert answer["shortfall_bytes"] > 5e9
+    assert {"more_devices", "other_format", "bigger_device", "other_variant"} <= {
+        s["kind"] for s in answer["suggestions"]
+    }
+    assert "does not fit" in run(capsys, *words.split())[1]
+
+
+def test_size_of_a_distilled_model_under_other_names(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("DeepSeek-R1-Distill-Qwen-7B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "r1-distill-qwen-7b"):
+        answer = json.loads(run(capsys, "size", name, "--format", "bf16", "--device", "l40s", "--json")[1])
+        assert answer["model"]["total_params"] == 7_615_616_512
+        assert answer["kv_bytes_per_token"] == 57_344
+
+
+def test_size_on_a_processor(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "size r1-distill-qwen-7b --format gguf-q4_k_m --device i5-12400 --ram 32GiB --lang zh --explain"
+    code, out, _ = run(capsys, *words.split())
+    assert code == 0
+    assert "放得下" in out
+    assert "57,344" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("size deepseek-r1 --device abacus", "abacus"),
+        ("size no-such-model --device h100-sxm", "no-such-model"),
+        ("size deepseek-r1 --device h200-sxm --count 8 --tp 3", "count"),
+        ("size deepseek-r1 --device h200-sxm --kv-format q3_magic", "kv-format"),
+        ("size deepseek-r1 --device h200-sxm --context 100 --input 200", "context"),
+        ("size deepseek-r1", "device"),
+        ("size deepseek-r1 --format mxfp8 --engine vllm --device a100-sxm-80", "compute capability"),
+    ],
+)
+def test_size_refuses_in_one_line(capsys: pytest.CaptureFixture[str], words: str, said: str) -> None:
+    code, out, err = run(capsys, *words.split())
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1

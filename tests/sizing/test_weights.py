@@ -79,6 +79,15 @@ def test_four_bit_checkpoints_keep_embedding_and_head(variant_id: str, format_id
     assert weights(a, CATALOG.format(format_id)).total_bytes / GIB == pytest.approx(gib, abs=0.006)
 
 
+def test_scales_of_v3_equal_the_published_count() -> None:
+    """The repository holds 41,540,496 elements more than the model: the block scales, MTP layer included."""
+    a, f = CATALOG.variant("deepseek-v3").architecture, CATALOG.format("fp8-block")
+    assert storage_of(a, f, TensorRole.EXPERT_UP).id == "fp8-128x128"
+    with_mtp = weights(a, f, include_mtp=True)
+    rows = [row for row in with_mtp.tensors if row.storage == "fp8-128x128"]
+    assert sum(row.bytes - row.tensor.params for row in rows) == 4 * 41_540_496
+
+
 def test_r1_in_its_own_format() -> None:
     a, f = CATALOG.variant("deepseek-r1").architecture, CATALOG.format("fp8-block")
     assert weights(a, f).total_bytes / 1e9 == pytest.approx(673.1, abs=0.06)
