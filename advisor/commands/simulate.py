@@ -5,27 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from advisor.catalog import load_catalog
 from advisor.catalog.errors import DataError, InputError
 from advisor.catalog.text import translate
-from advisor.serving.engines import PRESETS, preset
+from advisor.commands.plan_file import plan_from_file
+from advisor.commands.simulate_output import LATENCIES, as_text, capacity_json, simulation_json
+from advisor.commands.traffic_argument import find_traffic
+from advisor.serving.capacity import STEP_FACTORS, find_replicas
+from advisor.serving.engines import PRESETS, EngineOptions, preset
 from advisor.serving.fleet import Fleet, Pool, Router
-from advisor.serving.importers import ImportedTrace, import_trace
-from advisor.serving.result import SimulationResult
+from advisor.serving.importers import Note, import_trace
+from advisor.serving.plan_costs import ServingPlan, serving_plan
 from advisor.serving.simulate import simulate_fleet
 from advisor.serving.step_costs import StepCosts, read_step_costs
+from advisor.serving.workload import RequestTable, Slo, Workload
+from advisor.sizing.plan import Sizing
 
-__all__ = ["HELP", "add_arguments", "run", "simulate_trace"]
+__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "Simulate requests on a plan, or on explicit step costs."
-_LATENCIES = ("ttft_ms", "tpot_ms", "e2e_ms")
-_COUNTS = ("requests", "served", "rejected", "timed_out", "preemptions", "steps")
-_RATES = ("output_tok_s", "input_tok_s", "goodput_req_s", "requests_per_cpu_s", "in_slo_share", "utilisation")
-_FIGURES = (*_COUNTS, *_RATES, "mean_running", "peak_cache_use", "makespan_s", "replica_hours", "cpu_s")
+NOTHING_FITS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,33 +46,79 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--replicas", type=int, default=None)
     parser.add_argument("--router", choices=[str(r) for r in Router], default=str(Router.TWO_CHOICES))
+    parser.add_argument("--limit", type=int, default=20_000, metavar="N", help="requests to draw from a workload")
+    parser.add_argument("--capacity", action="store_true", help="find the fewest replicas that meet the limits below")
+    for name in ("ttft", "tpot", "e2e"):
+        parser.add_argument(f"--{name}-ms", type=float, default=None, metavar="MS")
+    parser.add_argument("--percentile", type=float, default=95.0, help="of the limits (default 95)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """0 answered, 3 the plan does not fit or no number of replicas meets the limits."""
     if arguments.step_model and arguments.requests:
         costs, trace = read_step_costs(arguments.step_model, arguments.entry), import_trace(arguments.requests)
-        _refuse_larger_than_cache(costs, trace, arguments.requests.name)
-        result, fleet = simulate_trace(costs, trace, arguments)
-        notes = [translate("en", f"serving.note.{note.key}", **note.values) for note in trace.notes]
-        _write(result, fleet, notes, as_json=arguments.json)
+        _refuse_larger_than_cache(costs, trace.table, arguments.requests.name)
+        fleet = _fleet(arguments, costs, preset(arguments.engine or "vllm"), 1)
+        result = simulate_fleet(fleet, trace.table, seed=arguments.seed)
+        _write(arguments, simulation_json(result, fleet, _told(trace.notes)))
         return 0
+    if arguments.plan and arguments.workload:
+        return run_plan(arguments)
     raise InputError("arguments", "--step-model with --requests, or --plan with --workload", "neither pair")
 
 
-def simulate_trace(
-    costs: StepCosts, trace: ImportedTrace, arguments: argparse.Namespace
-) -> tuple[SimulationResult, Fleet]:
-    options = preset(arguments.engine or "vllm")
-    pool = Pool("main", costs, arguments.replicas or 1, options)
-    fleet = Fleet((pool,), Router(arguments.router))
-    return simulate_fleet(fleet, trace.table, seed=arguments.seed), fleet
+def run_plan(arguments: argparse.Namespace) -> int:
+    """A catalogue plan under a workload, a trace, or the traffic of a scenario."""
+    catalog = load_catalog()
+    plan = plan_from_file(arguments.plan, catalog)
+    traffic, table, notes = find_traffic(arguments.workload, catalog, arguments.limit, arguments.seed)
+    serving = serving_plan(plan, traffic, catalog)
+    about = {"plan": plan.id, "workload": traffic.id, "fits": serving.sizing.fits, "basis": _basis(serving.sizing)}
+    if serving.costs is None:
+        short = serving.sizing.shortfall_bytes
+        _write(arguments, about | {"binding": str(serving.sizing.binding), "shortfall_bytes": short})
+        return NOTHING_FITS
+    if arguments.capacity:
+        return _write_capacity(arguments, serving, traffic, about)
+    options = preset(arguments.engine) if arguments.engine else serving.options
+    _refuse_larger_than_cache(serving.costs, table, traffic.id)
+    runs = {}
+    for factor in STEP_FACTORS:
+        fleet = _fleet(arguments, serving.costs.scaled(factor), options, plan.replicas)
+        runs[factor] = simulate_fleet(fleet, table, seed=arguments.seed, slos=tuple(c.slo for c in traffic.classes))
+    answer = simulation_json(runs[1.0], fleet, notes)
+    answer["at_step_factor"] = {str(f): {n: getattr(r, n).as_json() for n in LATENCIES} for f, r in runs.items()}
+    _write(arguments, about | answer)
+    return 0
 
 
-def _refuse_larger_than_cache(costs: StepCosts, trace: ImportedTrace, file: str) -> None:
+def _write_capacity(
+    arguments: argparse.Namespace, serving: ServingPlan, traffic: Workload, about: dict[str, Any]
+) -> int:
+    limits = Slo(arguments.ttft_ms, arguments.tpot_ms, arguments.e2e_ms, arguments.percentile)
+    if not limits.is_empty:
+        traffic = replace(traffic, classes=tuple(replace(c, slo=limits) for c in traffic.classes))
+    costs = serving.costs
+    if costs is None:
+        return NOTHING_FITS
+    answer = find_replicas(costs, traffic, limits, options=serving.options, step_shares=serving.step_shares)
+    _write(arguments, about | capacity_json(answer))
+    return 0 if answer.feasible else NOTHING_FITS
+
+
+def _fleet(arguments: argparse.Namespace, costs: StepCosts, options: EngineOptions, replicas: int) -> Fleet:
+    return Fleet((Pool("main", costs, arguments.replicas or replicas, options),), Router(arguments.router))
+
+
+def _basis(sizing: Sizing) -> str:
+    return str(sizing.tpot_ms.basis)
+
+
+def _refuse_larger_than_cache(costs: StepCosts, table: RequestTable, file: str) -> None:
     """One such request would block an engine for ever."""
-    tokens = trace.table.input_tokens + trace.table.output_tokens
+    tokens = table.input_tokens + table.output_tokens
     bad = tokens > costs.kvcap_tokens
     if bad.any():
         row = int(np.argmax(bad))
@@ -75,31 +126,10 @@ def _refuse_larger_than_cache(costs: StepCosts, trace: ImportedTrace, file: str)
         raise DataError(file, f"row {row + 1}", "input_tokens + output_tokens", expected, f"{tokens[row]:,}")
 
 
-def _write(result: SimulationResult, fleet: Fleet, notes: list[str], *, as_json: bool) -> None:
-    if as_json:
-        json.dump(_as_json(result, fleet, notes), sys.stdout, indent=1)
-        sys.stdout.write("\n")
-        return
-    lines = [_text("title", requests=result.requests, replicas=fleet.replicas, served=result.served)]
-    lines.append(_text("header", name="ms", mean="mean", p50="p50", p90="p90", p95="p95", p99="p99"))
-    for name in _LATENCIES:
-        figures = getattr(result, name)
-        values = {key: getattr(figures, key) for key in ("mean", "p50", "p90", "p95", "p99")}
-        lines.append(_text("latency", name=name.removesuffix("_ms").upper(), **values))
-    rates = {key: getattr(result, key) for key in ("output_tok_s", "makespan_s", "preemptions", "utilisation")}
-    lines.append(_text("rates", **rates))
-    lines.append(_text("speed", requests_per_cpu_s=result.requests_per_cpu_s))
-    sys.stdout.write("\n".join([*lines, *notes]) + "\n")
+def _told(notes: tuple[Note, ...]) -> list[str]:
+    return [translate("en", f"serving.note.{note.key}", **note.values) for note in notes]
 
 
-def _text(key: str, **values: object) -> str:
-    return translate("en", f"serving.cli.{key}", **values)
-
-
-def _as_json(result: SimulationResult, fleet: Fleet, notes: list[str]) -> dict[str, Any]:
-    return {
-        **{name: getattr(result, name).as_json() for name in _LATENCIES},
-        **{name: getattr(result, name) for name in _FIGURES},
-        "replicas": fleet.replicas,
-        "notes": notes,
-    }
+def _write(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
+    text = json.dumps(answer, indent=1) if arguments.json else as_text(answer)
+    sys.stdout.write(text + "\n")

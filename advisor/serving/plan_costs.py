@@ -1,0 +1,59 @@
+"""From a plan and its traffic to what the simulator needs: step costs, scheduler rules, shares of a step's time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from advisor.catalog import Catalog
+from advisor.serving.engines import PRESETS, EngineOptions
+from advisor.serving.step_costs import StepCosts
+from advisor.serving.workload import Workload
+from advisor.sizing.plan import Binding, Load, Plan, Sizing
+from advisor.sizing.size import size
+from advisor.sizing.steptables import step_tables
+
+__all__ = ["ServingPlan", "engine_options", "serving_plan", "typical_load"]
+
+_TYPICAL_BATCH = 64  # around which the attention cost is made linear
+_BY_ENGINE = {"vllm": "vllm", "vllm-ascend": "vllm", "sglang": "sglang", "trtllm": "tensorrt-llm"}
+_BY_BATCHING = {"continuous": "vllm", "slots": "llama.cpp", "static": "static"}
+
+
+@dataclass(frozen=True, slots=True)
+class ServingPlan:
+    """One replica of a plan, ready to be simulated. `costs` is None where the plan does not fit its devices."""
+
+    plan: Plan
+    load: Load
+    sizing: Sizing
+    costs: StepCosts | None
+    options: EngineOptions
+    step_shares: Mapping[str, float]  # of a decode step's time: bandwidth, compute, link, host
+
+
+def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPlan:
+    """Sizes the plan for the mean request of the workload and tabulates its steps."""
+    load = typical_load(workload, concurrency=1)
+    sizing = size(plan, load, catalog)
+    options = engine_options(plan)
+    if sizing.fits:
+        load = typical_load(workload, concurrency=max(1, min(_TYPICAL_BATCH, sizing.max_concurrency)))
+        sizing = size(plan, load, catalog)
+    shares = {str(name): share for name, share in sizing.shares.items() if name is not Binding.CAPACITY}
+    costs = StepCosts(**asdict(step_tables(plan, load))) if sizing.fits else None
+    return ServingPlan(plan, load, sizing, costs, options, shares)
+
+
+def typical_load(workload: Workload, *, concurrency: int) -> Load:
+    """The mean request, with room for what a running request holds."""
+    prompt, answer = max(1, round(workload.mean_input_tokens)), max(1, round(workload.mean_output_tokens))
+    room = max(prompt + answer, math.ceil(workload.running_context_tokens))
+    cached = min(prompt - 1, round(workload.mean_cached_tokens))
+    return Load(prompt, answer, room, concurrency, cached)
+
+
+def engine_options(plan: Plan) -> EngineOptions:
+    """Scheduler rules of the plan's engine; those of its way of batching where the engine has no preset."""
+    return PRESETS[_BY_ENGINE.get(plan.engine.id) or _BY_BATCHING.get(plan.engine.batching, "vllm")]
