@@ -89,7 +89,9 @@ def _candidate(
         sizing=sizing,
         replicas=plan.replicas,
         quality=model.quality.quantity,
-        ttft_ms=_latency(served.ttft_s[row], outcome, row, outcome.grid.ttft_s),
+        ttft_ms=_latency(
+            served.ttft_s[row] + model.hidden_tokens * served.tpot_s[row], outcome, row, outcome.grid.ttft_s
+        ),
         tpot_ms=_latency(served.tpot_s[row], outcome, row, outcome.grid.tpot_s),
         e2e_ms=_latency(served.e2e_s[row], outcome, row, outcome.grid.tpot_s),
         utilisation=float(served.utilisation[row]),
@@ -167,8 +169,8 @@ def _reasons(
     elif not outcome.space.offers[outcome.space.offer[row]].owned:
         yield Reason("cost_unknown", {"device": _device_name(candidate.plan)})
     yield Reason("binding", {"binding": f"binding_{candidate.sizing.binding}"})
-    if model.thinks and not scenario.reasoning_tokens:
-        yield Reason("thinks_unasked", {"tokens": model.output_tokens - scenario.output_tokens})
+    if model.hidden_tokens:
+        yield Reason("thinks_unasked", {"tokens": model.hidden_tokens})
     if outcome.grid.extrapolated[row]:
         yield Reason("extrapolated", {})
     if not candidate.in_leaf:

@@ -49,12 +49,16 @@ _NATIVE_ONLY = frozenset({"v4-native", "v4.1-native"})
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A variant in a format. `output_tokens` include its chain of thought; `context_tokens` hold one full request."""
+    """A variant in a format. `output_tokens` include its chain of thought; `context_tokens` hold one full request.
+
+    `hidden_tokens`: a chain of thought that the scenario did not ask for: its user waits for the words after it.
+    """
 
     key: ModelKey
     quality: Quality
     thinks: bool
     output_tokens: int
+    hidden_tokens: int
     context_tokens: int
     weights_bytes: int
 
@@ -78,6 +82,7 @@ class ModelTable:
     is_moe: NDArray[np.bool_]
     is_latent: NDArray[np.bool_]  # cache does not split over tensor-parallel ranks
     output_tokens: NDArray[np.float64]
+    hidden_tokens: NDArray[np.float64]
     context_tokens: NDArray[np.float64]
 
 
@@ -112,6 +117,7 @@ def model_table(models: tuple[Model, ...]) -> ModelTable:
         is_moe=np.array([a.is_moe for a in architectures], dtype=np.bool_),
         is_latent=np.array([a.attention.value != "gqa" for a in architectures], dtype=np.bool_),
         output_tokens=np.array([m.output_tokens for m in models], dtype=np.float64),
+        hidden_tokens=np.array([m.hidden_tokens for m in models], dtype=np.float64),
         context_tokens=np.array([m.context_tokens for m in models], dtype=np.float64),
     )
 
@@ -164,4 +170,5 @@ def _model(variant: Variant, model_format: Format, scenario: Scenario, request: 
         return None
     quality = task_quality(variant, model_format, scenario.task, thinking=request.thinks)
     key = ModelKey(variant, model_format, default_kv_format(variant.architecture))
-    return Model(key, quality, request.thinks, request.output_tokens, request.context_tokens, weights)
+    hidden = 0 if scenario.reasoning_tokens else request.output_tokens - scenario.output_tokens
+    return Model(key, quality, request.thinks, request.output_tokens, hidden, request.context_tokens, weights)

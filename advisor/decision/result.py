@@ -98,7 +98,9 @@ class Candidate:
     """A plan that meets every hard limit. `load` is the load on one of `plan.replicas` replicas at the peak.
 
     `ttft_ms`, `tpot_ms` and `e2e_ms` are at the scenario's percentile under that load; the sizing's own figures
-    are means. `score` 0..1, higher is better, relative to the other candidates of the same answer.
+    are means. `ttft_ms` is the time to the first token that was asked for: it includes a chain of thought that the
+    scenario did not ask for. `score` 0..1, higher is better, on the fixed scales of
+    `advisor.decision.rank`.
     """
 
     plan: Plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from advisor.decision.money import Costs, costs
 from advisor.decision.result import Constraint
 from advisor.decision.scenario import Scenario
 from advisor.decision.space import Space, usable_bytes
-from advisor.decision.traffic import Served, Times, one_replica, serve, unloaded
+from advisor.decision.traffic import Served, Times, first_answer_s, one_replica, serve, unloaded
 from advisor.sizing.grid import GridResult
 
 __all__ = ["CHECKED", "Outcome", "search"]
@@ -70,16 +71,17 @@ def search(space: Space, scenario: Scenario, catalog: Catalog) -> Outcome:
     grid, alone = unloaded(space, scenario)
     columns = {
         Constraint.MEMORY: _memory(space, grid),
-        **_latency(scenario, alone),
+        **_latency(space, scenario, alone),
         Constraint.QUALITY: _quality(space, scenario),
     }
     one = one_replica(alone)
     smallest = costs(space, one, scenario, catalog)
     at_least = _fleet(space, scenario, one, smallest)
-    passed = [columns[Constraint.MEMORY], *_latency(scenario, alone).values(), *at_least.values()]
+    passed = [columns[Constraint.MEMORY], *_latency(space, scenario, alone).values(), *at_least.values()]
     live = np.all([column <= 1 for column in passed], axis=0)
     served = serve(space.take(live), scenario, alone.take(live)).spread(live)
     money = costs(space, served, scenario, catalog)
+    columns = {**columns, **_under_load(space, scenario, served, live, columns)}
     columns[Constraint.LOAD] = np.where(np.isfinite(served.replicas) | ~live, 1.0, UNKNOWN)
     for constraint, excess in _fleet(space, scenario, served, money).items():
         columns[constraint] = np.where(live, excess, at_least[constraint])
@@ -93,13 +95,26 @@ def _memory(space: Space, grid: GridResult) -> Floats:
     return np.where(grid.fits, 1.0, 1 + np.maximum(grid.shortfall_bytes / memory, 1e-9))
 
 
-def _latency(scenario: Scenario, alone: Times) -> dict[Constraint, Floats]:
+def _latency(space: Space, scenario: Scenario, alone: Times) -> dict[Constraint, Floats]:
     limits = (
-        (Constraint.TTFT, alone.ttft_s, scenario.ttft_ms),
+        (Constraint.TTFT, first_answer_s(space, alone.ttft_s, alone.tpot_s), scenario.ttft_ms),
         (Constraint.TPOT, alone.tpot_s, scenario.tpot_ms),
         (Constraint.E2E, alone.e2e_s, scenario.e2e_ms),
     )
     return {constraint: seconds * 1e3 / limit for constraint, seconds, limit in limits if limit is not None}
+
+
+def _under_load(
+    space: Space, scenario: Scenario, served: Served, live: NDArray[np.bool_], columns: Mapping[Constraint, Floats]
+) -> dict[Constraint, Floats]:
+    """The first answer token again, now with the fleet's latency: the fleet was sized for the first token."""
+    if scenario.ttft_ms is None:
+        return {}
+    runs = live & np.isfinite(served.replicas)
+    wait = np.nan_to_num(first_answer_s(space, served.ttft_s, served.tpot_s), nan=0.0) * 1e3 / scenario.ttft_ms
+    hidden = space.table.hidden_tokens[space.plans.model] > 0
+    alone = columns[Constraint.TTFT]
+    return {Constraint.TTFT: np.where(runs & hidden, np.maximum(alone, wait), alone)}
 
 
 def _quality(space: Space, scenario: Scenario) -> Floats:

@@ -19,7 +19,7 @@ from advisor.serving.workload import Slo
 from advisor.sizing.columns import LoadColumns
 from advisor.sizing.grid import GridResult, evaluate
 
-__all__ = ["Served", "Times", "one_replica", "serve", "unloaded"]
+__all__ = ["Served", "Times", "first_answer_s", "one_replica", "serve", "unloaded"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.bool_] | NDArray[np.intp]
@@ -79,8 +79,13 @@ class Served:
 def unloaded(space: Space, scenario: Scenario) -> tuple[GridResult, Times]:
     """Sizes every plan for one sequence of the full context."""
     grid = evaluate(space.plans.compact(), _loads(space, scenario, 1, full_context=True))
-    steps = np.maximum(_outputs(space) - 1, 0)
-    return grid, Times(grid.ttft_s.value, grid.tpot_s.value, grid.ttft_s.value + grid.tpot_s.value * steps)
+    ttft, tpot = grid.ttft_s.value, grid.tpot_s.value
+    return grid, Times(ttft, tpot, ttft + tpot * np.maximum(_outputs(space) - 1, 0))
+
+
+def first_answer_s(space: Space, ttft_s: Floats, tpot_s: Floats) -> Floats:
+    """Time to the first token that the user asked for: after a chain of thought that nobody asked for."""
+    return ttft_s + space.table.hidden_tokens[space.plans.model] * tpot_s
 
 
 def one_replica(alone: Times) -> Served:
