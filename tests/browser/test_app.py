@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Server
+from tests.browser.conftest import Server
 
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 OWN = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "about:")
@@ -89,7 +89,7 @@ def test_from_a_scenario_to_an_exported_plan(visitor: Visitor) -> None:
 
 
 def test_the_language_changes_everywhere_and_keeps_the_scenario(visitor: Visitor) -> None:
-    visitor.open("plans?scenario=math-tutoring")
+    visitor.open("plans?scenario=mathematics-tutoring")
     visitor.sees("Mathematics tutoring")
     visitor.page.get_by_text("中文", exact=True).click()
     visitor.page.get_by_role("heading", name="方案", exact=True).wait_for(timeout=15_000)

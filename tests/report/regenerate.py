@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from report_example import example_answer
+from tests.report.report_example import example_answer
 
 from advisor.report.render import Kind, render
 

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from report_example import example_answer, nothing_answer
+from tests.report.report_example import example_answer, nothing_answer
 
 from advisor.catalog.errors import UnsupportedError
 from advisor.decision.scenario_form import scenario_from_mapping
