@@ -27,7 +27,7 @@ class DiskReading:
 
 
 def read_disk(folder: Path | None = None, size: int = FILE_BYTES) -> tuple[DiskReading | None, DiskReading]:
-    """(cold, warm). Cold is None where the page cache cannot be dropped. The file is written before and removed after."""
+    """(cold, warm). Cold is None where the page cache cannot be dropped. The file is written first, removed at last."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix="fathom-disk-") as file:
         block = os.urandom(CHUNK_BYTES)  # not compressible
         for _ in range(size // CHUNK_BYTES):

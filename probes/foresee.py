@@ -117,11 +117,14 @@ def _sizing(spec: ProbeSpec, machine: Machine, catalog: Catalog, bandwidth: floa
 def _with_seconds(prediction: Prediction, sizing: Sizing, need: Need, spec: ProbeSpec) -> Prediction:
     decode, bandwidth = sizing.decode_tok_s, prediction.bandwidth_bytes_per_s
     assert bandwidth is not None
-    read = need.tensor_bytes / bandwidth.value  # the embedding is a row only, hence an upper bound
+    read = need_of(spec, whole=True).read_bytes / bandwidth.value
     mbu = Quantity(
         decode.value * read, decode.low * read, decode.high * read, decode.basis, "decode x bytes / bandwidth"
     )
-    seconds = spec.repeats * (sizing.ttft_ms.value / 1e3 * 1.3 + spec.output_tokens / max(decode.value, 1e-9)) + 10
+    share = need.read_bytes / max(1, need_of(spec, whole=True).read_bytes)  # a slice does less
+    seconds = (
+        share * spec.repeats * (sizing.ttft_ms.value / 1e3 * 1.3 + spec.output_tokens / max(decode.value, 1e-9)) + 10
+    )
     load = prediction.load_s.value if prediction.load_s else 0.0
     return replace(
         prediction,

@@ -11,11 +11,13 @@ from advisor.sizing.tensors import main_tensors
 from advisor.sizing.tensors_common import Tensor
 from probes.cpu import available_bytes
 from probes.engines.precision import INT4_GROUP, FormatPrecision, Precision, precision_of
-from probes.spec import ProbeSpec
+from probes.layers import LayerCount, layer_count, slices_of
+from probes.spec import Kind, ProbeSpec
 
-__all__ = ["MARGIN", "Need", "memory_limit", "need_of", "refusal"]
+__all__ = ["DEFAULT_DEPTHS", "MARGIN", "Need", "memory_limit", "need_of", "refusal"]
 
 MARGIN = 1.15
+DEFAULT_DEPTHS = (1, 2, 4)
 LEFT_FREE_BYTES = 2**30  # what the rest of the machine keeps
 RUNTIME_BYTES = 400 * 2**20  # torch 2.13 on CPU after imports, with oneDNN's scratch; measured
 ATTENTION_ROLES = frozenset({R.ATTN_Q, R.ATTN_K, R.ATTN_V, R.ATTN_O, R.Q_A, R.Q_B, R.KV_A, R.O_A, R.O_B})
@@ -31,25 +33,31 @@ class Need:
     cache_bytes: int
     activation_bytes: int
     runtime_bytes: int = RUNTIME_BYTES
+    read_bytes: int = 0  # by one decode step of one sequence
 
     @property
     def total_bytes(self) -> int:
         return self.tensor_bytes + self.cache_bytes + self.activation_bytes + self.runtime_bytes
 
 
-def need_of(spec: ProbeSpec, layers: int | None = None) -> Need:
-    """`layers`: None for all of them; of a slice, its deepest."""
+def need_of(spec: ProbeSpec, *, whole: bool = False) -> Need:
+    """Of what the probe loads: for a slice its layers and resident experts, unless the `whole` variant is asked for."""
     if spec.architecture is None:
         raise InputError("architecture", "dimensions of the variant", None)
     a, formats = spec.architecture, precision_of(spec.format_id)
-    depth = layers or max(spec.slice_layers, default=0) or a.num_layers
-    chosen = _chosen_layers(a, depth)
-    tensors = sum(_bytes(tensor, a, formats, chosen, spec.resident_experts) for tensor in main_tensors(a))
-    element = formats.activation.bits // 8
+    count = layer_count(a) if whole else _loaded(spec, a)
+    resident = None if whole else spec.resident_experts
+    layers = frozenset(_loaded_layers(a, count))
+    sizes = [(tensor, _bytes(tensor, a, formats, layers, resident)) for tensor in main_tensors(a)]
+    tensors = sum(size for _, size in sizes)
+    embedding = sum(size for tensor, size in sizes if tensor.role is R.EMBEDDING and not a.tie_word_embeddings)
+    read = sum(round(size * _active_share(tensor, a, resident)) for tensor, size in sizes) - embedding
+    element, depth = formats.activation.bits // 8, count.dense + count.moe
     slots = spec.batch if spec.load is None else max(spec.batch, spec.load.slots)
     slots = max(slots, *spec.sweep_values) if spec.sweep_axis == "batch" else slots
     cache = slots * spec.context_tokens * _cache_width(a) * element * depth
-    return Need(tensors, cache, _activations(a, max(spec.prompt_tokens), element))
+    per_token = max(spec.prompt_tokens) * _cache_width(a) * element * depth
+    return Need(tensors, cache, _activations(a, max(spec.prompt_tokens), element), read_bytes=read + per_token)
 
 
 def memory_limit(available: int | None = None) -> int:
@@ -64,19 +72,34 @@ def refusal(need: Need, available: int) -> tuple[int, int] | None:
     return (wanted, allowed) if wanted > allowed else None
 
 
-def _chosen_layers(a: Architecture, depth: int) -> int:
-    """A slice takes layers of the model in order; MoE models keep `first_k_dense_replace` of them dense."""
-    return min(depth, a.num_layers)
+def _loaded(spec: ProbeSpec, a: Architecture) -> LayerCount:
+    if spec.kind is not Kind.SLICE:
+        return layer_count(a)
+    slices = slices_of(a, spec.slice_layers or DEFAULT_DEPTHS)
+    return LayerCount(max(s.dense for s in slices), max(s.moe for s in slices))
 
 
-def _bytes(t: Tensor, a: Architecture, formats: FormatPrecision, layers: int, resident: int | None) -> int:
-    share = 1.0
-    if t.layers:
-        share = min(len(t.layers), layers) / len(t.layers)
+def _loaded_layers(a: Architecture, count: LayerCount) -> list[int]:
+    """Numbers of the layers that a slice takes: the first dense ones and the first with experts."""
+    with_experts = list(range(a.first_k_dense_replace, a.num_layers, a.moe_layer_interval)) if a.is_moe else []
+    dense = [i for i in range(a.num_layers) if i not in set(with_experts)]
+    return dense[: count.dense] + with_experts[: count.moe]
+
+
+def _bytes(t: Tensor, a: Architecture, formats: FormatPrecision, layers: frozenset[int], resident: int | None) -> int:
+    """In memory; `layers`: those that are loaded."""
+    share = len(layers.intersection(t.layers)) / len(t.layers) if t.layers else 1.0
     if t.role in EXPERT_ROLES and resident is not None:
-        share *= min(1.0, resident / a.n_routed_experts)
+        share *= min(1.0, max(resident, a.experts_per_tok) / a.n_routed_experts)
     precision = _precision(t.role, formats)
     return round(share * t.matrices * (t.rows * t.cols * precision.bits // 8 + _scale_bytes(t, precision)))
+
+
+def _active_share(t: Tensor, a: Architecture, resident: int | None) -> float:
+    """Share of a tensor that one token uses."""
+    if t.role not in EXPERT_ROLES:
+        return 1.0
+    return a.experts_per_tok / max(a.experts_per_tok, resident or a.n_routed_experts)
 
 
 def _precision(role: R, formats: FormatPrecision) -> Precision:

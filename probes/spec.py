@@ -46,7 +46,8 @@ class LoadTarget:
     ttft_limit_ms: float = 2000.0
     tpot_limit_ms: float = 200.0
     seed: int = 0
-    resume_id: str | None = None  # continue the counters of a stored run
+    resume_id: str | None = None  # continue a stored run that was cut short
+    elapsed_before_s: float = 0.0  # seconds that the earlier parts ran
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,17 @@ def _kind(kind: Kind) -> Callable[[ProbeSpec, Reporter], ProbeResult]:
     from probes.kinds.full import run_full
     from probes.kinds.machine import run_machine
     from probes.kinds.session import Session
+    from probes.kinds.slices import run_slice
+    from probes.kinds.sustained import run_sustained
+    from probes.kinds.sweep import run_sweep
 
-    runs = {Kind.FULL: run_full, Kind.MACHINE: run_machine}
+    runs = {
+        Kind.FULL: run_full,
+        Kind.MACHINE: run_machine,
+        Kind.SLICE: run_slice,
+        Kind.SUSTAINED: run_sustained,
+        Kind.SWEEP: run_sweep,
+    }
     return lambda spec, reporter: runs[kind](Session(spec, reporter))
 
 

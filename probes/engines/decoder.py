@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,20 +16,9 @@ from probes.engines.linear import TORCH_TYPES, FloatLinear, make_linear
 from probes.engines.precision import FormatPrecision
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner
+from probes.layers import LayerCount
 
-__all__ = ["Decoder", "LayerCount", "layer_count"]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerCount:
-    """Layers with a dense feed-forward and layers with experts."""
-
-    dense: int
-    moe: int
-
-
-def layer_count(a: Architecture) -> LayerCount:
-    return LayerCount(a.num_layers - a.n_moe_layers, a.n_moe_layers)
+__all__ = ["Decoder"]
 
 
 class Layer:
@@ -77,6 +65,7 @@ class Decoder:
             self._make_layer(formats, pool, tuner, experts if index >= count.dense else 0)
             for index in range(count.dense + count.moe)
         ]
+        self._all, self._count = self.layers, count
         self._rope = Rope(tokens, self.layers[0].attention.rotary_dimension, self._dtype, pool.device)
 
     def _make_head(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner) -> FloatLinear:
@@ -95,6 +84,11 @@ class Decoder:
         width = a.intermediate_size or 0
         dense = DenseFeedForward(a.hidden_size, width, a.mlp_matrices, formats.feed_forward, pool, tuner)
         return Layer(attention, dense, norms)
+
+    def use(self, count: LayerCount) -> None:
+        """Run only the first dense and the first mixture-of-experts layers; the rest stays loaded."""
+        dense, moe = self._all[: self._count.dense], self._all[self._count.dense :]
+        self.layers = [*dense[: count.dense], *moe[: count.moe]]
 
     def prefill(self, ids: Tensor, slot: int) -> Tensor:
         """ids (tokens) -> logits of the last one (vocabulary)."""
@@ -128,10 +122,10 @@ class Decoder:
         """Weights, without caches; a tied head counts once."""
         head = 0 if self._a.tie_word_embeddings else self._head.bytes
         ends = sum(t.numel() * t.element_size() for t in (self._embedding, self._norm)) + head
-        return ends + sum(layer.fixed_bytes() + layer.feed_forward.tensor_bytes() for layer in self.layers)
+        return ends + sum(layer.fixed_bytes() + layer.feed_forward.tensor_bytes() for layer in self._all)
 
     def cache_bytes(self) -> int:
-        return sum(c.numel() * c.element_size() for layer in self.layers for c in layer.attention.caches)
+        return sum(c.numel() * c.element_size() for layer in self._all for c in layer.attention.caches)
 
     def read_bytes(self, context_tokens: int, rows: int) -> int:
         """Bytes that one decode step reads: every matrix in use once, one embedding row and the cache of each

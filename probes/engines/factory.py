@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from probes.engines.base import Engine, EngineUnavailableError
-from probes.engines.decoder import LayerCount
+from probes.layers import LayerCount
 from probes.spec import EngineName, ProbeSpec
 
 __all__ = ["make_engine"]

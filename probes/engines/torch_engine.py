@@ -11,10 +11,11 @@ import torch
 
 from advisor.catalog.errors import InputError
 from probes.engines.base import InvalidOutputError
-from probes.engines.decoder import Decoder, LayerCount, layer_count
+from probes.engines.decoder import Decoder
 from probes.engines.precision import precision_of
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner
+from probes.layers import LayerCount, layer_count
 from probes.spec import ProbeSpec
 
 __all__ = ["TorchEngine", "select_device", "synchroniser"]
@@ -58,6 +59,11 @@ class TorchEngine:
         )  # fmt: skip
         pool.drop()
         self._synchronise()
+
+    def use(self, layers: LayerCount) -> None:
+        """Run only so many of the loaded layers (slices)."""
+        self.decoder.use(layers)
+        self._graphs.clear()
 
     def prefill(self, tokens: int, slot: int = 0) -> float:
         ids = self._random_ids(tokens)

@@ -1,0 +1,126 @@
+"""Decode along one axis: depth of context, sequences, threads, or formats; every point is sent as soon as it is
+measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from advisor.catalog.errors import InputError
+from probes.engines.base import Engine
+from probes.engines.factory import make_engine
+from probes.engines.torch_engine import set_threads
+from probes.kinds.full import SPARE_TOKENS, decode_flags, load
+from probes.kinds.session import Session
+from probes.measure import DecodeRounds, decode_rounds
+from probes.need import need_of
+from probes.result import Measured, ProbeResult
+from probes.spec import SweepAxis
+from probes.system import own_peak_bytes
+
+__all__ = ["run_sweep"]
+
+SLOWER = 0.97  # a larger batch that gives less than this share of the best throughput so far ends the sweep
+
+
+def run_sweep(session: Session) -> ProbeResult:
+    """Figures of the result are those of the first point (of a format sweep: the first format)."""
+    axis = session.spec.sweep_axis
+    if axis is SweepAxis.FORMAT:
+        return _formats(session)
+    if axis is None or not session.spec.sweep_values:
+        raise InputError("sweep", "an axis and at least one value", axis)
+    bandwidth = session.benchmark()
+    values = _possible(session, axis)
+    slots = max(values) if axis is SweepAxis.BATCH else session.spec.batch
+    engine = make_engine(session.spec, slots=slots, tokens=session.spec.context_tokens + SPARE_TOKENS)
+    result = load(session, engine)
+    peak = 0
+    rounds: list[DecodeRounds] = []
+    best = 0.0
+    for index, value in enumerate(values):
+        session.reporter.phase("sweep", index, len(values))
+        found = _measure(session, engine, axis, value)
+        rounds.append(found)
+        if not peak:
+            peak = engine.peak_device_bytes() or own_peak_bytes()
+        output = found.tok_s.value * (value if axis is SweepAxis.BATCH else 1)
+        if axis is SweepAxis.BATCH and output < SLOWER * best:
+            break
+        best = max(best, output)
+    first = rounds[0]
+    result = _summary(session, replace(result, peak_bytes=peak), engine, first, bandwidth)
+    return session.finish(result, decode_flags(session, engine, first, bandwidth))
+
+
+def _measure(session: Session, engine: Engine, axis: SweepAxis, value: int) -> DecodeRounds:
+    spec = session.spec
+    context = value if axis is SweepAxis.CONTEXT else max(spec.prompt_tokens)
+    slots = value if axis is SweepAxis.BATCH else spec.batch
+    if axis is SweepAxis.THREADS:
+        set_threads(value)
+    rounds = decode_rounds(engine, spec, context, session.canary(), slots=slots)
+    tok_s = rounds.tok_s
+    values = {
+        "decode_tok_s": tok_s,
+        "output_tok_s": Measured(tok_s.value * slots, tok_s.low * slots, tok_s.high * slots, tok_s.n),
+        "step_ms": Measured.of([s * 1e3 for s in rounds.step_s]),
+    }
+    if rounds.mbu is not None:
+        values["mbu"] = rounds.mbu
+    at = {"context_tokens": context, "batch": slots}
+    if axis is SweepAxis.THREADS:
+        at["threads"] = value
+    session.reporter.point("decode", at, values, spec.format_id)
+    return rounds
+
+
+def _possible(session: Session, axis: SweepAxis) -> Sequence[int]:
+    """Values that this machine can take: batches that fit the memory limit, threads that exist."""
+    spec, values = session.spec, session.spec.sweep_values
+    if axis is SweepAxis.THREADS:
+        return [v for v in values if v <= session.cpu.threads] or [session.cpu.threads]
+    if axis is SweepAxis.BATCH and spec.memory_limit_bytes:
+        fitting = [
+            v
+            for v in values
+            if need_of(replace(spec, batch=v, sweep_values=(v,))).total_bytes <= spec.memory_limit_bytes
+        ]
+        return fitting or [min(values)]
+    return values
+
+
+def _formats(session: Session) -> ProbeResult:
+    """One load per format; the best of the summary is the first format's."""
+    bandwidth = session.benchmark()
+    summary: ProbeResult | None = None
+    flags: list[str] = []
+    formats = session.spec.sweep_formats
+    for index, format_id in enumerate(formats):
+        session.reporter.phase("sweep", index, len(formats))
+        session.spec = replace(session.spec, format_id=format_id)
+        engine = make_engine(session.spec, slots=session.spec.batch, tokens=session.spec.context_tokens + SPARE_TOKENS)
+        result = load(session, engine)
+        rounds = _measure(session, engine, SweepAxis.FORMAT, 0)
+        if summary is None:
+            peak = engine.peak_device_bytes() or own_peak_bytes()
+            summary = _summary(session, replace(result, peak_bytes=peak), engine, rounds, bandwidth)
+            flags = decode_flags(session, engine, rounds, bandwidth)
+        engine.close()
+    if summary is None:
+        raise InputError("formats", "at least one format", formats)
+    return session.finish(summary, flags)
+
+
+def _summary(
+    session: Session, result: ProbeResult, engine: Engine, first: DecodeRounds, bandwidth: Measured
+) -> ProbeResult:
+    return replace(
+        result,
+        decode_tok_s=first.tok_s,
+        mbu=first.mbu,
+        read_bytes_per_token=first.read_bytes // max(1, session.spec.batch),
+        bandwidth_bytes_per_s=first.bandwidth or bandwidth,
+        versions=dict(engine.versions()),
+    )

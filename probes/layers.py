@@ -1,0 +1,57 @@
+"""How many layers of each sort a model or a slice of it has, and what a slice says about the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from advisor.catalog.records import Architecture
+
+__all__ = ["LayerCount", "extrapolate", "layer_count", "slices_of"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LayerCount:
+    """Layers with a dense feed-forward and layers with experts."""
+
+    dense: int
+    moe: int
+
+    def within(self, other: LayerCount) -> LayerCount:
+        return LayerCount(min(self.dense, other.dense), min(self.moe, other.moe))
+
+
+def layer_count(a: Architecture) -> LayerCount:
+    """Of the whole model."""
+    return LayerCount(a.num_layers - a.n_moe_layers, a.n_moe_layers)
+
+
+def slices_of(a: Architecture, depths: Sequence[int]) -> tuple[LayerCount, ...]:
+    """Combinations to measure: each sort of layer at each depth while the other stays at its smallest.
+
+    A dense model: (1, 0), (2, 0), (4, 0). R1: (1, 0), (2, 0), (1, 1), (1, 2): two depths of each sort determine the
+    line.
+    """
+    whole = layer_count(a)
+    if not whole.moe:
+        return tuple(sorted({LayerCount(k, 0).within(whole) for k in depths}))
+    few = tuple(sorted(set(depths))[:2])
+    base = min(1, whole.dense)
+    found = {LayerCount(k, 0) for k in few if whole.dense >= k} | {LayerCount(base, k) for k in few}
+    return tuple(sorted(found))
+
+
+def extrapolate(seconds: Mapping[LayerCount, float], whole: LayerCount) -> float:
+    """Least squares of time = a + b dense + c moe over the slices, evaluated at the whole model.
+
+    `a` is the head and everything outside the layers. Negative slopes cannot be and are set to zero.
+    """
+    rows = [(1.0, float(count.dense), float(count.moe)) for count in seconds]
+    used = [i for i in range(3) if i == 0 or len({row[i] for row in rows}) > 1]
+    design = np.array([[row[i] for i in used] for row in rows])
+    found, *_ = np.linalg.lstsq(design, np.array(list(seconds.values())), rcond=None)
+    terms = dict(zip(used, found, strict=True))
+    at = (1.0, float(whole.dense), float(whole.moe))
+    return float(sum(max(0.0, float(terms.get(i, 0.0))) * at[i] for i in range(3)))
