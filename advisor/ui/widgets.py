@@ -12,6 +12,7 @@ from advisor.catalog.quantity import Basis, Quantity
 from advisor.report.figures import Bars, Grid, Lines, Scatter, Tree
 from advisor.report.numbers import interval_text, value_text
 from advisor.report.problems import problem_text
+from advisor.ui import state
 from advisor.ui.charts import bars_figure, grid_figure, lines_figure, scatter_figure, tree_option
 from advisor.ui.charts.grid import grid_width
 from advisor.ui.charts.tree import tree_size
@@ -42,9 +43,12 @@ _PLOTLY_CONFIG = {"displayModeBar": False, "scrollZoom": False}
 
 
 def page_header(page: str) -> None:
-    """Title and one sentence that says what the page is for."""
+    """Title and one sentence that says what the page is for; a link that could not be read is said here, once."""
     st.title(t(f"{page}.title"), anchor=False)
     st.caption(t(f"{page}.lead"))
+    damaged = state.take_link_problem()
+    if damaged:
+        st.warning(t("problem.link", text=plain(damaged)), title=t("problem.link_title"), icon=":material/link_off:")
 
 
 def basis_badges(quantities: Sequence[Quantity | None]) -> None:

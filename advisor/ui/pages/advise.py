@@ -16,10 +16,6 @@ from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import page_header, problem_state
 
 page_header("advise")
-link_problem = state.take_link_problem()
-if link_problem:
-    st.warning(plain(t("problem.link", text=link_problem)), title=t("problem.link_title"), icon=":material/link_off:")
-
 start_form()
 examples = backend.scenarios()
 st.pills(
