@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from advisor.catalog.frozen import FrozenDict
+
 __all__ = [
     "Architecture",
     "AttentionKind",
@@ -212,8 +214,8 @@ class Variant:
     commercial_use: bool = True
     modality: str = "text"
     aliases: tuple[str, ...] = ()
-    published: Mapping[str, float] = field(default_factory=dict)  # total_params, file_bytes…: checked, never used
-    min_engine_version: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, float] = field(default_factory=FrozenDict)  # total_params, file_bytes…: checked, never used
+    min_engine_version: Mapping[str, str] = field(default_factory=FrozenDict)
     notes: str = ""
     source: tuple[str, ...] = ()
     confidence: Confidence = Confidence.MEDIUM

@@ -106,8 +106,8 @@ def _where(arguments: argparse.Namespace, catalog: Catalog) -> tuple[Device | No
         host, device = _processor(device, arguments.count or 1, ram), None
     elif host is not None and ram is not None:
         host = _with_memory(host, ram)
-    elif ram is not None and device is not None:
-        host = Host("custom", "custom", 1, 1, 0.0, memory_bytes=ram)
+    elif host is None and (ram is not None or offload is not Offload.NONE):
+        host = _typical_host(catalog, ram)
     return device, host, Offload.CPU_ONLY if device is None else offload
 
 
@@ -124,6 +124,13 @@ def _processor(device: Device, sockets: int, ram: int | None) -> Host:
         peak_fp32_ops_per_s=_times(device.peak_ops_per_s.get("fp32"), sockets),
         peak_bf16_ops_per_s=_times(device.peak_ops_per_s.get("bf16"), sockets),
     )
+
+
+def _typical_host(catalog: Catalog, ram: int | None) -> Host:
+    """The catalogue's machine nearest in memory, with the memory that the user has."""
+    on_offer = [h for h in catalog.hosts.values() if not h.reference and h.memory_bytes]
+    nearest = min(on_offer, key=lambda h: abs((h.memory_bytes or 0) - (ram or 2**37)))
+    return replace(nearest, memory_bytes=ram or nearest.memory_bytes)
 
 
 def _with_memory(host: Host, ram: int) -> Host:

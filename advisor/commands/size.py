@@ -98,7 +98,7 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
         t("kv_token", bytes=f"{sizing.kv_bytes_per_token:,.0f}", format=plan.kv_format),
         "",
         *_rows(t("per_device"), sizing.per_device, t),
-        *(_rows(t("host"), sizing.host, t) if sizing.host else []),
+        *(_rows(t("host", name=plan.host.name if plan.host else ""), sizing.host, t) if sizing.host else []),
         "",
         _verdict(sizing, t),
         t("limits", n=sizing.max_concurrency, context=f"{sizing.max_context_tokens:,}"),
@@ -113,13 +113,14 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
 def _verdict(sizing: Sizing, t: Any) -> str:
     if sizing.fits:
         return str(t("fits", binding=t(f"binding.{sizing.binding}")))
-    d = sizing.per_device
+    in_host = sizing.host is not None and sizing.per_device.free_bytes >= 0
+    d = sizing.host if in_host and sizing.host is not None else sizing.per_device
     values = {
         "needs": format_bytes(d.total_bytes, binary=True),
         "has": format_bytes(d.usable_bytes, binary=True),
         "short": format_bytes(sizing.shortfall_bytes, binary=True),
     }
-    return str(t("does_not_fit", **values))
+    return str(t("does_not_fit_host" if in_host else "does_not_fit", **values))
 
 
 def _rows(title: str, d: DeviceFootprint, t: Any) -> list[str]:

@@ -23,7 +23,7 @@ from advisor.catalog import Catalog, load_catalog
 from advisor.catalog.paths import DATA_DIR
 from advisor.evidence.memory_rows import MemoryRow, read_memory_rows, workspace_of
 from advisor.evidence.memory_truth import MemoryParts, row_parts, whole_gguf_file
-from advisor.sizing.memory import load_memory_model, workspace_features, workspace_kind
+from advisor.sizing.memory import load_memory_model, visible_keys, workspace_features, workspace_kind
 
 __all__ = ["fit_memory"]
 
@@ -193,13 +193,13 @@ def _loaded(row: MemoryRow) -> MemoryRow:
 
 
 def _visible(catalog: Catalog) -> dict[str, float]:
-    """Driver-visible share of the label, by class, where the catalogue knows both."""
+    """Driver-visible share of the label, by class and kind of memory, where the catalogue knows both."""
     shares: dict[str, list[float]] = defaultdict(list)
     for device in catalog.devices.values():
         if device.usable_memory_bytes is not None and not device.unified_memory:
-            for name in (str(device.device_class), "all"):
+            for name in visible_keys(device):
                 shares[name].append(device.usable_memory_bytes / device.memory_bytes)
-    return {name: float(f"{median(values):.4g}") for name, values in sorted(shares.items())}
+    return {name: float(f"{median(values):.4g}") for name, values in sorted(shares.items()) if len(values) > 2}
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "load_memory_model",
     "overhead_bytes",
     "usable_bytes",
+    "visible_keys",
     "workspace_features",
     "workspace_kind",
 ]
@@ -177,8 +178,15 @@ def usable_bytes(device: Device, memory_fraction: float = 1.0) -> int:
     rule = model.visible.get(str(device.device_class))
     if rule is not None:
         return int((device.memory_bytes * rule["share"] - rule["reserve_bytes"]) * memory_fraction)
-    share = model.visible_share.get(str(device.device_class), model.visible_share["all"])
+    shares = model.visible_share
+    share = next(shares[key] for key in visible_keys(device) if key in shares)
     return int(device.memory_bytes * share * memory_fraction)
+
+
+def visible_keys(device: Device) -> tuple[str, str, str]:
+    """Groups whose driver shows a like share of the label: GDDR with ECC gives up a sixteenth, HBM does not."""
+    kind = "hbm" if device.memory_type.upper().startswith("HBM") else "other"
+    return f"{device.device_class}/{kind}", f"all/{kind}", "all"
 
 
 def host_usable_bytes(host: Host | None, ram_bytes: int | None = None) -> int:

@@ -7,10 +7,12 @@ from statistics import median
 
 import numpy as np
 import pytest
+import yaml
 
 from advisor.catalog import load_catalog
 from advisor.catalog.errors import DataError
 from advisor.catalog.paths import DATA_DIR
+from advisor.evidence.fit_memory import fit_memory
 from advisor.evidence.memory_truth import MemoryPrediction, predict_memory_rows
 
 TRUTH = DATA_DIR / "truth" / "memory.csv"
@@ -72,3 +74,14 @@ def test_an_unknown_model_is_named_not_dropped(tmp_path: Path) -> None:
     found = predict_memory_rows(path, load_catalog())
     assert found[0].predicted_bytes is None
     assert "no-such-model" in found[0].unpredicted_reason
+
+
+def test_the_calibration_is_what_the_fit_writes() -> None:
+    written = yaml.safe_load((DATA_DIR / "calibration_memory.yaml").read_text(encoding="utf-8"))
+    found = fit_memory(TRUTH, load_catalog())
+    assert found["models"].keys() == written["models"].keys()
+    for kind, model in written["models"].items():
+        for name, coefficient in model["bytes_per"].items():
+            assert found["models"][kind]["bytes_per"][name] == pytest.approx(coefficient, rel=0.02, abs=1e-3)
+    assert found["visible_share"] == written["visible_share"]
+    assert found["header_bytes_per_token"] == pytest.approx(written["header_bytes_per_token"], rel=0.01)
