@@ -102,6 +102,7 @@ def energy_rates(catalog: Catalog, region: str, usd_per_kwh: float | None = None
         values = [e.usd_per_kwh for e in found]
         tariff = Quantity(found[-1].usd_per_kwh, min(values), max(values), Basis.ESTIMATED, found[-1].source)
     carbon = sorted((c for c in catalog.carbon if c.region == region), key=lambda c: c.year)
-    rate = carbon[-1] if carbon else None
-    kilograms = rate and Quantity(*([rate.kg_co2e_per_kwh] * 3), Basis.ESTIMATED, f"{rate.source} ({rate.year})")
-    return EnergyRates(tariff, kilograms)
+    if not carbon:
+        return EnergyRates(tariff, None)
+    kilograms, told = carbon[-1].kg_co2e_per_kwh, f"{carbon[-1].source} ({carbon[-1].year})"
+    return EnergyRates(tariff, Quantity(kilograms, kilograms, kilograms, Basis.ESTIMATED, told))

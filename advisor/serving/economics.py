@@ -173,8 +173,8 @@ def compare_with_api(
     running = None
     if answer.tco_usd and answer.capital_usd:
         year, capital = answer.tco_usd[0], answer.capital_usd
-        ends = [(t - c) / 12 for t, c in zip(_ends(year), _ends(capital), strict=True)]
-        running = Quantity(*ends, Basis.ESTIMATED)
+        value, low, high = ((t - c) / 12 for t, c in zip(_ends(year), _ends(capital), strict=True))
+        running = Quantity(value, low, high, Basis.ESTIMATED)
     return ApiComparison(
         api_month_usd=monthly,
         own_is_cheaper=None if own is None else own.value < monthly,
@@ -192,9 +192,8 @@ def _power(device: Device | None, count: float, use: FleetUse, a: Assumptions) -
     idle_share = a.idle_power_share
     if device.idle_w is not None:
         measured = device.idle_w / device.tdp_w
-        idle_share = Quantity(
-            max(measured, idle_share.low), min(measured, idle_share.low), idle_share.high, Basis.ESTIMATED
-        )
+        low, high = min(measured, idle_share.low), max(measured, idle_share.high)
+        idle_share = Quantity(max(measured, idle_share.low), low, high, Basis.ESTIMATED, "idle power of the device")
     host = times(design, a.host_power_share)
     idle = times(plus(times(design, idle_share), host), a.power_usage)
     loaded = times(plus(times(design, a.loaded_power_share), host), a.power_usage)

@@ -1,4 +1,4 @@
-"""Arithmetic on quantities that are positive or unknown (None): the ends of a result come from the ends of its inputs."""
+"""Arithmetic on quantities, positive or unknown (None): the ends of a result come from the ends of its inputs."""
 
 from __future__ import annotations
 
