@@ -52,6 +52,10 @@ def _measure(spec: ProbeSpec, channel: _Channel) -> ProbeResult:
         _guard(spec, spec.memory_limit_bytes, channel)
     channel.phase("import")
     reporter = Reporter(channel.phase, channel.point)
+    if spec.engine is EngineName.ENDPOINT:
+        from probes.kinds.endpoint import run_endpoint
+
+        return run_endpoint(spec, reporter)
     return _kind(spec.kind)(spec, reporter)
 
 

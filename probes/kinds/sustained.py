@@ -161,13 +161,7 @@ def _report(session: Session, window: Account, server: Server, now: float, secon
         values |= {name: Measured.of([float(state[name])]) for name in names if name in state}
     at = {"elapsed_s": now + target.elapsed_before_s}
     session.reporter.point("window", at, values)
-    counts = {
-        "finished": float(window.finished),
-        "good": float(window.good),
-        "output_tokens": float(window.output_tokens),
-    }
-    counts |= {"seconds": seconds, "failed": float(window.failed)}
-    session.reporter.point("tally", counts, {})
+    session.reporter.point("tally", window.tally(seconds), {})
     session.reporter.point("histogram", window.ttft_ms.bins(), {}, "ttft_ms")
     session.reporter.point("histogram", window.tpot_ms.bins(), {}, "tpot_ms")
 

@@ -1,0 +1,213 @@
+"""Endpoint probes against servers that behave, hang, lie and die."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from advisor.catalog.errors import InputError
+from probes.kinds.endpoint import run_endpoint
+from probes.measure import Reporter
+from probes.openai_client import EndpointClient, EndpointError, parse_metrics
+from probes.process import Identity, ProbeProcess
+from probes.result import Point, State
+from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
+
+TOKEN = {"choices": [{"delta": {"content": "x"}}]}
+USAGE = {"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 4}}
+
+
+def event(body: object) -> bytes:
+    return f"data: {json.dumps(body)}\n\n".encode()
+
+
+GOOD = [event({"choices": [{"delta": {"role": "assistant"}}]}), *[event(TOKEN)] * 4, event(USAGE), b"data: [DONE]\n\n"]
+Script = Callable[[BaseHTTPRequestHandler, dict[str, object]], None]
+
+
+def stream(*pieces: bytes) -> Script:
+    def answer(handler: BaseHTTPRequestHandler, _: dict[str, object]) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for piece in pieces:
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+
+    return answer
+
+
+def refuse(status: int, text: str) -> Script:
+    def answer(handler: BaseHTTPRequestHandler, _: dict[str, object]) -> None:
+        handler.send_response(status)
+        handler.end_headers()
+        handler.wfile.write(text.encode())
+
+    return answer
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Script], str]]:
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(script: Script) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = (
+                    '{"data": [{"id": "m"}]}' if self.path.endswith("/models") else "vllm:generation_tokens_total 12\n"
+                )
+                refuse(200, body)(self, {})
+
+            def do_POST(self) -> None:
+                script(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def probe(url: str, **changes: object) -> ProbeSpec:
+    target = EndpointTarget(url, timeout_s=1.0)
+    base = ProbeSpec(
+        "m", "bf16", engine=EngineName.ENDPOINT, prompt_tokens=(16,), output_tokens=4, repeats=2, endpoint=target
+    )
+    return replace(base, **changes)
+
+
+def run(spec: ProbeSpec):
+    points: list[Point] = []
+    return run_endpoint(spec, Reporter(lambda *_: None, points.append))
+
+
+def test_a_server_that_behaves(serve):
+    result = run(probe(serve(stream(*GOOD))))
+    assert result.ttft_ms is not None
+    assert result.decode_tok_s is not None
+    assert result.ttft_ms.n == 2  # the warm-up is dropped
+    assert result.versions == {"served_model": "m"}
+    assert result.figures["server.vllm:generation_tokens_total"].value == 0.0  # no growth between the two readings
+    assert result.points[0].at["prompt_tokens"] == 20  # what the server counted, not what we asked for
+
+
+def test_fields_that_a_server_refuses_are_left_out(serve):
+    seen: list[bool] = []
+
+    def picky(handler: BaseHTTPRequestHandler, body: dict[str, object]) -> None:
+        seen.append("stream_options" in body)
+        (refuse(400, "unknown field") if seen[-1] else stream(*GOOD))(handler, body)
+
+    assert run(probe(serve(picky))).state is State.DONE
+    assert seen == [True, False, False, False]
+
+
+def hang(handler: BaseHTTPRequestHandler, _: dict[str, object]) -> None:
+    handler.connection.settimeout(5)
+    handler.connection.recv(1)  # until the client gives up
+
+
+def die(handler: BaseHTTPRequestHandler, _: dict[str, object]) -> None:
+    stream(*GOOD[:3])(handler, {})
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (hang, "sent nothing for 0.3 s"),
+        (die, "stopped in the middle of the stream, after 2 tokens"),
+        (stream(b"<html>login</html>\n"), "no event stream but '<html>"),
+        (stream(b"data: {broken\n\n"), "not JSON"),
+        (stream(b"data: [1]\n\n"), "not an object"),
+        (stream(event({"error": {"message": "CUDA out of memory"}})), "CUDA out of memory"),
+        (stream(b"data: [DONE]\n\n"), "without a token"),
+        (stream(b"data: " + b"x" * 2**20), "more than an answer"),
+        (refuse(500, "oops"), "answered 500"),
+        (refuse(401, "no key"), "answered 401"),
+    ],
+)
+def test_servers_that_misbehave_are_explained_in_one_line(serve, script, message):
+    spec = probe(serve(script))
+    spec = replace(spec, endpoint=replace(spec.endpoint, timeout_s=0.3))
+    with pytest.raises(EndpointError, match="http://127") as caught:
+        run(spec)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nobody_listens():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(EndpointError, match="cannot reach"):
+        run(probe(f"127.0.0.1:{port}"))
+
+
+def test_an_address_that_is_none():
+    with pytest.raises(InputError):
+        EndpointClient(EndpointTarget("ftp://x"))
+
+
+def test_passwords_in_the_address_are_not_repeated():
+    client = EndpointClient(EndpointTarget("http://user:secret@127.0.0.1:9"))
+    with pytest.raises(EndpointError) as caught:
+        client.connect()
+    assert "secret" not in str(caught.value)
+
+
+def test_concurrency_sweep(serve):
+    result = run(probe(serve(stream(*GOOD)), kind=Kind.SWEEP, sweep_axis=SweepAxis.BATCH, sweep_values=(1, 3)))
+    assert [p.at["batch"] for p in result.points] == [1, 3]
+
+
+def test_sustained_load_counts_failures_and_goodput(serve):
+    count = iter(range(1000))
+
+    def flaky(handler: BaseHTTPRequestHandler, body: dict[str, object]) -> None:
+        (refuse(503, "busy") if next(count) % 4 == 3 else stream(*GOOD))(handler, body)
+
+    load = LoadTarget(requests_per_s=40.0, duration_s=1.0)
+    result = run(probe(serve(flaky), kind=Kind.SUSTAINED, load=load))
+    finished, failed = (result.figures[f"{name}_requests"].value for name in ("finished", "failed"))
+    assert finished + failed > 15
+    assert failed > 0
+    assert "requests_failed" in result.flags
+    assert result.figures["p50_ttft_ms"].value <= result.figures["p99_ttft_ms"].value
+
+
+def test_a_slow_server_does_not_slow_the_arrivals(serve):
+    def slow(handler: BaseHTTPRequestHandler, body: dict[str, object]) -> None:
+        time.sleep(0.3)
+        stream(*GOOD)(handler, body)
+
+    load = LoadTarget(requests_per_s=30.0, duration_s=1.0)
+    start = time.monotonic()
+    result = run(probe(serve(slow), kind=Kind.SUSTAINED, load=load))
+    assert time.monotonic() - start < 3.0  # 30 requests one after the other would take 9 s
+    assert result.figures["finished_requests"].value > 10
+
+
+def test_the_worker_process_reports_an_endpoint_that_dies(serve):
+    result = ProbeProcess(probe(serve(die)), Identity("p", "f", "m")).result()
+    assert result.state is State.FAILED
+    assert "stopped in the middle" in result.error
+
+
+def test_metrics_text():
+    text = '# HELP x\nr_total{a="1"} 2\nr_total{a="2"} 3\nlatency_bucket{le="1"} 9\nbroken\nnan_value x\nuse 0.5\n'
+    assert parse_metrics(text) == {"r_total": 5.0, "use": 0.5}
