@@ -1,4 +1,4 @@
-"""The palette of the mode in which the browser shows the page."""
+"""The mode in which the browser shows the page, and its palette."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import streamlit as st
 
 from advisor.report.palette import DARK, LIGHT, Palette
 
-__all__ = ["palette"]
+__all__ = ["PALETTES", "mode", "palette"]
+
+PALETTES = {"light": LIGHT, "dark": DARK}
+
+
+def mode() -> str:
+    return "dark" if st.context.theme.type == "dark" else "light"
 
 
 def palette() -> Palette:
-    return DARK if st.context.theme.type == "dark" else LIGHT
+    return PALETTES[mode()]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from advisor.catalog.errors import FathomError
@@ -17,7 +19,7 @@ from advisor.ui.charts import bars_figure, grid_figure, lines_figure, scatter_fi
 from advisor.ui.charts.grid import grid_width
 from advisor.ui.charts.tree import tree_size
 from advisor.ui.text import language, plain, t
-from advisor.ui.theme import palette
+from advisor.ui.theme import PALETTES, mode, palette
 
 __all__ = [
     "badges",
@@ -110,7 +112,7 @@ def chart(
     st.markdown(f"**{plain(figure.title)}**")
     if figure.hint:
         st.caption(plain(figure.hint))
-    drawn = _plotly(figure, height)
+    drawn = _drawn(figure, mode(), height)
     if isinstance(figure, Grid):
         with st.grid(1, min_column_width=grid_width(figure), wrap=False):  # a narrow screen scrolls
             return st.plotly_chart(drawn, theme=None, key=key, config=_PLOTLY_CONFIG, alt=figure.alt)
@@ -139,13 +141,17 @@ def tree_chart(tree: Tree, *, key: str) -> Any:
         )
 
 
-def _plotly(figure: Bars | Lines | Scatter | Grid, height: int | None) -> Any:
-    colours = palette()
-    extra = {"height": height} if height else {}
+@lru_cache(maxsize=256)
+def _drawn(figure: Bars | Lines | Scatter | Grid, mode: str, height: int | None) -> go.Figure:
+    """Building a plotly figure takes 15-60 ms; an unchanged one is drawn once per process. Nobody changes it later."""
+    colours = PALETTES[mode]
     if isinstance(figure, Bars):
         return bars_figure(figure, colours)
-    if isinstance(figure, Lines):
-        return lines_figure(figure, colours, **extra)
-    if isinstance(figure, Scatter):
-        return scatter_figure(figure, colours, **extra)
-    return grid_figure(figure, colours)
+    if isinstance(figure, Grid):
+        return grid_figure(figure, colours)
+    extra = {"height": height} if height else {}
+    return (
+        lines_figure(figure, colours, **extra)
+        if isinstance(figure, Lines)
+        else scatter_figure(figure, colours, **extra)
+    )

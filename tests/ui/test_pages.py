@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from collections.abc import Callable
 
 import pytest
@@ -141,3 +143,16 @@ def test_the_language_switch_keeps_what_was_typed(open_page: OpenPage) -> None:
     app.run()
     assert app.title[0].value == translate("zh", "ui.advise.title")
     assert app.number_input(key="req.output_tokens").value == 222
+
+
+def test_changing_one_widget_on_the_plans_page_takes_little_time(open_page: OpenPage) -> None:
+    """Processor time of the whole run, so that other work on the machine does not count. Budget: 100 ms."""
+    app = open_page("plans", scenario="customer-service")
+    taken = []
+    for turn in range(6):
+        app.toggle(key="plans.front").set_value(turn % 2 == 0)
+        start = time.process_time()
+        app.run()
+        taken.append(time.process_time() - start)
+    assert not app.exception
+    assert statistics.median(taken) < 0.1
