@@ -145,7 +145,7 @@ def _money(outcome: Outcome, row: int, scenario: Scenario, catalog: Catalog) -> 
     per_month = tokens / max(scenario.peak_factor, 1.0) * HOURS_PER_MONTH * 3600 / 1e6
     monthly = costs.monthly_usd.quantity(row)
     return Money(
-        capital_usd=costs.capital_usd.quantity(row),
+        capital_usd=Quantity.exact(0.0, "owned") if offer.owned else costs.capital_usd.quantity(row),
         rent_monthly_usd=costs.rent_monthly_usd.quantity(row),
         own_monthly_usd=costs.own_monthly_usd.quantity(row),
         electricity_monthly_usd=costs.electricity_monthly_usd.quantity(row),

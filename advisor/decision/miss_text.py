@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil, isfinite
+from typing import Any
 
 from advisor.decision.models import Model
 from advisor.decision.result import Constraint, Reason, Rejection
 from advisor.decision.scenario import Scenario
 from advisor.sizing.plan import Plan, Suggestion
 
-__all__ = ["reason_of", "relaxation_of", "remedy_of"]
+__all__ = ["memory_relaxation", "reason_of", "relax", "remedy_of"]
 
 _LIMITS = {  # constraint -> (figure, field of the scenario)
     Constraint.TTFT: ("ttft_ms", "ttft_ms"),
@@ -46,22 +48,28 @@ def reason_of(
     return Reason(f"rejected_{constraint}", {**names, "value": value, "limit": limit})
 
 
-def relaxation_of(rejection: Rejection, excess: float, scenario: Scenario) -> Reason | None:
-    """The single change of the scenario that admits the plan; None where its size is not known."""
-    constraint, values = rejection.constraint, rejection.reason.values
-    if not isfinite(excess):
-        return None
-    if constraint is Constraint.MEMORY:
-        if rejection.remedies:
-            return rejection.remedies[0]
-        return Reason("relax_memory", {"more_gib": float(values["need_gib"]) - float(values["have_gib"])})
+def relax(scenario: Scenario, constraint: Constraint, excess: float) -> tuple[float, Scenario]:
+    """The limit that admits a plan which exceeds the present one by `excess`, and the scenario with it.
+
+    For DEVICES the limit is a factor on those allowed; the caller lifts it from the machines.
+    """
     if constraint is Constraint.QUALITY:
-        return Reason("relax_quality", {"value": int((scenario.quality_floor or 0) / excess)})
-    if constraint is Constraint.DEVICES:
-        return Reason("relax_devices", {"count": values["need"]})
+        floor = int((scenario.quality_floor or 0) / excess)
+        return floor, replace(scenario, quality_floor=float(floor) or None)
     if constraint not in _LIMITS:
-        return None
-    return Reason(f"relax_{constraint}", {"value": _round_up(float(values["value"]))})
+        return excess, scenario
+    field = _LIMITS[constraint][1]
+    value = _round_up(getattr(scenario, field) * excess)
+    changed: dict[str, Any] = {field: value}
+    return value, replace(scenario, **changed)
+
+
+def memory_relaxation(rejection: Rejection) -> Reason:
+    """The first change that makes the plan fit, else the memory that is missing."""
+    if rejection.remedies:
+        return rejection.remedies[0]
+    values = rejection.reason.values
+    return Reason("relax_memory", {"more_gib": float(values["need_gib"]) - float(values["have_gib"])})
 
 
 def remedy_of(change: Suggestion, plan: Plan) -> Reason:

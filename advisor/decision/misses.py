@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from advisor.catalog.catalog import Catalog
 from advisor.decision.candidates import load_of, plan_of
-from advisor.decision.miss_text import reason_of, relaxation_of, remedy_of
+from advisor.decision.miss_text import memory_relaxation, reason_of, relax, remedy_of
 from advisor.decision.models import Model
 from advisor.decision.offers import Offer
 from advisor.decision.rank import best_per_group
-from advisor.decision.result import Constraint, NearMiss, Rejection
+from advisor.decision.result import Constraint, NearMiss, Reason, Rejection
 from advisor.decision.scenario import Scenario
-from advisor.decision.search import CHECKED, Outcome
-from advisor.decision.space import LAYOUTS, Space, largest_layout, usable_bytes
+from advisor.decision.search import CHECKED, Outcome, search
+from advisor.decision.space import LAYOUTS, Space, largest_layout, unlimited, usable_bytes
 from advisor.sizing.plan import Load, Plan
 from advisor.sizing.suggestions import suggestions
 
@@ -27,6 +27,9 @@ __all__ = ["Miss", "nearest_misses", "rejections"]
 FEW_OFFERS = 8  # up to so many machines, every format is explained; above, the best of a variant per device class
 MAX_REJECTIONS = 60
 MAX_NEAR_MISSES = 6
+HOPELESS = 3.0  # times the memory there is: one line per variant is enough
+_TRIED = 12  # near misses whose relaxation is tried
+_STEPS = 4
 _WITH_REMEDIES = 12  # rejections for memory that get the full search for what would fit
 
 
@@ -53,7 +56,7 @@ def rejections(outcome: Outcome, scenario: Scenario, catalog: Catalog) -> tuple[
         if group not in taken:
             found.setdefault(group, miss)
     best = sorted(found.values(), key=lambda miss: (-_quality(outcome, miss.model), miss.excess))
-    chosen = [*best, *_below_floor(outcome.space, scenario)][:MAX_REJECTIONS]
+    chosen = [*_without_hopeless(outcome.space, best), *_below_floor(outcome.space, scenario)][:MAX_REJECTIONS]
     return tuple(
         _rejection(outcome, miss, scenario, catalog if position < _WITH_REMEDIES else None)
         for position, miss in enumerate(chosen)
@@ -61,19 +64,59 @@ def rejections(outcome: Outcome, scenario: Scenario, catalog: Catalog) -> tuple[
 
 
 def nearest_misses(outcome: Outcome, scenario: Scenario, catalog: Catalog) -> tuple[NearMiss, ...]:
-    """Plans that fail one limit only, nearest first, one per variant and limit. Where every model is too big for every
-    machine, the ones that exceed the memory least."""
+    """Plans that one relaxed limit would admit, nearest first, one per variant and limit; each relaxation has been
+    tried. Where no limit but memory stands in the way, the plans that exceed it least."""
     space = outcome.space
     variant = _variant_index(space)[:, None] * np.ones((1, len(space.offers)), dtype=np.int64)
     single = [miss for miss in _failed_rows(outcome, variant, single=True) if np.isfinite(miss.excess)]
-    misses = single or list(_too_big(space, variant))
-    found = []
-    for miss in sorted(misses, key=lambda miss: miss.excess)[:MAX_NEAR_MISSES]:
+    found: list[NearMiss] = []
+    for miss in _nearest_first(outcome, [m for m in single if m.constraint is not Constraint.MEMORY])[:_TRIED]:
+        near = _tried(outcome, miss, scenario, catalog)
+        if near is not None:
+            found.append(near)
+    if found:
+        return tuple(sorted(found, key=lambda near: near.excess)[:MAX_NEAR_MISSES])
+    too_big = [miss for miss in single if miss.constraint is Constraint.MEMORY] or _too_big(space, variant)
+    for miss in _nearest_first(outcome, too_big)[:MAX_NEAR_MISSES]:
         rejection = _rejection(outcome, miss, scenario, catalog)
-        relaxation = relaxation_of(rejection, miss.excess, scenario)
-        if relaxation is not None:
-            found.append(NearMiss(rejection, relaxation, miss.excess))
+        found.append(NearMiss(rejection, memory_relaxation(rejection), miss.excess))
     return tuple(found)
+
+
+def _nearest_first(outcome: Outcome, misses: list[Miss]) -> list[Miss]:
+    return sorted(misses, key=lambda miss: (round(miss.excess, 2), -_quality(outcome, miss.model)))
+
+
+def _tried(outcome: Outcome, miss: Miss, scenario: Scenario, catalog: Catalog) -> NearMiss | None:
+    """The relaxation of the limit that this row fails, if it really admits the row.
+
+    A plan that failed before it was loaded with traffic may need a further step once it is.
+    """
+    rejection, excess = _rejection(outcome, miss, scenario, catalog), miss.excess
+    alone = outcome.space.take(np.array([miss.row]))
+    for _ in range(_STEPS):
+        value, relaxed = relax(scenario, miss.constraint, excess)
+        checked = search(unlimited(alone) if miss.constraint is Constraint.DEVICES else alone, relaxed, catalog)
+        if checked.accepted[0]:
+            return NearMiss(rejection, Reason(f"relax_{miss.constraint}", {"value": value}), excess)
+        if checked.failures[0] != 1 or CHECKED[checked.binding[0]] is not miss.constraint:
+            return None
+        excess *= float(checked.excess[0, checked.binding[0]])
+    return None
+
+
+def _without_hopeless(space: Space, misses: list[Miss]) -> list[Miss]:
+    """Of each variant that is far too big in every way, only the smallest way."""
+    variants = _variant_index(space)
+    least: dict[int, float] = {}
+    for miss in misses:
+        variant = int(variants[miss.model])
+        least[variant] = min(least.get(variant, np.inf), miss.excess)
+    return [
+        miss
+        for miss in misses
+        if miss.constraint is not Constraint.MEMORY or miss.excess <= max(HOPELESS, least[int(variants[miss.model])])
+    ]
 
 
 def _groups(space: Space) -> NDArray[np.int64]:
@@ -115,7 +158,7 @@ def _too_big(space: Space, groups: NDArray[np.int64]) -> list[Miss]:
     """Of each group without rows, the model whose weights exceed the most devices allowed by the least."""
     seen = np.zeros(groups.shape, dtype=np.bool_)
     seen[space.plans.model, space.offer] = True
-    absent = space.supported.any(axis=1) & ~seen
+    absent = space.supported.any(axis=1) & space.wanted[:, None] & ~seen
     room = np.array([_most_devices(offer) * usable_bytes(offer.hardware) for offer in space.offers])
     excess = space.table.weights_bytes[:, None] / np.maximum(room, 1)
     model, offer = np.nonzero(absent & (excess > 1))

@@ -12,7 +12,7 @@ from advisor.sizing.columns import Hardware
 from probes.machine import host_record, match_device
 from probes.machine_records import Machine
 
-__all__ = ["Offer", "offers", "support_device"]
+__all__ = ["UNLIMITED", "Offer", "offers", "support_device"]
 
 UNLIMITED = 100_000  # devices of one kind: no fleet here is larger
 _SERVER_CLASSES = frozenset(

@@ -17,12 +17,12 @@ from advisor.catalog.catalog import Catalog
 from advisor.catalog.engines import backends, runs_model, support
 from advisor.catalog.records import Device, DeviceClass, Engine
 from advisor.decision.models import ModelTable
-from advisor.decision.offers import Offer, support_device
+from advisor.decision.offers import UNLIMITED, Offer, support_device
 from advisor.decision.scenario import Scenario
 from advisor.sizing.columns import OFFLOADS, Hardware, PlanColumns, Runtime
 from advisor.sizing.plan import Layout, Offload
 
-__all__ = ["LAYOUTS", "Space", "enumerate_space", "largest_layout", "usable_bytes"]
+__all__ = ["LAYOUTS", "Space", "enumerate_space", "largest_layout", "unlimited", "usable_bytes"]
 
 _ONLY_BY_NAME = frozenset(
     {
@@ -32,7 +32,6 @@ _ONLY_BY_NAME = frozenset(
 )
 _PROCESSORS_ONLY = frozenset({"ik_llama.cpp"})  # a fork of llama.cpp made for them; llama.cpp covers the rest
 SPREAD = 4  # times the fewest devices that hold the weights
-_RESERVE = 0.97  # weights above this share of the memory leave no room to run
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,7 @@ class Space:
     offers: tuple[Offer, ...]
     offer: NDArray[np.intp]
     supported: NDArray[np.bool_]  # shape (models, runtimes, offers): the engine runs this format there
+    wanted: NDArray[np.bool_]  # shape (models,): searched
 
     def __len__(self) -> int:
         return len(self.plans)
@@ -96,8 +96,8 @@ def enumerate_space(
     machine, layout."""
     runtimes = _runtimes(scenario, catalog)
     supported = _supported(table, runtimes, found, catalog)
-    rows = supported if wanted is None else supported & wanted[:, None, None]
-    model, runtime, offer = np.nonzero(rows)
+    wanted = np.ones(len(table.models), dtype=np.bool_) if wanted is None else wanted
+    model, runtime, offer = np.nonzero(supported & wanted[:, None, None])
     layouts = _layout_mask(table, runtimes, found, model, runtime, offer)
     row, layout = np.nonzero(layouts)
     kinds = np.array([(k.tp, k.pp, k.ep, k.dp_attention) for k in LAYOUTS], dtype=np.float64)[layout]
@@ -118,7 +118,12 @@ def enumerate_space(
         gpu_expert_layers=np.zeros(len(row)),
         gpu_layers=np.zeros(len(row)),
     )
-    return Space(plans, table, found, offer[row], supported)
+    return Space(plans, table, found, offer[row], supported, wanted)
+
+
+def unlimited(space: Space) -> Space:
+    """The same plans with as many machines as anyone could want."""
+    return replace(space, offers=tuple(replace(offer, available=UNLIMITED) for offer in space.offers))
 
 
 def largest_layout(space: Space, model: int, runtime: int, offer: int) -> Layout:
@@ -168,18 +173,15 @@ def _supported(
     table: ModelTable, runtimes: tuple[Runtime, ...], found: tuple[Offer, ...], catalog: Catalog
 ) -> NDArray[np.bool_]:
     """Shape (models, runtimes, offers). Asked once per format, runtime and kind of device."""
-    devices = [support_device(offer, catalog) for offer in found]
-    kinds: dict[tuple[object, ...], Device] = {}
-    signature = [None if device is None else _signature(device) for device in devices]
-    for key, device in zip(signature, devices, strict=True):
-        if key is not None and device is not None:
-            kinds.setdefault(key, device)
+    devices = [support_device(offer, catalog) for offer in found]  # None: the processor of a host
+    signature = [() if device is None else _signature(device) for device in devices]
+    kinds = dict(zip(signature, devices, strict=True))
     formats = {model.format.id: model.format for model in table.models}
     names, keys = list(formats), list(kinds)
     answer = np.zeros((len(names), len(runtimes), len(keys)), dtype=np.bool_)
     for r, runtime in enumerate(runtimes):
         for k, key in enumerate(keys):
-            if runtime.engine.id in _PROCESSORS_ONLY and kinds[key].device_class is not DeviceClass.CPU:
+            if runtime.engine.id in _PROCESSORS_ONLY and not _is_processor(kinds[key]):
                 continue
             if backends(runtime.engine, kinds[key])[:1] != (runtime.backend,):
                 continue
@@ -190,10 +192,8 @@ def _supported(
     static = np.array([runtime.engine.batching == "static" for runtime in runtimes], dtype=np.bool_)
     answer[:, static] &= ~answer[:, ~static].any(axis=1, keepdims=True)
     of_format = np.array([names.index(model.format.id) for model in table.models], dtype=np.intp)
-    of_offer = np.array([keys.index(key) if key in kinds else 0 for key in signature], dtype=np.intp)
-    has_device = np.array([key is not None for key in signature], dtype=np.bool_)
-    runs = _runs(table, runtimes)
-    return np.asarray(answer[of_format][:, :, of_offer] & has_device & runs[:, :, None], dtype=np.bool_)
+    of_offer = np.array([keys.index(key) for key in signature], dtype=np.intp)
+    return np.asarray(answer[of_format][:, :, of_offer] & _runs(table, runtimes)[:, :, None], dtype=np.bool_)
 
 
 def _runs(table: ModelTable, runtimes: tuple[Runtime, ...]) -> NDArray[np.bool_]:
@@ -202,6 +202,10 @@ def _runs(table: ModelTable, runtimes: tuple[Runtime, ...]) -> NDArray[np.bool_]
     engines = {runtime.engine.id: runtime.engine for runtime in runtimes}
     known = {(v, e): runs_model(engines[e], variants[v]) is None for v in variants for e in engines}
     return np.array([[known[m.variant.id, r.engine.id] for r in runtimes] for m in table.models], dtype=np.bool_)
+
+
+def _is_processor(device: Device | None) -> bool:
+    return device is None or device.device_class is DeviceClass.CPU
 
 
 def _signature(device: Device) -> tuple[object, ...]:
@@ -231,7 +235,7 @@ def _layout_mask(
     per_node = np.array([o.per_node for o in found], dtype=np.intp)[offer][:, None]
     available = np.array([o.available for o in found], dtype=np.intp)[offer][:, None]
     multi = np.array([o.multi_node for o in found], dtype=np.bool_)[offer][:, None]
-    usable = np.array([usable_bytes(o.hardware) for o in found])[offer][:, None] * _RESERVE
+    usable = np.array([usable_bytes(o.hardware) for o in found])[offer][:, None]
     need = table.weights_bytes[model][:, None]
     engine = _engine_flags([r.engine for r in runtimes])[runtime]
     shards, stages, splits_attention = engine[:, 0:1], engine[:, 1:2], engine[:, 2:3]
@@ -239,7 +243,7 @@ def _layout_mask(
     good = (devices <= available) & np.where(across, multi & (per_node >= 8), devices <= per_node)
     good &= (usable > 0) & (need <= usable * devices)
     fewest = np.maximum(1, 2 ** np.ceil(np.log2(np.maximum(need / np.maximum(usable, 1), 1))))
-    good &= devices <= np.where(shards, SPREAD, 1) * fewest  # splitting by layers does not speed up a stream
+    good &= devices <= np.where(shards, SPREAD, 2) * fewest  # splitting by layers does not speed up a stream
     good &= np.where(across, fewest > 4, True)
     good &= (table.heads[model][:, None] % tp == 0) & ((tp == 1) | shards)
     good &= np.where(pp > 1, stages & (across | ~shards), True)

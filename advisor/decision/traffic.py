@@ -17,7 +17,7 @@ from advisor.decision.space import Space
 from advisor.serving.closed_form import ReplicaRates, Traffic, closed_form
 from advisor.serving.workload import Slo
 from advisor.sizing.columns import LoadColumns
-from advisor.sizing.grid import GridResult, evaluate
+from advisor.sizing.grid import BINDINGS, GridResult, Range, evaluate
 
 __all__ = ["Served", "Times", "first_answer_s", "one_replica", "serve", "unloaded"]
 
@@ -26,6 +26,9 @@ Rows = NDArray[np.bool_] | NDArray[np.intp]
 
 BATCHES = (16, 256)  # where the step model is asked, beside one sequence
 _SEATS = {"continuous": 256, "slots": 16, "static": 1}  # default number of sequences an engine takes at once
+
+
+_NOTHING = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,20 @@ class Served:
 
 def unloaded(space: Space, scenario: Scenario) -> tuple[GridResult, Times]:
     """Sizes every plan for one sequence of the full context."""
+    if not len(space):
+        return _empty_grid(), Times(_NOTHING, _NOTHING, _NOTHING)
     grid = evaluate(space.plans.compact(), _loads(space, scenario, 1, full_context=True))
     ttft, tpot = grid.ttft_s.value, grid.tpot_s.value
     return grid, Times(ttft, tpot, ttft + tpot * np.maximum(_outputs(space) - 1, 0))
+
+
+def _empty_grid() -> GridResult:
+    """Of no plans at all, which the step model does not take."""
+    no, nothing, none = np.zeros(0, dtype=np.bool_), _NOTHING, Range(_NOTHING, _NOTHING, _NOTHING)
+    sizes = (nothing,) * 9
+    return GridResult(
+        no, np.zeros(0, np.intp), *sizes, *(none,) * 5, no, np.zeros(0, np.intp), np.zeros((0, len(BINDINGS)))
+    )
 
 
 def first_answer_s(space: Space, ttft_s: Floats, tpot_s: Floats) -> Floats:
@@ -97,6 +111,8 @@ def one_replica(alone: Times) -> Served:
 
 def serve(space: Space, scenario: Scenario, alone: Times) -> Served:
     """Replicas and latency under the scenario's traffic."""
+    if not len(space):
+        return Served(*(_NOTHING for _ in fields(Served)))
     if not len(space):  # every plan already failed alone
         return one_replica(alone)
     sections = _Sections(space, scenario, alone)
