@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from math import floor, isfinite, log10
 from typing import Any
 
 from advisor.catalog import Catalog, load_catalog
@@ -104,7 +105,7 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
         t("limits", n=sizing.max_concurrency, context=f"{sizing.max_context_tokens:,}"),
     ]
     if sizing.fits:
-        lines += [t(name, **_range(getattr(sizing, name))) for name in _SPEEDS]
+        lines += [t(name, **_range(getattr(sizing, name), t)) for name in _SPEEDS]
     if sizing.suggestions:
         lines += ["", t("suggestions"), *(f"  - {suggestion_text(s, language, catalog)}" for s in sizing.suggestions)]
     return "\n".join(lines) + "\n"
@@ -133,8 +134,17 @@ def _bytes_json(d: DeviceFootprint) -> dict[str, int]:
     return {f"{n}_bytes": int(getattr(d, f"{n}_bytes")) for n in names}
 
 
-def _range(q: Quantity) -> dict[str, object]:
-    return {"value": f"{q.value:,.4g}", "low": f"{q.low:,.3g}", "high": f"{q.high:,.3g}", "basis": str(q.basis)}
+def _range(q: Quantity, t: Any) -> dict[str, object]:
+    numbers = {name: _short(getattr(q, name)) for name in ("value", "low", "high")}
+    return {**numbers, "basis": t(f"basis.{q.basis}")}
+
+
+def _short(value: float) -> str:
+    """Three or four digits without powers of ten: 15,610 or 9.43."""
+    if not isfinite(value) or value == 0:
+        return f"{value:g}"
+    digits = 3 - floor(log10(abs(value)))
+    return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
 def _derivations(plan: Plan, load: Load, language: str) -> str:

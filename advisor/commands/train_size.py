@@ -167,8 +167,9 @@ def _text(
     keys = ("weights", "gradients", "optimizer", "activations", "teacher", "overhead", "total", "usable")
     rows = [f"  {t(k):<22}{format_bytes(size, binary=True):>14}" for k, size in zip(keys, sizes, strict=True)]
     verdict = t("fits") if memory.fits else t("does_not_fit", short=format_bytes(memory.shortfall_bytes, binary=True))
-    hours = {k: v if k == "basis" else f"{v:,.4g}" for k, v in content["run_hours"].items()}
-    rate = {k: v if k == "basis" else f"{v:,.4g}" for k, v in content["tokens_per_s"].items()}
+    basis = translate(arguments.lang, f"sizing.basis.{speed.tokens_per_s.basis}")
+    hours = {k: f"{v:,.1f}" for k, v in content["run_hours"].items() if k != "basis"}
+    rate = {k: f"{v:,.0f}" for k, v in content["tokens_per_s"].items() if k != "basis"} | {"basis": basis}
     lines = [
         head,
         *rows,

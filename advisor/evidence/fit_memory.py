@@ -11,6 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = ["fit_memory"]
 
 Floats = NDArray[np.float64]
 FEW = 5
+ROUNDING = 1e-3  # logs print two decimals of a mebibyte or gibibyte
 DRAW = 0.02  # weight of one pseudo-row that says "coefficient 1" for features that are bytes
 UTILISATION_THEN = 0.9  # vLLM's default at the time of the reports
 COUNTED = frozenset({"one", "vocab", "int4"})  # features in other units than bytes: no pseudo-row
@@ -138,16 +140,23 @@ def _intervals(ratios: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     for group, values in ratios.items():
         pooled[group.split("_")[0]] += values
     own = {group: values if len(values) >= FEW else pooled[group.split("_")[0]] for group, values in ratios.items()}
-    return {group: _interval(values) for group, values in sorted({**own, **pooled}.items())}
+    return {group: _interval(values) for group, values in sorted({**pooled, **own}.items())}
 
 
 def _interval(ratios: Sequence[float]) -> dict[str, Any]:
-    """90 % of the ratios; with few rows the next order statistic outwards (split-conformal)."""
-    ordered = np.sort(np.array(ratios))
+    """Split-conformal 90 % interval: the shortest that holds 90 % of n + 1 ratios, all of them where rows are few.
+
+    Never narrower than the rounding of the sources.
+    """
+    ordered = sorted(ratios)
     n = len(ordered)
-    reach = min(0.05 * (n + 1) / n, 0.5)
-    low, high = np.quantile(ordered, [max(0.05 - reach / n, 0.0), min(0.95 + reach / n, 1.0)])
-    return {"low": float(f"{low:.5g}"), "high": float(f"{high:.5g}"), "rows": n}
+    held = min(ceil(0.9 * (n + 1)), n)
+    low, high = min(zip(ordered, ordered[held - 1 :], strict=False), key=lambda ends: ends[1] / ends[0])
+    return {
+        "low": float(f"{min(low, 1 - ROUNDING):.5g}"),
+        "high": float(f"{max(high, 1 + ROUNDING):.5g}"),
+        "rows": n,
+    }
 
 
 def _mainline(fork: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from advisor.evidence.memory_rows import MemoryRow, read_memory_rows, workspace_
 from advisor.sizing.cache import MlaCache, Number, cache_bytes, cache_rule, default_kv_format
 from advisor.sizing.gguf import MlaLayout
 from advisor.sizing.layout import Shards, device_weights, weight_shares
-from advisor.sizing.memory import load_memory_model, workspace_features, workspace_kind
+from advisor.sizing.memory import load_memory_model, usable_bytes, workspace_features, workspace_kind
 from advisor.sizing.tensors import mtp_tensors
 from advisor.sizing.weights import total_params, weights
 
@@ -27,6 +27,7 @@ __all__ = ["MemoryParts", "MemoryPrediction", "predict_memory_rows", "row_parts"
 
 _LATENT = {"latent": MlaCache.LATENT, "latent+v": MlaCache.LATENT_AND_V, "expanded": MlaCache.EXPANDED}
 _MIX_WITHOUT_RECIPE = "gguf-mix"
+UTILISATION = 0.9  # vLLM's default when the reports were written
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +123,24 @@ def _pool(row: MemoryRow, catalog: Catalog) -> MemoryParts:
     if row.kv_pool_tokens:
         per_token = float(rule.token_bytes + rule.window_token_bytes) / min(tp, float(rule.shards))
         return MemoryParts(per_token * row.kv_pool_tokens, "", {}, "pool")
-    if not row.device_visible_gib or not row.gpu_memory_utilization:
-        raise ValueError("neither the pool's tokens nor the memory budget is stated")
+    visible = _visible_bytes(row, catalog)
     f = _format(row, catalog)
     model = load_memory_model()
     weights_bytes, _ = device_weights(weight_shares(a, f), replace(Shards.of_one(), tp=float(tp)))
     kind = workspace_kind(row.engine_id)
     features = workspace_features(kind, workspace_of(row, catalog))
-    budget = row.device_visible_gib * 2**30 * row.gpu_memory_utilization
+    budget = visible * (row.gpu_memory_utilization or UTILISATION)
     used = float(weights_bytes) + float(model.coefficients_of(kind).activation_bytes(features)) + model.non_torch_bytes
     used += model.collective_bytes if tp > 1 else 0.0
     return MemoryParts(budget - used, "", {}, "pool")
+
+
+def _visible_bytes(row: MemoryRow, catalog: Catalog) -> float:
+    if row.device_visible_gib:
+        return row.device_visible_gib * 2**30
+    if not row.device_id:
+        raise ValueError("neither the pool's tokens nor the device is stated")
+    return float(usable_bytes(catalog.device(row.device_id)))
 
 
 def _buffers(row: MemoryRow, catalog: Catalog) -> MemoryParts:
