@@ -131,6 +131,8 @@ def find_replicas(
     safe = _climb(bench, search, seeds, likely, known, needed=len(seeds))
     factors = {f: _at_factor(bench, search, seeds[:1], f, likely) for f in STEP_FACTORS}
     trial = search.trial(bench, likely, seeds[0], known)
+    if likely > 1 and not any(n < likely for n, _ in known):  # only the load cap ruled fewer out: what is it made of?
+        search.trial(bench, likely - 1, seeds[0], known)
     limits = _limits(known, likely, trial)
     return CapacityAnswer(
         feasible=True,

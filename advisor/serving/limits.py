@@ -9,7 +9,7 @@ from advisor.serving.result import SimulationResult
 
 __all__ = ["Limit", "binding_limits"]
 
-_BLOCKED = 0.05  # share of the time in which the queue stands still for one reason, to count at all
+_BLOCKED = 0.01  # share of the time in which the queue stands still for one reason, to count at all
 _NOTICEABLE = 0.02
 
 
