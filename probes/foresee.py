@@ -10,6 +10,7 @@ from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.catalog.records import Device
+from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.plan import Layout, Load, Offload, Plan, Sizing
 from advisor.sizing.size import size
 from probes.cpu import available_bytes
@@ -21,10 +22,11 @@ from probes.quick import quick_bandwidth
 from probes.result import Prediction, ProbeResult
 from probes.spec import EngineName, ProbeSpec
 
-__all__ = ["Foresight", "foresee", "measured_bandwidth", "plan_of"]
+__all__ = ["Foresight", "accelerator_of", "foresee", "load_of", "measured_bandwidth", "plan_of"]
 
 BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighbours come and go
-LOAD_FACTOR = 3.0  # random weights are written page by page; the first touch of a page is up to this much slower
+LOAD_FACTOR = 4.0
+VIRTUAL_LOAD_FACTOR = 30.0  # a virtual machine may have to get each page from its host first
 PEAK_SPARE_BYTES = 600 * 2**20  # oneDNN and the allocator keep up to half a GiB of scratch, run by run
 
 
@@ -40,16 +42,23 @@ class Foresight:
     unknown: str = ""
 
 
-def foresee(spec: ProbeSpec, machine: Machine, catalog: Catalog, history: Sequence[ProbeResult] = ()) -> Foresight:
+def foresee(
+    spec: ProbeSpec,
+    machine: Machine,
+    catalog: Catalog,
+    history: Sequence[ProbeResult] = (),
+    table: EfficiencyTable | None = None,
+) -> Foresight:
     """Raises UnsupportedError for a format or architecture that the engine cannot run.
 
     `history`: earlier results of this machine; they give its bandwidth and the engine's own overhead.
+    `table`: the calibration, with what this machine has learned (`advisor.evidence.local`); None: the public one.
     """
     need = _learned(need_of(spec), history)
     accelerator = accelerator_of(spec, machine)
     free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
     bandwidth = _bandwidth(spec, machine, history)
-    sizing, unknown = _sizing(spec, machine, catalog, bandwidth.value)
+    sizing, unknown = _sizing(spec, plan_of(spec, machine, catalog, bandwidth.value), catalog, table)
     prediction = Prediction(
         peak_bytes=Quantity(
             need.total_bytes,
@@ -58,9 +67,7 @@ def foresee(spec: ProbeSpec, machine: Machine, catalog: Catalog, history: Sequen
             Basis.ESTIMATED,
             "tensors of the architecture",
         ),
-        load_s=Quantity.within(
-            2 * need.tensor_bytes / bandwidth.value, LOAD_FACTOR, Basis.ESTIMATED, "bytes / bandwidth"
-        ),
+        load_s=_load(need, machine, history),
         bandwidth_bytes_per_s=bandwidth,
     )
     if sizing is not None:
@@ -95,6 +102,11 @@ def plan_of(spec: ProbeSpec, machine: Machine, catalog: Catalog, bandwidth_bytes
     )
 
 
+def load_of(spec: ProbeSpec) -> Load:
+    """One measurement as a steady load."""
+    return Load(max(spec.prompt_tokens), spec.output_tokens, spec.context_tokens, concurrency=spec.batch)
+
+
 def accelerator_of(spec: ProbeSpec, machine: Machine) -> Accelerator | None:
     return next((a for a in machine.accelerators if a.torch_device and a.torch_device == spec.device), None)
 
@@ -103,15 +115,13 @@ def accelerator_device(accelerator: Accelerator, catalog: Catalog) -> Device | N
     return match_device(accelerator, catalog.devices)
 
 
-def _sizing(spec: ProbeSpec, machine: Machine, catalog: Catalog, bandwidth: float) -> tuple[Sizing | None, str]:
+def _sizing(spec: ProbeSpec, plan: Plan, catalog: Catalog, table: EfficiencyTable | None) -> tuple[Sizing | None, str]:
     if spec.engine is EngineName.ENDPOINT:
         return None, "the server's hardware is not known"
-    longest = max(spec.prompt_tokens)
-    load = Load(longest, spec.output_tokens, spec.context_tokens, concurrency=spec.batch)
     try:
-        return size(plan_of(spec, machine, catalog, bandwidth), load, catalog), ""
-    except (FathomError, NotImplementedError) as problem:
-        return None, str(problem) or type(problem).__name__
+        return size(plan, load_of(spec), catalog, table=table), ""
+    except FathomError as problem:
+        return None, str(problem)
 
 
 def _with_seconds(prediction: Prediction, sizing: Sizing, need: Need, spec: ProbeSpec) -> Prediction:
@@ -142,6 +152,17 @@ def _bandwidth(spec: ProbeSpec, machine: Machine, history: Sequence[ProbeResult]
     if known is not None:
         return Quantity.within(known, BANDWIDTH_FACTOR, Basis.CALIBRATED, "earlier probes of this machine")
     return Quantity.within(quick_bandwidth(machine.cpu.cores), BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
+
+
+def _load(need: Need, machine: Machine, history: Sequence[ProbeResult]) -> Quantity:
+    """Seconds to fill the weights: at the rate of earlier loads here, else at the rate of a first write just timed."""
+    rates = [r.tensor_bytes / r.load_s.value for r in history if r.is_valid and r.tensor_bytes and r.load_s]
+    if rates:
+        spread = max(1.5, max(rates) / min(rates))
+        return Quantity.within(need.tensor_bytes / median(rates), spread, Basis.CALIBRATED, "earlier loads here")
+    seconds = need.tensor_bytes / quick_touch()
+    slower = VIRTUAL_LOAD_FACTOR if machine.cpu.hypervisor else LOAD_FACTOR
+    return Quantity(seconds, seconds / LOAD_FACTOR, seconds * slower, Basis.ESTIMATED, "bytes / first write")
 
 
 def _learned(need: Need, history: Sequence[ProbeResult]) -> Need:

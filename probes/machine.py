@@ -17,7 +17,7 @@ from advisor.catalog.records import Confidence, Device, Host
 from probes.accelerators import find_accelerators
 from probes.cpu import read_cpu, read_memory
 from probes.machine_records import Accelerator, Cpu, Disk, Machine, Memory
-from probes.quick import quick_bandwidth
+from probes.quick import quick_bandwidth, quick_gemm
 
 __all__ = ["Accelerator", "Cpu", "Disk", "Machine", "Memory", "detect", "host_record", "match_device"]
 
@@ -47,10 +47,12 @@ def fingerprint(cpu: Cpu, memory: Memory, accelerators: tuple[Accelerator, ...])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def host_record(machine: Machine, bandwidth_bytes_per_s: float | None = None) -> Host:
+def host_record(
+    machine: Machine, bandwidth_bytes_per_s: float | None = None, bf16_ops_per_s: float | None = None
+) -> Host:
     """This machine as a catalogue host, so that CPU-only plans can be sized on it.
 
-    `bandwidth_bytes_per_s`: as a probe measured it; where None, a copy of a quarter of a second is timed now.
+    Rates as a probe measured them; where None, a copy of a quarter of a second is timed now, and no bf16 rate is given.
     """
     cpu = machine.cpu
     bandwidth = bandwidth_bytes_per_s or quick_bandwidth(cpu.cores)
@@ -64,6 +66,8 @@ def host_record(machine: Machine, bandwidth_bytes_per_s: float | None = None) ->
         memory_bytes=machine.memory.usable_bytes,
         numa_nodes=cpu.numa_nodes,
         isa=cpu.isa,
+        peak_fp32_ops_per_s=quick_gemm(),
+        peak_bf16_ops_per_s=bf16_ops_per_s,
         reference=False,
         source=("detected on this machine",),
         confidence=Confidence.HIGH if bandwidth_bytes_per_s else Confidence.MEDIUM,

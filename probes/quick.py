@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["quick_bandwidth"]
+__all__ = ["quick_bandwidth", "quick_gemm", "quick_touch"]
 
+TOUCH_BYTES = 128 * 2**20
 BLOCK_BYTES = 64 * 2**20  # per thread: larger than one core's share of any cache
 
 
@@ -32,6 +33,25 @@ def quick_bandwidth(threads: int, seconds: float = 0.25) -> float:
             best = max(best, 2 * BLOCK_BYTES * workers / (now - start))
             if now >= end:
                 return best
+
+
+@lru_cache(maxsize=1)
+def quick_gemm(size: int = 1024, rounds: int = 4) -> float:
+    """float32 operations per second of a square product; the best of a few rounds."""
+    a = np.ones((size, size), np.float32)
+    best = 0.0
+    for _ in range(rounds):
+        start = time.perf_counter()
+        a @ a
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def quick_touch() -> float:
+    """Bytes per second at which memory that nobody has used yet is first written: what loading runs at."""
+    start = time.perf_counter()
+    np.empty(TOUCH_BYTES, np.uint8).fill(1)
+    return TOUCH_BYTES / (time.perf_counter() - start)
 
 
 def _copy(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from probes.histogram import Histogram
 from probes.result import Point, ProbeResult
 from probes.spec import LoadTarget, ProbeSpec
+from probes.store import Store
 from probes.traffic import Account
 
-__all__ = ["continuation", "joined", "totals"]
+__all__ = ["completed", "continuation", "joined", "totals"]
 
 
 def continuation(spec: ProbeSpec, earlier: ProbeResult) -> ProbeSpec:
@@ -22,6 +23,13 @@ def continuation(spec: ProbeSpec, earlier: ProbeResult) -> ProbeSpec:
     rest = max(1.0, target.duration_s - elapsed)
     load = replace(target, duration_s=rest, elapsed_before_s=before, resume_id=earlier.id)
     return replace(earlier.spec, load=load, timeout_s=spec.timeout_s, memory_limit_bytes=spec.memory_limit_bytes)
+
+
+def completed(result: ProbeResult, store: Store) -> ProbeResult:
+    """A continuation joined with what it continues; any other result as it is."""
+    target = result.spec.load
+    earlier = store.get(target.resume_id) if target is not None and target.resume_id else None
+    return result if earlier is None else joined(earlier, result)
 
 
 def joined(earlier: ProbeResult, later: ProbeResult) -> ProbeResult:

@@ -8,16 +8,18 @@ import sys
 from pathlib import Path
 
 from advisor.catalog import load_catalog
-from advisor.catalog.errors import DataError, FathomError
+from advisor.catalog.errors import DataError, FathomError, InputError
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes
 from advisor.commands.probe_output import as_json, language, print_result, show_progress
 from advisor.commands.probe_spec import add_spec_arguments, spec_from
+from advisor.evidence.local import local_table
 from probes.foresee import Foresight, foresee
 from probes.machine import detect
 from probes.machine_records import Machine
 from probes.process import Identity, ProbeProcess, new_probe_id
 from probes.result import ProbeResult, State
+from probes.resume import completed, continuation
 from probes.spec import ProbeSpec
 from probes.store import Store
 
@@ -43,9 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.import_file:
         return _import(store, Path(arguments.import_file))
     catalog, machine = load_catalog(), detect()
-    spec = spec_from(arguments, catalog)
-    foresight = foresee(spec, machine, catalog, _history(store, machine))
-    result = _refused(spec, machine, foresight) or _measure(spec, machine, foresight)
+    spec, history = spec_from(arguments, catalog), _history(store, machine)
+    if spec.load is not None and spec.load.resume_id:
+        spec = continuation(spec, _earlier(store, spec.load.resume_id))
+    foresight = foresee(spec, machine, catalog, history, local_table(history, machine, catalog))
+    result = _refused(spec, machine, foresight) or completed(_measure(spec, machine, foresight), store)
     remark = "" if arguments.no_store or result.state is State.REFUSED else _keep(store, result)
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(result, foresight, remark), indent=1) + "\n")
@@ -82,6 +86,13 @@ def _refused(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeRe
         predicted=foresight.prediction,
         error=text,
     )
+
+
+def _earlier(store: Store, probe_id: str) -> ProbeResult:
+    found = store.get(probe_id)
+    if found is None or found.spec.load is None:
+        raise InputError("resume", "the id of a stored sustained run", probe_id)
+    return found
 
 
 def _history(store: Store, machine: Machine) -> list[ProbeResult]:

@@ -101,15 +101,15 @@ class FleetRow:
 
 @dataclass(frozen=True, slots=True)
 class FleetReport:
-    """`whole`: latency to the last answer, second answers of a cascade included. The other runs lost replicas."""
+    """`latencies`: ttft, tpot, e2e as the user sees them, second answers included. `lost`: the same traffic without
+    the replicas that were lost. `stranded`: classes that then have no replica left, in which case `lost` is None."""
 
     classes: tuple[FleetRow, ...]
     pools: tuple[FleetRow, ...]
-    whole_e2e: Latency
+    latencies: tuple[tuple[str, Latency], ...]
     in_slo_share: float
     preemptions: int
     unserved: int
     requests: int
-    series: Series
-    retried: int = 0
     lost: FleetReport | None = None
+    stranded: tuple[str, ...] = ()

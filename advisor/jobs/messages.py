@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from advisor.catalog.errors import FathomError
@@ -11,7 +12,7 @@ from advisor.serving.fleet import Router
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import Slo, Workload
 
-__all__ = ["CapacityRequest", "FleetRequest", "PolicyRequest", "PoolRequest", "Request", "Told"]
+__all__ = ["CapacityRequest", "FleetMode", "FleetRequest", "PolicyRequest", "PoolRequest", "Request", "Told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,29 @@ class PoolRequest:
     options: EngineOptions = PRESETS["vllm"]
 
 
+class FleetMode(StrEnum):
+    """How requests find their pool."""
+
+    ANY = "any"  # every pool may serve every request
+    BY_CLASS = "by_class"
+    CASCADE = "cascade"  # the last pool is asked again for a share of the answers
+    EDGE = "edge"  # the last pool answers from summaries that the others write
+
+
 @dataclass(frozen=True, slots=True)
 class FleetRequest:
-    """A mixed fleet. `class_pools[c]`: pools that may serve class c. `escalated` > 0: that share of the requests
-    answered by the first pool is asked again of the last one. `lost`: replicas of each pool that are down."""
+    """A mixed fleet. `class_pools[c]`: pools that may serve class c (BY_CLASS). `passed_share`: of the requests, to
+    the last pool, in CASCADE and EDGE; `summary_tokens` and `link_s` belong to EDGE. `lost`: replicas of each pool
+    that are down in a second run; empty: there is no second run."""
 
     pools: tuple[PoolRequest, ...]
     workload: Workload
     slo: Slo
+    mode: FleetMode = FleetMode.ANY
     class_pools: tuple[tuple[int, ...], ...] = ()
-    escalated: float = 0.0
+    passed_share: float = 0.0
+    summary_tokens: int = 256
+    link_s: float = 0.0
     router: Router = Router.TWO_CHOICES
     lost: tuple[int, ...] = ()
 

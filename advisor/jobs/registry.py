@@ -10,6 +10,7 @@ from probes.machine import detect
 from probes.machine_records import Machine
 from probes.process import Identity, ProbeProcess, new_probe_id
 from probes.result import Event, EventKind, Point, Prediction, ProbeResult, State
+from probes.resume import completed
 from probes.spec import ProbeSpec
 from probes.store import Store
 
@@ -99,8 +100,7 @@ class ProbeRegistry:
         probe_id = process.identity.probe_id
         for event in process.events():
             self._swap(probe_id, event)
-        result = process.result()
-        problem = self._keep(result)
+        result, problem = self._keep(process.result())
         with self._lock:
             self._processes.pop(probe_id, None)
             self._snapshots[probe_id] = replace(
@@ -112,13 +112,14 @@ class ProbeRegistry:
                 error="; ".join(text for text in (result.error, problem) if text),
             )
 
-    def _keep(self, result: ProbeResult) -> str:
-        """Store it; a store that fails must not lose the figures on the page, so its message goes there too."""
+    def _keep(self, result: ProbeResult) -> tuple[ProbeResult, str]:
+        """Store it, joined with what it continues. A store that fails must not lose the figures on the page."""
         try:
+            result = completed(result, self.store)
             self.store.add(result)
         except FathomError as problem:
-            return str(problem)
-        return ""
+            return result, str(problem)
+        return result, ""
 
     def _swap(self, probe_id: str, event: Event) -> None:
         with self._lock:

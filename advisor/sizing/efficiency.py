@@ -54,6 +54,7 @@ class EfficiencyArrays:
     host_bandwidth: Floats
     host_compute: Floats
     interference: Floats  # share of a prefill pass by which it delays running decodes
+    routing: Floats  # exponent on the tokens of a batch: popular experts make batches touch fewer of them
     layer_s: Floats  # launches and gaps per layer and step
     moe_layer_s: Floats
     step_s: Floats
@@ -81,6 +82,7 @@ PRIORS: Mapping[str, float] = {
     "host_bandwidth": 0.6,
     "host_compute": 0.4,
     "interference": 0.8,
+    "routing": 0.95,
     "layer_s": 10e-6,
     "moe_layer_s": 10e-6,
     "step_s": 100e-6,
@@ -94,7 +96,7 @@ PRIORS: Mapping[str, float] = {
     "pcie_scaling": 0.7,
     "bias": 1.0,
 }
-FRACTIONS = frozenset(list(PRIORS)[:11])  # logistic link; the others are exponential
+FRACTIONS = frozenset(list(PRIORS)[:12])  # logistic link; the others are exponential
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class LocalCalibration:
     Applies to plans with the same device (or CPU host), engine and format family. A factor multiplies the predicted
     seconds; `*_factor_90` >= 1 is the half-width of the 90 % interval that remains, as a factor.
     `measured`: the plan itself was run (basis MEASURED), else a relative was (CALIBRATED).
+    `format_id`: only this format of the family ("": all of them); kernels of one family may differ by factors.
     """
 
     device_id: str
@@ -126,6 +129,7 @@ class LocalCalibration:
     prefill_factor_90: float
     runs: int
     measured: bool = False
+    format_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

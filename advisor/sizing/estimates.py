@@ -173,7 +173,9 @@ def _extrapolated(table: EfficiencyTable, columns: FactorColumns) -> Mask:
 
 def _applies(pairings: Pairings, item: LocalCalibration) -> Mask:
     engine = np.array([r.engine.id == item.engine_id for r in pairings.runtimes])[pairings.runtime]
-    family = np.array([m.format.family == item.format_family for m in pairings.models])[pairings.model]
+    formats = [m.format for m in pairings.models]
+    known = [f.family == item.format_family and item.format_id in ("", f.id) for f in formats]
+    family = np.array(known)[pairings.model]
     names = [{part.id for part in (h.device, h.host) if part} for h in pairings.hardware]
     names = [n | ({h.host.cpu_device_id} if h.host else set()) for n, h in zip(names, pairings.hardware, strict=True)]
     machine = np.array([item.device_id in n for n in names])[pairings.machine]

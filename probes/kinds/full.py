@@ -83,11 +83,12 @@ def decode_flags(session: Session, engine: Engine, rounds: DecodeRounds, bandwid
     fits_in_cache = session.device.type == "cpu" and engine.tensor_bytes < CACHE_FACTOR * session.cache_bytes
     fastest = rounds.read_bytes / min(rounds.round_step_s)
     best = max((*rounds.canaries, bandwidth.high))
+    disturbed = "foreign_load" in session.conditions().warnings
     if fits_in_cache:
         flags.append("fits_in_cache")
     elif fastest > FASTER_THAN_MEMORY * best:
         flags.append("invalid_faster_than_memory")
-    elif rounds.mbu is not None and rounds.mbu.value < SLOW_KERNEL_MBU:
+    elif rounds.mbu is not None and rounds.mbu.high < SLOW_KERNEL_MBU and not disturbed:
         flags.append("slow_decode_kernel")
     if rounds.mbu is not None and rounds.tok_s.spread > 0.3:
         flags.append("noisy")
