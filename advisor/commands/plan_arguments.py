@@ -11,7 +11,7 @@ from advisor.catalog.engines import backends, runs_model, support, why_not
 from advisor.catalog.errors import InputError, UnknownIdError, UnsupportedError
 from advisor.catalog.formats import Format
 from advisor.catalog.hf_config import variant_from_config
-from advisor.catalog.records import Device, DeviceClass, Engine, Host, Variant
+from advisor.catalog.records import Architecture, Device, DeviceClass, Engine, Host, Variant
 from advisor.catalog.text import translate
 from advisor.catalog.units import parse_bytes
 from advisor.sizing.cache import default_kv_format
@@ -21,6 +21,7 @@ from advisor.sizing.plan import Layout, Load, Offload, Plan
 
 __all__ = ["add_plan_arguments", "load_from", "plan_from", "variant_from"]
 
+NODE = 8  # accelerators of the usual server
 _PREFERRED = ("vllm", "sglang", "trtllm", "llama.cpp", "mlx", "rkllm", "qnn-genie", "openvino", "transformers", "torch")
 
 
@@ -164,14 +165,15 @@ def _refuse_unsupported(engine: Engine, f: Format, device: Device | None, backen
 
 
 def _layout(arguments: argparse.Namespace, variant: Variant, engine: Engine, offload: Offload) -> tuple[Layout, int]:
-    """Tensor parallel over all devices unless told otherwise; engines without it get pipeline stages."""
+    """(layout of one replica, replicas); unless told otherwise as `_usual_split` says."""
     count = 1 if offload is Offload.CPU_ONLY else arguments.count
     tp, pp = arguments.tp, arguments.pp
     if count is None:
         count = (tp or 1) * (pp or 1)
     if tp is None and pp is None:
-        tp, pp = (count, 1) if engine.tensor_parallel else (1, count)
-    tp, pp = tp or 1, pp or max(count // (tp or 1), 1) if not engine.tensor_parallel else pp or 1
+        tp, pp = _usual_split(count, variant.architecture, engine)
+    tp = tp or 1
+    pp = pp or (1 if engine.tensor_parallel else max(count // tp, 1))
     layout = Layout(
         tp=tp,
         pp=pp,
@@ -187,6 +189,14 @@ def _layout(arguments: argparse.Namespace, variant: Variant, engine: Engine, off
     if reason is not None:
         raise UnsupportedError(translate("en", f"sizing.layout.{reason}", engine=engine.name, model=variant.name))
     return layout, count // layout.devices
+
+
+def _usual_split(count: int, a: Architecture, engine: Engine) -> tuple[int, int]:
+    """Tensor parallel inside a node of eight as far as the heads divide, stages across nodes; without it, stages."""
+    if not engine.tensor_parallel:
+        return 1, count
+    tp = max(n for n in range(1, min(count, NODE) + 1) if count % n == 0 and a.n_heads % n == 0)
+    return tp, count // tp if count > NODE and engine.pipeline_parallel else 1
 
 
 def _kv_format(variant: Variant, engine: Engine) -> str:

@@ -60,6 +60,8 @@ _RULE_NAMES = {
     TensorRole.EXPERT_UP: "ffn_up",
 }
 
+_EXPERT_NAMES = {TensorRole.EXPERT_UP: "exps_up", TensorRole.EXPERT_DOWN: "exps_down"}  # where a mix tells them apart
+
 
 def gguf_bytes(a: Architecture, mix: GgufMix, tensor: Tensor, *, layout: MlaLayout, imatrix: bool) -> int:
     """Bytes of all matrices of `tensor` in a file of this mix."""
@@ -104,7 +106,7 @@ def _layer_type(a: Architecture, mix: GgufMix, tensor: Tensor, layer: int, imatr
     if name == "attn_k" and a.n_routed_experts == 8:
         return Q8_0
     kind = mix.base
-    for candidate, condition in mix.rules.get(name, ()):
+    for candidate, condition in mix.rules.get(_EXPERT_NAMES.get(tensor.role, name), mix.rules.get(name, ())):
         if _holds(condition, a, layer, imatrix):
             kind = candidate
             break
@@ -141,6 +143,7 @@ def _holds(condition: str, a: Architecture, i: int, imatrix: bool) -> bool:
         "imatrix_first_8th": imatrix and i < n // 8,
         "no_imatrix_first_8th": not imatrix and i < n // 8,
         "moe": a.is_moe,
+        "dense": not a.is_moe,
         "moe_first_8th": a.is_moe and i < n // 8,
         "dense_more_bits": not a.is_moe and more_bits,
     }

@@ -1,8 +1,8 @@
 """Time of a training step: arithmetic, tensor-parallel and data-parallel communication, pipeline bubble.
 
 FLOP per token: 2 per parameter forward, 4 backward (2 where the weights are frozen), 2 more with full recomputation,
-and attention over half the sequence on average. Ring collectives move 2·(n-1)/n of their data. The bubble of 1F1B with v
-chunks is (p-1)/(v·m) (Narayanan et al., arXiv 2104.04473 §2.2). The share of peak that the matrix products reach is
+and attention over half the sequence on average. Ring collectives move 2·(n-1)/n of their data. The bubble of 1F1B with
+v chunks is (p-1)/(v·m) (Narayanan et al., arXiv 2104.04473 §2.2). The share of peak that the matrix products reach is
 fitted to published runs by `advisor.evidence.training_truth` and read from data/calibration_training.yaml.
 """
 

@@ -132,3 +132,16 @@ def test_size_refuses_in_one_line(capsys: pytest.CaptureFixture[str], words: str
     assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "layout", "replicas"),
+    [
+        ("deepseek-r1 --device h100-sxm --count 16", "tp8 pp2", 1),
+        ("r1-distill-qwen-7b --device l40s --count 8", "tp4", 2),
+        ("r1-distill-llama-70b --format gguf-q4_k_m --device rtx-3090 --count 2 --engine llama.cpp", "pp2", 1),
+    ],
+)
+def test_usual_layouts(capsys: pytest.CaptureFixture[str], words: str, layout: str, replicas: int) -> None:
+    answer = json.loads(run(capsys, "size", *words.split(), "--json")[1])
+    assert (answer["layout"], answer["replicas"]) == (layout, replicas)

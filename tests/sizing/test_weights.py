@@ -127,7 +127,7 @@ def test_ik_files_hold_the_latent_projection_twice() -> None:
 
 
 def test_mixes_known_by_size_only_have_that_size() -> None:
-    a, f = CATALOG.variant("deepseek-r1").architecture, CATALOG.format("gguf-ud-q2_k_xl")
+    a, f = CATALOG.variant("deepseek-r1").architecture, CATALOG.format("gguf-ud-iq1_s")
     assert weights(a, f).total_bytes == round(f.whole_model_bpw * total_params(a) / 8)  # type: ignore[operator]
 
 
@@ -165,3 +165,11 @@ def test_an_overridden_size_is_kept() -> None:
     a = CATALOG.variant("qwen3-30b-a3b").architecture
     f: Format = replace(CATALOG.format("gguf-mix"), whole_model_bpw=3.5)
     assert weights(a, f).bits_per_weight == pytest.approx(3.5, rel=1e-6)
+
+
+def test_unsloth_dynamic_two_bit_of_r1() -> None:
+    """unsloth/DeepSeek-R1-GGUF UD-Q2_K_XL: 226,601,595,040 bytes; a dense model takes about a bit more per weight."""
+    f = CATALOG.format("gguf-ud-q2_k_xl")
+    r1 = weights(CATALOG.variant("deepseek-r1").architecture, f, mla_layout=MlaLayout.JOINT)
+    assert r1.total_bytes == pytest.approx(226_601_595_040, rel=0.005)
+    assert 3.2 < weights(CATALOG.variant("qwen3-8b").architecture, f).bits_per_weight < 3.7
