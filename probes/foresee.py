@@ -18,7 +18,7 @@ from probes.engines.precision import canonical_format
 from probes.machine import host_record, match_device
 from probes.machine_records import Accelerator, Machine
 from probes.need import Need, need_of, refusal
-from probes.quick import quick_bandwidth
+from probes.quick import quick_bandwidth, quick_touch
 from probes.result import Prediction, ProbeResult
 from probes.spec import EngineName, ProbeSpec
 
