@@ -97,7 +97,8 @@ def _scaled(scenario: Scenario, share: float) -> Scenario:
 
 
 def _is_better(candidate: Candidate, local: Candidate) -> bool:
-    if candidate.quality is None:
+    """Another model of higher quality: the same one in another format is not worth a second place."""
+    if candidate.quality is None or candidate.plan.variant.id == local.plan.variant.id:
         return False
     return local.quality is None or candidate.quality.value > local.quality.value
 

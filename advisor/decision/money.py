@@ -1,9 +1,10 @@
 """Power, price and carbon of fleets, for every plan of the grid. Prices that nobody published stay missing (NaN).
 
-Power at the wall: the published all-in power per accelerator (host, network and cooling shared out) where there is
-one; else the thermal design power times the data centre's overhead, and up to the largest all-in ratio known.
-Owning: purchase price of the devices over `LIFE_MONTHS`, plus electricity; servers and staff are not included.
-Energy of a month lies between the mean use of the devices and their full power around the clock.
+The assumptions are those of `data/economics.yaml` and the formulas those of `advisor.serving.economics`, in columns:
+capital with a share for servers, spread over its life with maintenance and energy; rent around the clock; power
+between idle and loaded by how busy the fleet is, with the host's share and the data centre's overhead. Beyond them:
+modules that are sold only in whole servers (those with a switched or full-mesh link) are bought in whole servers;
+boards, phones and computers with shared memory are complete machines, without servers around them.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from advisor.decision.offers import Offer, support_device
 from advisor.decision.scenario import Hosting, Scenario
 from advisor.decision.space import Space
 from advisor.decision.traffic import Served
+from advisor.serving.assumptions import Assumptions, load_assumptions
 
-__all__ = ["HOURS_PER_MONTH", "LIFE_MONTHS", "Costs", "Tariff", "costs", "price_dates", "tariff"]
+__all__ = ["HOURS_PER_MONTH", "Costs", "Tariff", "costs", "price_dates", "tariff"]
 
 Floats = NDArray[np.float64]
 
 HOURS_PER_MONTH = 730.0
-LIFE_MONTHS = 48  # straight-line life of hardware; an assumption, stated wherever it is used
-_COOLED = frozenset({DeviceClass.DATACENTER_GPU, DeviceClass.NPU, DeviceClass.TPU, DeviceClass.WORKSTATION_GPU})
+_COMPLETE_MACHINES = frozenset(
+    {DeviceClass.EDGE, DeviceClass.PHONE, DeviceClass.APPLE, DeviceClass.UNIFIED_PC, DeviceClass.LAPTOP_GPU}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +108,59 @@ def tariff(scenario: Scenario, catalog: Catalog) -> Tariff:
 
 
 def costs(space: Space, served: Served, scenario: Scenario, catalog: Catalog) -> Costs:
-    """Costs of every row's fleet; rows without a fleet (infinite replicas) get NaN or infinity."""
-    rates = tariff(scenario, catalog)
+    """Costs of every row's fleet; NaN for rows without a fleet."""
+    rates, use = tariff(scenario, catalog), load_assumptions(catalog.overlay_dir)
     count = np.where(np.isfinite(served.replicas), served.replicas, np.nan) * space.devices
-    watts, design = _watts(space, catalog)
-    power = watts.times(count)
-    share = np.clip(served.utilisation, 0, 1) / max(scenario.peak_factor, 1.0)
-    energy = Band((power.low * share + power.high) / 2, power.low * share, power.high).times(HOURS_PER_MONTH / 1000)
+    busy = np.clip(served.utilisation, 0, 1) / max(scenario.peak_factor, 1.0)
+    watts = _Watts.of(space, catalog, use)
+    energy = watts.mean(busy).times(count * HOURS_PER_MONTH / 1000)
     electricity = _times(energy, rates.usd_per_kwh)
-    bought = _prices(space, "purchase", catalog).times(count)
+    capital = _capital(space, count, catalog, use)
     owned = np.array([offer.owned for offer in space.offers], dtype=np.bool_)[space.offer]
-    capital = Band(*(np.where(owned & np.isfinite(count), 0.0, v) for v in (bought.value, bought.low, bought.high)))
-    rent = _prices(space, "cloud_hourly", catalog).times(count * HOURS_PER_MONTH)
-    rent = _only(rent, ~owned & (scenario.hosting is not Hosting.ON_PREMISES))
-    own = capital.times(1 / LIFE_MONTHS).plus(electricity)
+    capital = Band(*(np.where(owned & np.isfinite(count), 0.0, v) for v in _ends(capital)))
+    yearly = _yearly_share(use)
+    own = Band(*(c * y / 12 for c, y in zip(_ends(capital), yearly, strict=True))).plus(electricity)
     own = _only(own, np.full(len(space), scenario.hosting is not Hosting.CLOUD))
+    rent = _times(_prices(space, "cloud_hourly", catalog).times(count * HOURS_PER_MONTH), use.cloud_hours_share)
+    rent = _only(rent, ~owned & (scenario.hosting is not Hosting.ON_PREMISES))
     cheaper = np.where(np.isnan(own.value), True, rent.value < own.value) & ~np.isnan(rent.value)
     monthly = Band(*(np.where(cheaper, r, o) for r, o in zip(_ends(rent), _ends(own), strict=True)))
-    return Costs(capital, rent, own, electricity, monthly, power, design * count, _times(energy, rates.kg_per_kwh))
+    return Costs(
+        capital_usd=capital,
+        rent_monthly_usd=rent,
+        own_monthly_usd=own,
+        electricity_monthly_usd=electricity,
+        monthly_usd=monthly,
+        power_w=watts.loaded.times(count),
+        device_power_w=watts.design * count,
+        carbon_kg_month=_times(energy, rates.kg_per_kwh),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Watts:
+    """Watts per device, or per host without accelerators, arrays of shape (plans,); NaN where unknown."""
+
+    design: Floats  # thermal design power alone
+    idle: Band  # at the wall
+    loaded: Band
+
+    @classmethod
+    def of(cls, space: Space, catalog: Catalog, use: Assumptions) -> _Watts:
+        rows = [_design_watts(offer, catalog) for offer in space.offers]
+        around = np.array([_needs_server(offer) for offer in space.offers], dtype=np.bool_)[space.offer]
+        design = np.array(rows, dtype=np.float64)[space.offer]
+
+        def wall(share: Quantity) -> Band:
+            parts = (share, use.host_power_share, use.power_usage)
+            ends = zip(*(_quantity_ends(part) for part in parts), strict=True)
+            return Band(*(design * np.where(around, (s + host) * overhead, s) for s, host, overhead in ends))
+
+        return cls(design, wall(use.idle_power_share), wall(use.loaded_power_share))
+
+    def mean(self, busy: Floats) -> Band:
+        """Over a month in which the devices work for the share `busy` of the time."""
+        return self.loaded.times(busy).plus(self.idle.times(1 - busy))
 
 
 def price_dates(offer: Offer, catalog: Catalog) -> tuple[str, str]:
@@ -154,28 +192,54 @@ def _minus(date: str) -> tuple[int, ...]:
     return tuple(-ord(letter) for letter in date)
 
 
-def _watts(space: Space, catalog: Catalog) -> tuple[Band, Floats]:
-    """Watts at the wall per device of each row, and thermal design power; NaN where unknown."""
-    ratios = [d.all_in_power_w / d.tdp_w for d in catalog.devices.values() if d.all_in_power_w and d.tdp_w]
-    overhead = [item for item in catalog.power_usage if item.scope.startswith(("global", "enterprise"))]
-    low = min((item.low for item in overhead), default=1.0)
-    rows = [_device_watts(offer, catalog, low, max(ratios, default=1.0)) for offer in space.offers]
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), 4)[space.offer]
-    return Band(table[:, 0], table[:, 1], table[:, 2]), table[:, 3]
-
-
-def _device_watts(offer: Offer, catalog: Catalog, overhead: float, ratio: float) -> tuple[float, ...]:
-    """(value, low, high, thermal design power) per device, or per host for machines without accelerators."""
+def _design_watts(offer: Offer, catalog: Catalog) -> float:
     device = support_device(offer, catalog)
     if device is None or device.tdp_w is None:
-        return (np.nan,) * 4
+        return float("nan")
     host = offer.hardware.host
-    design = device.tdp_w * (host.sockets if offer.hardware.device is None and host else 1)
-    if device.all_in_power_w:
-        return device.all_in_power_w, device.tdp_w * overhead, device.all_in_power_w, design
-    if offer.device_class in _COOLED or offer.device_class is DeviceClass.CPU:
-        return design * overhead, design, design * max(ratio, overhead), design
-    return design, design, design * overhead, design
+    return device.tdp_w * (host.sockets if offer.hardware.device is None and host else 1)
+
+
+def _needs_server(offer: Offer) -> bool:
+    return offer.device_class not in _COMPLETE_MACHINES
+
+
+def _capital(space: Space, count: Floats, catalog: Catalog, use: Assumptions) -> Band:
+    """Devices in the steps in which they are sold, servers around them, and a network between several nodes."""
+    step = np.array([_sold_in(offer) for offer in space.offers], dtype=np.float64)[space.offer]
+    node = np.array([offer.per_node for offer in space.offers], dtype=np.float64)[space.offer]
+    around = np.array([_needs_server(offer) for offer in space.offers], dtype=np.bool_)[space.offer]
+    prices = _prices(space, "purchase", catalog).times(np.ceil(count / step) * step)
+    several = count > node
+    parts = zip(_ends(prices), _quantity_ends(use.server_share), _quantity_ends(use.network_share), strict=True)
+    return Band(
+        *(
+            price * (1 + np.where(around, server + np.where(several, network, 0.0), 0.0))
+            for price, server, network in parts
+        )
+    )
+
+
+def _sold_in(offer: Offer) -> int:
+    """Devices of the smallest unit on sale: a whole server for modules on a switched or full-mesh link."""
+    device, server = offer.hardware.device, offer.hardware.server
+    if device is None or device.link is None or server is None:
+        return 1
+    return server.n_devices if device.link.topology in ("nvswitch", "mesh") else 1
+
+
+def _yearly_share(use: Assumptions) -> tuple[float, float, float]:
+    """(value, low, high) of a year's cost of owning over the capital: what it loses, and maintenance."""
+    value, low, high = _quantity_ends(use.residual_share)
+    kept = (1 - value, 1 - high, 1 - low)
+    life, care = use.life_years, _quantity_ends(use.maintenance_per_year)
+    years = (life.value, life.high, life.low)
+    found = [k / y + m for k, y, m in zip(kept, years, care, strict=True)]
+    return found[0], found[1], found[2]
+
+
+def _quantity_ends(quantity: Quantity) -> tuple[float, float, float]:
+    return quantity.value, quantity.low, quantity.high
 
 
 def _prices(space: Space, kind: str, catalog: Catalog) -> Band:

@@ -204,7 +204,12 @@ def test_edge_with_a_central_model() -> None:
     assert mix.kind is MixKind.EDGE_CENTRAL
     assert [pool.role for pool in mix.pools] == ["edge", "central"]
     assert mix.pools[0].share == pytest.approx(0.8)
-    assert _device_class(mix.pools[1].candidate) is not DeviceClass.EDGE
+    edge, central = (pool.candidate for pool in mix.pools)
+    assert _device_class(central) is not DeviceClass.EDGE
+    assert edge.plan.variant.id != central.plan.variant.id
+    assert edge.quality is not None
+    assert central.quality is not None
+    assert central.quality.value > edge.quality.value
 
 
 def test_plans_outside_the_leaf_are_marked() -> None:
