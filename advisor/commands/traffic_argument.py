@@ -42,8 +42,8 @@ def find_traffic(words: str, catalog: Catalog, limit: int, seed: int) -> tuple[W
     return traffic, sample(traffic, limit, seed), []
 
 
-def scenario_workload(scenario: Scenario) -> Workload:
-    """The peak traffic of a scenario after growth."""
+def scenario_workload(scenario: Scenario, *, fixed_lengths: bool = True) -> Workload:
+    """The peak traffic of a scenario after growth; lengths as stated, or spread as in real conversations."""
     users = scenario.closed_loop_users
     traffic = workload_from_figures(
         input_tokens=scenario.input_tokens,
@@ -55,5 +55,6 @@ def scenario_workload(scenario: Scenario) -> Workload:
         think_s=0.0 if scenario.concurrency is not None else scenario.think_time_s,
         context_tokens=scenario.context_tokens,
         slo=Slo(scenario.ttft_ms, scenario.tpot_ms, scenario.e2e_ms, scenario.percentile),
+        fixed_lengths=fixed_lengths,
     )
     return replace(traffic, id=scenario.id, name=scenario.name.en, name_zh=scenario.name.zh)
