@@ -39,6 +39,9 @@ def fleet_report(request: FleetRequest, tell: Callable[[float, str, int], None])
     if request.mode in (FleetMode.CASCADE, FleetMode.EDGE) and len(request.pools) < 2:
         raise InputError("pools", "at least two, one to ask first and one behind it", len(request.pools))
     table = sample(request.workload, run_length(request.workload, request.pools[0].costs), seed=_SEED)
+    if request.mode in (FleetMode.CASCADE, FleetMode.EDGE) and len(table.follows):
+        expected = "requests that arrive on their own for two stages: no closed loop, no conversations of several turns"
+        raise InputError("traffic", expected, request.workload.name)
     counts = tuple(pool.replicas for pool in request.pools)
     tell(0.1, "fleet", sum(counts))
     report = _report(request, table, counts)

@@ -18,8 +18,15 @@ ICON = _HERE / "assets" / "icon.png"
 LOGO = _HERE / "assets" / "logo.png"
 
 PAGES: dict[str, tuple[tuple[str, str], ...]] = {
-    "plan": (("advise", "tune"), ("plans", "view_list"), ("decision", "account_tree"), ("report", "description")),
-    "machine": (("machine", "computer"),),
+    "plan": (
+        ("advise", "tune"),
+        ("plans", "view_list"),
+        ("decision", "account_tree"),
+        ("training", "model_training"),
+        ("report", "description"),
+    ),
+    "load": (("capacity", "speed"),),
+    "machine": (("machine", "computer"), ("accuracy", "target")),
     "lookup": (("matrix", "grid_on"), ("catalogue", "menu_book")),
 }
 

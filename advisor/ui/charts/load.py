@@ -1,0 +1,106 @@
+"""Figures of load, as data: latency against load, queues over time, autoscaling policies. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, Series
+from advisor.report.figures import Limit, Line, Lines, Point, Scatter
+from advisor.report.palette import Tone
+
+__all__ = ["METRICS", "knee", "latency_lines", "policy_points", "queue_lines", "replica_lines"]
+
+METRICS = ("ttft", "tpot", "e2e")
+_TONES = (Tone.ACCENT, Tone.WARN, Tone.GOOD, Tone.BAD, Tone.MUTED)
+_UNITS = ((7200.0, 3600.0, "h"), (300.0, 60.0, "min"), (0.0, 1.0, "s"))
+
+
+def known_points(rows: Sequence[CurveRow], metric: str) -> list[tuple[float, float]]:
+    """(load, latency in ms) of the rows at which the metric may be quoted."""
+    pairs = [(row.load, float(getattr(row, f"{metric}_ms"))) for row in rows]
+    return [(load, value) for load, value in pairs if math.isfinite(value)]
+
+
+def knee(rows: Sequence[CurveRow], metric: str) -> tuple[float, float] | None:
+    """Where the curve bends upwards most: the point farthest below the line between its ends.
+
+    Satopää et al. 2011, "Finding a Kneedle in a Haystack". None for a curve that does not bend.
+    """
+    points = known_points(rows, metric)
+    if len(points) < 3 or points[-1][1] <= points[0][1]:
+        return None
+    xs, ys = (np.array(values) for values in zip(*points, strict=True))
+    gap = (xs - xs[0]) / (xs[-1] - xs[0]) - (ys - ys[0]) / (ys[-1] - ys[0])
+    found = int(np.argmax(gap))
+    return points[found] if gap[found] > 0 else None
+
+
+def latency_lines(report: CapacityReport, metric: str, limit_ms: float | None, texts: Mapping[str, str]) -> Lines:
+    """Latency at the SLO's percentile against the load of the fleet in percent of the rate that keeps up."""
+    points = known_points(report.curve, metric)
+    lines = [Line(texts["curve"], tuple(100 * x for x, _ in points), tuple(y for _, y in points))]
+    bend = knee(report.curve, metric)
+    if bend:
+        lines.append(Line(texts["knee"], (100 * bend[0],), (bend[1],), Tone.WARN, markers_only=True))
+    here = _at(points, report.load)
+    if report.feasible and here is not None:
+        lines.append(Line(texts["here"], (100 * report.load,), (here,), Tone.GOOD, markers_only=True))
+    limits = () if limit_ms is None else (Limit("y", limit_ms, texts["limit"]),)
+    return Lines(texts["title"], texts["hint"], texts["alt"], texts["x"], texts["y"], tuple(lines), limits)
+
+
+def queue_lines(series: Series, texts: Mapping[str, str]) -> Lines:
+    """Requests waiting and running per replica over time."""
+    scale, unit = time_unit(series.time_s)
+    x = tuple(t / scale for t in series.time_s)
+    lines = (
+        Line(texts["running"], x, series.running, Tone.ACCENT),
+        Line(texts["waiting"], x, series.waiting, Tone.BAD),
+    )
+    return Lines(texts["title"], texts["hint"], texts["alt"], texts["x"].format(unit=unit), texts["y"], lines)
+
+
+def replica_lines(report: PolicyReport, names: Sequence[str], texts: Mapping[str, str]) -> Lines:
+    """Replicas paid for over time, by policy; at most 60 samples each."""
+    rows = [(name, row.series) for name, row in zip(names, report.rows, strict=True) if row.series is not None]
+    scale, unit = time_unit(rows[0][1].time_s) if rows else (1.0, "s")
+    lines = []
+    for index, (name, series) in enumerate(rows):
+        every = max(1, len(series.time_s) // 60)
+        x = tuple(t / scale for t in series.time_s[::every])
+        lines.append(Line(name, x, series.replicas[::every], _TONES[(index + 4) % len(_TONES)]))
+    return Lines(texts["title"], texts["hint"], texts["alt"], texts["x"].format(unit=unit), texts["y"], tuple(lines))
+
+
+def policy_points(report: PolicyReport, names: Sequence[str], texts: Mapping[str, str]) -> Scatter:
+    """Replica hours paid for, in percent of a fleet that is never scaled, against requests within their limits."""
+    points = tuple(
+        Point(
+            id=name,
+            x=100 * row.paid_share,
+            y=100 * row.in_slo_share,
+            label=f"{name}: {100 * row.paid_share:.0f} %, {100 * row.in_slo_share:.2f} %",
+            group=name,
+            emphasis=row.target is None,
+        )
+        for name, row in zip(names, report.rows, strict=True)
+    )
+    return Scatter(texts["title"], texts["hint"], texts["alt"], texts["x"], texts["y"], points)
+
+
+def time_unit(times: Sequence[float]) -> tuple[float, str]:
+    """(seconds per unit, its name) in which the longest time reads well."""
+    longest = times[-1] if times else 0.0
+    return next((scale, unit) for least, scale, unit in _UNITS if longest >= least)
+
+
+def _at(points: Sequence[tuple[float, float]], load: float) -> float | None:
+    """The latency at this load, on the straight line between its neighbours."""
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if x0 <= load <= x1:
+            return y0 + (y1 - y0) * (load - x0) / (x1 - x0)
+    return None

@@ -1,0 +1,64 @@
+"""From a plan and its traffic to what the simulator runs on. Cached per process by frozen inputs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from advisor.serving.closed_form import Traffic, closed_form, rates_from_step_costs
+from advisor.serving.engines import EngineOptions
+from advisor.serving.plan_costs import serving_plan
+from advisor.serving.sampling import sample
+from advisor.serving.step_costs import StepCosts
+from advisor.serving.workload import ArrivalKind, ArrivalProcess, Slo, Workload
+from advisor.sizing.plan import Plan, Sizing
+from advisor.ui import backend
+
+__all__ = ["Prepared", "estimate", "larger_than_cache", "prepare"]
+
+_SHARES = ("bandwidth", "link", "host")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One replica of a plan under this traffic. `costs` is None where the plan does not fit."""
+
+    plan: Plan
+    sizing: Sizing
+    costs: StepCosts | None
+    options: EngineOptions
+    shares: tuple[tuple[str, float], ...]  # of a decode step, by resource
+
+
+def prepare(plan: Plan, workload: Workload) -> Prepared:
+    """Sizes the plan for the traffic's mean request and tabulates its steps."""
+    return _prepare(plan.id, workload, plan)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _prepare(plan_id: str, workload: Workload, _plan: Plan) -> Prepared:  # noqa: ARG001
+    found = serving_plan(_plan, workload, backend.catalog())
+    shares = tuple((name, share) for name, share in found.step_shares.items() if name in _SHARES)
+    return Prepared(_plan, found.sizing, found.costs, found.options, shares)
+
+
+def estimate(costs: StepCosts, workload: Workload, slo: Slo) -> float:
+    """Replicas by the closed form; infinite: no number is enough, NaN: it knows no answer for a burst."""
+    if workload.arrivals.kind is ArrivalKind.BURST:
+        return math.nan
+    rates = rates_from_step_costs(costs, workload)
+    arrivals, output = workload.arrivals, workload.mean_output_tokens
+    rate = arrivals.peak_rate_per_s
+    if arrivals.kind is ArrivalKind.CLOSED_LOOP:  # as fast as on an idle replica
+        rate = arrivals.users / (arrivals.think_s + float(rates.prefill_s + output * rates.step_base_s))
+    return float(closed_form(rates, Traffic(rate, output, arrivals.cv), slo).replicas)
+
+
+def larger_than_cache(workload: Workload, costs: StepCosts) -> float:
+    """Share of the requests that one replica could never hold."""
+    steady = ArrivalProcess(ArrivalKind.POISSON, 1.0)
+    table = sample(Workload("", "", steady, workload.classes, workload.max_context_tokens), 2000, seed=1)
+    return float(np.mean(table.input_tokens + table.output_tokens > costs.kvcap_tokens))
