@@ -1,4 +1,4 @@
-"""Fits the memory coefficients to data/truth/memory.csv and writes data/calibration_memory.yaml.
+"""Fits the memory coefficients to data/truth/memory*.csv and writes data/calibration_memory.yaml.
 
 Run `python -m advisor.evidence.fit_memory`. Each engine's workspace is a sum of physical features with non-negative
 coefficients, fitted with a robust loss on relative errors and drawn weakly towards 1 (the value that the shape alone
@@ -26,9 +26,10 @@ from advisor.evidence.memory_rows import MemoryRow, read_memory_rows, workspace_
 from advisor.evidence.memory_truth import MemoryParts, row_parts, whole_gguf_file
 from advisor.sizing.memory import load_memory_model, visible_keys, workspace_features, workspace_kind
 
-__all__ = ["fit_memory"]
+__all__ = ["TRUTH_FILES", "fit_memory"]
 
 Floats = NDArray[np.float64]
+TRUTH_FILES = (DATA_DIR / "truth" / "memory.csv", DATA_DIR / "truth" / "memory_more.csv")
 FEW = 5
 ROUNDING = 1e-3  # logs print two decimals of a mebibyte or gibibyte
 DRAW = 0.02  # weight of one pseudo-row that says "coefficient 1" for features that are bytes
@@ -42,9 +43,9 @@ class _Case:
     parts: MemoryParts
 
 
-def fit_memory(path: Path, catalog: Catalog) -> dict[str, Any]:
-    """The content of calibration_memory.yaml."""
-    cases = _cases(read_memory_rows(path), catalog)
+def fit_memory(paths: Sequence[Path], catalog: Catalog) -> dict[str, Any]:
+    """The content of calibration_memory.yaml, from all rows of the files."""
+    cases = _cases([row for path in paths for row in read_memory_rows(path)], catalog)
     kinds: dict[str, list[_Case]] = defaultdict(list)
     for case in cases:
         if case.parts.kind and case.row.what in ("compute_buffer_bytes", "peak_bytes"):
@@ -55,13 +56,16 @@ def fit_memory(path: Path, catalog: Catalog) -> dict[str, Any]:
         models[kind] = _model(own)
         for case, ratio in zip(own, _left_out(own), strict=True):
             ratios[case.parts.group].append(ratio)
-    models["ggml"] = _mainline(models["ggml_ik"])
     for case in cases:
         if not case.parts.kind and case.parts.exact > 0:
             ratios[case.parts.group].append(case.row.value_bytes / case.parts.exact)
+    intervals = _intervals(ratios)
+    for model in models.values():
+        if model["rows"] < FEW:  # too few to speak for themselves
+            model |= {name: intervals["buffer"][name] for name in ("low", "high")}
     return {
         "models": models,
-        "intervals": _intervals(ratios),
+        "intervals": intervals,
         "header_bytes_per_token": _header(cases, catalog),
         **_server_constants(cases, models["server"], catalog),
         "visible_share": _visible(catalog),
@@ -128,7 +132,7 @@ def _left_out(cases: Sequence[_Case]) -> list[float]:
     names, design, target = _design(cases)
     out = []
     for i in range(len(cases)):
-        keep = np.arange(len(cases)) != i
+        keep = np.arange(len(cases)) != i if len(cases) > 1 else np.array([True])
         coefficients = _solve(names, design[keep], target[keep])
         out.append(float(target[i] / _predicted(design[i : i + 1], coefficients)[0]))
     return out
@@ -157,12 +161,6 @@ def _interval(ratios: Sequence[float]) -> dict[str, Any]:
         "high": float(f"{max(high, 1 + ROUNDING):.5g}"),
         "rows": n,
     }
-
-
-def _mainline(fork: Mapping[str, Any]) -> dict[str, Any]:
-    """llama.cpp proper has no public rows here: the fork's coefficients of what both share, with its interval."""
-    shared = {n: c for n, c in fork["bytes_per"].items() if n not in ("expanded", "intermediate")}
-    return {**fork, "bytes_per": shared, "rows": 0}
 
 
 def _header(cases: Sequence[_Case], catalog: Catalog) -> float:
@@ -212,9 +210,9 @@ def _visible(catalog: Catalog) -> dict[str, float]:
 
 
 def main() -> None:
-    content = fit_memory(DATA_DIR / "truth" / "memory.csv", load_catalog())
+    content = fit_memory(TRUTH_FILES, load_catalog())
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    note = "# Written by `python -m advisor.evidence.fit_memory` from data/truth/memory.csv; do not edit.\n"
+    note = "# Written by `python -m advisor.evidence.fit_memory` from data/truth/memory*.csv; do not edit.\n"
     (DATA_DIR / "calibration_memory.yaml").write_text(note + text, encoding="utf-8")
     sys.stdout.write(text)
 

@@ -132,8 +132,10 @@ def workspace_features(kind: str, w: Workspace) -> dict[str, Number]:
             return {"peak": np.maximum(w.sequences * w.vocab * _SAMPLER_SHAPE, forward)}
         case "server_static":
             return {"peak": w.tokens * (3 * w.ffn_width + 4 * w.hidden) * 2}
-        case "ggml" | "ggml_ik":
-            return _ggml(kind, w)
+        case "ggml":
+            return {"peak": _ggml_peak(w)}
+        case "ggml_ik":
+            return _ggml_ik(w)
         case "mlx":
             return {"logits": w.tokens * w.vocab * 2, "ffn": w.tokens * (w.ffn_width + w.hidden) * 2}
         case "npu":
@@ -146,28 +148,42 @@ def workspace_features(kind: str, w: Workspace) -> dict[str, Number]:
 _SAMPLER_SHAPE = 36
 
 
-def _ggml(kind: str, w: Workspace) -> dict[str, Number]:
-    """Logits of the micro-batch, hidden states, and what attention needs.
-
-    Without flash attention: scores of all heads. MLA without absorption (ik_llama.cpp modes 2 and 3 while prefilling):
-    16-bit keys and values of the whole cache, and float32 intermediates up to the `-amb` limit.
+def _ggml_peak(w: Workspace) -> Number:
+    """llama.cpp's allocator reuses memory: the larger of the output layer (logits and one hidden state) and of
+    attention (scores of all heads unless fused, mask, four hidden states), in 32 bit for one micro-batch.
     """
-    mla = w.expanded_key > 0
-    scores = np.where(w.flash > 0, 0.0, np.minimum(w.context * w.tokens * w.heads * 4, w.buffer_limit))
-    out: dict[str, Number] = {
+    hidden = w.tokens * w.hidden * 4
+    peak: Number = np.maximum(w.tokens * w.vocab * 4 + hidden, _scores(w) + _mask(w) + 4 * hidden)
+    return peak
+
+
+def _ggml_ik(w: Workspace) -> dict[str, Number]:
+    """ik_llama.cpp: the same parts, which its graphs reuse less; and for MLA without absorption (modes 2 and 3 while
+    prefilling) 16-bit keys and values of the whole cache and float32 intermediates up to the `-amb` limit.
+    """
+    flash_mla = np.where((np.asarray(w.expanded_key) > 0) & (np.asarray(w.flash) > 0), 1.0, 0.0)
+    keys = w.context * w.heads * w.expanded_key * 4
+    expands = flash_mla * np.where((np.asarray(w.on_cpu) > 0) & np.isfinite(w.buffer_limit), 0.0, 1.0)
+    return {
         "logits": w.tokens * w.vocab * 4,
         "hidden": w.tokens * w.hidden * 4,
-        "mask": w.context * w.tokens * np.where(w.flash > 0, 2, 4) * np.where(w.devices > 1, 4, 1),
-        "scores": scores,
+        "mask": _mask(w),
+        "scores": _scores(w),
+        "expanded": expands * w.context * w.heads * (w.expanded_key + w.expanded_value) * 2,
+        "intermediate": flash_mla * np.minimum(keys, w.buffer_limit),
     }
-    if kind == "ggml_ik":
-        flash_mla = np.where(mla & (w.flash > 0), 1.0, 0.0)
-        keys = w.context * w.heads * w.expanded_key * 4
-        limited = np.isfinite(w.buffer_limit)
-        expands = flash_mla * np.where((w.on_cpu > 0) & limited, 0.0, 1.0)
-        out["expanded"] = expands * w.context * w.heads * (w.expanded_key + w.expanded_value) * 2
-        out["intermediate"] = flash_mla * np.minimum(keys, w.buffer_limit)
-    return out
+
+
+def _scores(w: Workspace) -> Number:
+    whole: Number = np.minimum(w.context * w.tokens * w.heads * 4, w.buffer_limit)
+    return np.where(np.asarray(w.flash) > 0, 0.0, whole)
+
+
+def _mask(w: Workspace) -> Number:
+    """16 bit with flash attention, else 32; four copies when layers are split over devices."""
+    copies = np.where(np.asarray(w.devices) > 1, 4, 1)
+    mask: Number = w.context * w.tokens * np.where(np.asarray(w.flash) > 0, 2, 4) * copies
+    return mask
 
 
 def usable_bytes(device: Device, memory_fraction: float = 1.0) -> int:

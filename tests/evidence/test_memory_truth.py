@@ -12,7 +12,7 @@ import yaml
 from advisor.catalog import load_catalog
 from advisor.catalog.errors import DataError
 from advisor.catalog.paths import DATA_DIR
-from advisor.evidence.fit_memory import fit_memory
+from advisor.evidence.fit_memory import TRUTH_FILES, fit_memory
 from advisor.evidence.memory_truth import MemoryPrediction, predict_memory_rows
 
 TRUTH = DATA_DIR / "truth" / "memory.csv"
@@ -78,10 +78,16 @@ def test_an_unknown_model_is_named_not_dropped(tmp_path: Path) -> None:
 
 def test_the_calibration_is_what_the_fit_writes() -> None:
     written = yaml.safe_load((DATA_DIR / "calibration_memory.yaml").read_text(encoding="utf-8"))
-    found = fit_memory(TRUTH, load_catalog())
+    found = fit_memory(TRUTH_FILES, load_catalog())
     assert found["models"].keys() == written["models"].keys()
     for kind, model in written["models"].items():
         for name, coefficient in model["bytes_per"].items():
             assert found["models"][kind]["bytes_per"][name] == pytest.approx(coefficient, rel=0.02, abs=1e-3)
     assert found["visible_share"] == written["visible_share"]
     assert found["header_bytes_per_token"] == pytest.approx(written["header_bytes_per_token"], rel=0.01)
+
+
+def test_compute_buffers_of_llama_cpp_without_flash_attention() -> None:
+    """Mistral 7B, ubatch 512: 164 MiB at 2,048 tokens, 2,144 MiB at 32,768 (fedora-copr/logdetective PR 106)."""
+    found = predict_memory_rows(TRUTH_FILES[1], load_catalog())
+    assert [r.predicted_bytes for r in found] == pytest.approx([164 * 2**20, 2144 * 2**20], rel=0.02)
