@@ -121,7 +121,7 @@ def _cache_width(a: Architecture) -> int:
     """Elements per token and layer."""
     if a.attention is AttentionKind.GQA:
         return 2 * a.n_kv_heads * a.head_dim
-    return (a.kv_lora_rank or 0) + (a.qk_rope_head_dim or 0)
+    return (a.kv_lora_rank or 0) + (a.qk_rope_head_dim or 0) + (a.indexer.head_dim if a.indexer else 0)
 
 
 def _activations(a: Architecture, tokens: int, element: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from advisor.catalog.errors import FathomError, InputError
 from probes.machine import detect
 from probes.machine_records import Machine
+from probes.need import memory_limit
 from probes.process import Identity, ProbeProcess, new_probe_id
 from probes.result import Event, EventKind, Point, Prediction, ProbeResult, State
 from probes.resume import completed
@@ -48,8 +49,13 @@ class ProbeRegistry:
         self._processes: dict[str, ProbeProcess] = {}
 
     def start(self, spec: ProbeSpec, predicted: Prediction = NOTHING_FORESEEN) -> str:
-        """Begin a probe and return its id at once. Raises InputError when one already runs on the same device."""
+        """Begin a probe and return its id at once. Raises InputError when one already runs on the same device.
+
+        A CPU probe without a memory limit gets the one that leaves the machine its share.
+        """
         machine = self._detected()
+        if spec.memory_limit_bytes is None and spec.device == "cpu" and spec.endpoint is None:
+            spec = replace(spec, memory_limit_bytes=memory_limit())
         with self._lock:
             self._refuse_second(spec)
             probe_id = new_probe_id()

@@ -10,8 +10,9 @@ from torch.nn.functional import rms_norm
 
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.records import Architecture, AttentionKind
-from probes.engines.attention import EPSILON, Attention, GqaAttention, MlaAttention, Positions, Rope, vector
+from probes.engines.attention import EPSILON, Attention, GqaAttention, Positions, Rope, vector
 from probes.engines.feed_forward import DenseFeedForward, MoeFeedForward
+from probes.engines.latent_attention import DsaAttention, MlaAttention
 from probes.engines.linear import TORCH_TYPES, FloatLinear, make_linear
 from probes.engines.precision import FormatPrecision
 from probes.engines.random_weights import RandomPool
@@ -19,6 +20,13 @@ from probes.engines.tuner import Tuner
 from probes.layers import LayerCount
 
 __all__ = ["Decoder"]
+
+
+ATTENTION: Mapping[AttentionKind, type[GqaAttention | MlaAttention]] = {
+    AttentionKind.GQA: GqaAttention,
+    AttentionKind.MLA: MlaAttention,
+    AttentionKind.MLA_DSA: DsaAttention,
+}
 
 
 class Layer:
@@ -76,8 +84,7 @@ class Decoder:
 
     def _make_layer(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner, experts: int) -> Layer:
         a = self._a
-        kind = GqaAttention if a.attention is AttentionKind.GQA else MlaAttention
-        attention = kind(a, formats.attention, pool, tuner, self._slots, self._tokens)
+        attention = ATTENTION[a.attention](a, formats.attention, pool, tuner, self._slots, self._tokens)
         norms = (vector(a.hidden_size, pool), vector(a.hidden_size, pool))
         if experts:
             return Layer(attention, MoeFeedForward(a, experts, formats.feed_forward, pool, tuner), norms)
@@ -142,6 +149,5 @@ class Decoder:
 
 def _check(a: Architecture) -> None:
     """What this decoder has no layers for is refused, not approximated."""
-    known = (AttentionKind.GQA, AttentionKind.MLA)
-    if a.attention not in known or a.linear_attention or a.global_head_dim or a.engram:
+    if a.attention not in ATTENTION or a.linear_attention or a.global_head_dim or a.engram:
         raise UnsupportedError(f"the torch engine has no layers for attention '{a.attention}' with these options")

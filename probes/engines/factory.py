@@ -15,6 +15,8 @@ def make_engine(spec: ProbeSpec, *, slots: int, tokens: int, layers: LayerCount 
     Raises EngineUnavailableError where the engine is not installed.
     """
     if spec.engine is EngineName.TORCH:
+        if spec.checkpoint:
+            raise EngineUnavailableError("the torch engine runs random weights of the true shapes, not checkpoints")
         from probes.engines.torch_engine import TorchEngine
 
         return TorchEngine(spec, slots=slots, tokens=tokens, layers=layers)

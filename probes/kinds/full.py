@@ -34,7 +34,9 @@ def run_full(session: Session) -> ProbeResult:
     reporter.phase("decode")
     session.choose_threads(lambda: min(engine.decode(longest, spec.batch, 3)))
     peak = engine.peak_device_bytes() or own_peak_bytes()
+    before = session.energy()
     rounds = decode_rounds(engine, spec, longest, session.canary(), slots=spec.batch)
+    used = session.joules_since(before)
     report_decode(session, rounds, longest, spec.batch)
     result = replace(
         result,
@@ -44,6 +46,7 @@ def run_full(session: Session) -> ProbeResult:
         mbu=rounds.mbu,
         bandwidth_bytes_per_s=rounds.bandwidth or bandwidth,
         versions=dict(engine.versions()),
+        figures={} if used is None else {"joules_per_token": Measured.of([used / len(rounds.step_s) / spec.batch])},
     )
     return session.finish(result, decode_flags(session, engine, rounds, bandwidth))
 

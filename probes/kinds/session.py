@@ -96,8 +96,7 @@ class Session:
     def conditions(self) -> Conditions:
         """How the machine was during the probe so far."""
         foreign, steal = self._load.foreign_cores(), self._load.steal_share()
-        energy = self.energy()
-        used = None if energy.joules is None or self._energy.joules is None else energy.joules - self._energy.joules
+        used = self.joules_since(self._energy)
         return Conditions(
             load_average=load_average(),
             steal_share=steal,
@@ -106,8 +105,8 @@ class Session:
             canary_before_bytes_per_s=self.canaries[0] if self.canaries else None,
             canary_after_bytes_per_s=self.canaries[-1] if self.canaries else None,
             gpu=gpu_state(self.device.index or 0) if self.device.type == "cuda" else {},
-            energy_joules=used if used is None or used >= 0 else None,  # the counter wrapped
-            energy_source=energy.source if used is not None and used >= 0 else "",
+            energy_joules=used,
+            energy_source=self._energy.source if used is not None else "",
             warnings=self._warnings(foreign, steal),
         )
 
@@ -116,6 +115,13 @@ class Session:
         joules = gpu_energy_joules(self.device.index or 0) if self.device.type == "cuda" else rapl_joules()
         source = "nvml" if self.device.type == "cuda" else "rapl"
         return EnergyReading(joules, source if joules is not None else "")
+
+    def joules_since(self, earlier: EnergyReading) -> float | None:
+        """None where energy cannot be measured, or the counter wrapped."""
+        now = self.energy().joules
+        if now is None or earlier.joules is None or now < earlier.joules:
+            return None
+        return now - earlier.joules
 
     def finish(self, result: ProbeResult, flags: list[str]) -> ProbeResult:
         """Points, conditions and validity; INVALID when a flag says that the figures cannot be true."""

@@ -98,7 +98,7 @@ def test_every_cpu_format_runs_and_has_the_bytes_it_should(spec):
 
 NUMERICS = """
 import torch
-from advisor.catalog.records import Architecture, AttentionKind
+from advisor.catalog.records import Architecture, AttentionKind, Indexer
 from probes.spec import ProbeSpec
 from probes.engines.torch_engine import TorchEngine
 torch.set_num_threads(1)
@@ -106,7 +106,8 @@ gqa = dict(hidden_size=64, num_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, v
     qk_norm=True)
 mla = dict(hidden_size=64, num_layers=2, n_heads=4, n_kv_heads=4, head_dim=24, vocab_size=97, intermediate_size=96,
     q_lora_rank=32, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16)
-for kind, dims in ((AttentionKind.GQA, gqa), (AttentionKind.MLA, mla)):
+dsa = dict(mla, indexer=Indexer(n_heads=16, head_dim=8, top_k=4))
+for kind, dims in ((AttentionKind.GQA, gqa), (AttentionKind.MLA, mla), (AttentionKind.MLA_DSA, dsa)):
     engine = TorchEngine(ProbeSpec("t", "fp32", Architecture(attention=kind, **dims)), slots=3, tokens=32)
     engine.load()
     d = engine.decoder
@@ -127,5 +128,5 @@ def test_decode_equals_prefill_alone_batched_and_ragged():
     """The same tokens give the same logits whichever way they are computed; grouped queries and absorbed MLA."""
     done = subprocess.run([sys.executable, "-c", NUMERICS], capture_output=True, text=True, check=False)
     rows = [[float(x) for x in line.split()] for line in done.stdout.splitlines()]
-    assert len(rows) == 2, done.stderr[-800:]
+    assert len(rows) == 3, done.stderr[-800:]
     assert max(max(row) for row in rows) < 1e-5
