@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.evidence.truth import TruthRow, history
-from advisor.sizing.cache import cache_bytes
-from advisor.sizing.columns import Hardware, ModelKey, Runtime
+from advisor.sizing.columns import OFFLOADS, Hardware, LoadColumns, ModelKey, PlanColumns, Runtime
 from advisor.sizing.factors import Factor, FactorColumns
+from advisor.sizing.footprint import footprint_columns
 from advisor.sizing.pairings import CPU_MATRIX, GPU_STREAM, Pairings, step_inputs
+from advisor.sizing.plan import Offload
 from advisor.sizing.response import Work
 from advisor.sizing.running import chunk_tokens, default_host_path, sequence_cap, static_window
 from advisor.sizing.step import (
@@ -78,7 +79,7 @@ def build_cases(rows: Sequence[TruthRow]) -> Cases:
         metric=np.array([c.truth.metric for c in cases]),
         inputs=inputs,
         columns=pairings.factor_columns(numbers),
-        work=_work(cases, inputs),
+        work=_work(cases, pairings, inputs),
         saturated=np.array([_saturated(c.truth) for c in cases]),
         replicas=np.array([float(c.replicas) if _serving(c.truth) else 1.0 for c in cases]),
     )
@@ -87,7 +88,7 @@ def build_cases(rows: Sequence[TruthRow]) -> Cases:
 def _layouts(n: int, row: TruthRow) -> list[_Case]:
     devices = row.n_devices
     if row.number("tp") is not None or row.offload != "none" or devices == 1:
-        tp = min(int(row.number("tp") or 1), devices) if row.runtime.backend != "cpu" else 1
+        tp = int(row.number("tp") or 1) if row.runtime.backend != "cpu" else 1  # on CPUs tp counts NUMA nodes
         pp = int(row.number("pp") or 1)
         attention = tp if row.number("dp_attention") else 1
         return [_Case(n, row, tp, pp, attention, max(devices // (tp * pp), 1))]
@@ -199,11 +200,11 @@ def _chunk(row: TruthRow) -> float:
     return stated or chunk_tokens(row.runtime.engine.id, row.runtime.backend, row.host_path)
 
 
-def _work(cases: Sequence[_Case], inputs: StepInputs) -> Work:
+def _work(cases: Sequence[_Case], pairings: Pairings, inputs: StepInputs) -> Work:
     lengths = np.array([_lengths(c.truth) for c in cases])
     prompt, output, depth = lengths.T
     serving = np.array([_serving(c.truth) for c in cases])
-    sequences = _sequences(cases, inputs, prompt, output, serving)
+    sequences = _sequences(cases, pairings, inputs, prompt, output, serving)
     context = np.where(serving, prompt + output / 2, depth + output / 2)
     before = np.array([_prefill_depth(c.truth) for c in cases])
     return Work(np.maximum(prompt, 1.0), output, np.where(serving, 0.0, before), sequences, context, serving)
@@ -229,23 +230,18 @@ def _prefill_depth(row: TruthRow) -> float:
 
 
 def _sequences(
-    cases: Sequence[_Case], inputs: StepInputs, prompt: Floats, output: Floats, serving: NDArray[np.bool_]
+    cases: Sequence[_Case],
+    pairings: Pairings,
+    inputs: StepInputs,
+    prompt: Floats,
+    output: Floats,
+    serving: NDArray[np.bool_],
 ) -> Floats:
     """Sequences in flight on one replica."""
-    layout, m = inputs.layout, inputs.model
-    devices = layout.tp * layout.pp
-    memory = np.array([_memory_bytes(c.truth) for c in cases]) * devices
-    resident = np.asarray(m.file_bytes)
-    free = np.maximum(MEMORY_SHARE * memory - resident, 0.02 * memory)
-    copies = (
-        layout.tp
-        / layout.dp_attention
-        / np.minimum(layout.tp / layout.dp_attention, np.maximum(inputs.cache.shards, 1))
-    )
-    held = free / (np.asarray(cache_bytes(inputs.cache, prompt + output / 2)) * copies)
+    held = _held(cases, pairings, inputs.layout, prompt + output / 2)
     cap = np.array([sequence_cap(c.truth.runtime.engine.id, c.truth.runtime.backend, _many(c.truth)) for c in cases])
     stated = np.array([c.truth.number("max_num_seqs") or np.nan for c in cases])
-    cap = np.where(np.isnan(stated), cap * layout.dp_attention, stated)
+    cap = np.where(np.isnan(stated), cap * inputs.layout.dp_attention, stated)
     prompts = np.array([c.truth.number("n_prompts") or np.inf for c in cases])
     replicas = np.array([float(c.replicas) for c in cases])
     unknown = np.minimum(np.minimum(held, cap), prompts / replicas)
@@ -253,6 +249,39 @@ def _sequences(
     each = np.where(serving, np.minimum(given / np.where(serving, replicas, 1), np.maximum(held, 1)), given)
     sequences: Floats = np.maximum(np.where(np.isnan(given), np.where(serving, unknown, 1.0), each), 1.0)
     return sequences
+
+
+def _held(cases: Sequence[_Case], pairings: Pairings, layout: LayoutArrays, context: Floats) -> Floats:
+    """Sequences of a mean length that fit beside the weights of one replica, at least one."""
+    plans = PlanColumns(
+        models=pairings.models,
+        runtimes=pairings.runtimes,
+        hardware=pairings.hardware,
+        model=pairings.model,
+        runtime=pairings.runtime,
+        machine=pairings.machine,
+        tp=layout.tp,
+        pp=layout.pp,
+        ep=np.ones(len(cases)),
+        dp_attention=layout.dp_attention,
+        replicas=np.ones(len(cases)),
+        offload=np.array([OFFLOADS.index(_OFFLOAD[c.truth.offload]) for c in cases]),
+        gpu_expert_layers=np.array([c.truth.number("gpu_expert_layers") or 0.0 for c in cases]),
+        gpu_layers=np.zeros(len(cases)),
+    )
+    loads = LoadColumns.from_arrays(input_tokens=context, output_tokens=1, context_tokens=context, concurrency=1)
+    found = footprint_columns(plans, loads)
+    room_unknown = pairings.on_cpu & (found.host_usable_bytes <= 0)
+    return np.where(room_unknown, np.inf, np.maximum(found.max_concurrency, 1.0))
+
+
+_OFFLOAD = {
+    "none": Offload.NONE,
+    "cpu_only": Offload.CPU_ONLY,
+    "experts_cpu": Offload.EXPERTS_CPU,
+    "experts_split": Offload.EXPERTS_CPU,
+    "layers_split": Offload.LAYERS_SPLIT,
+}
 
 
 def _many(row: TruthRow) -> bool:

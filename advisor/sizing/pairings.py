@@ -87,6 +87,7 @@ class Pairings:
             pcie=rates[0].pcie[self.machine],
             host_bandwidth=rates[0].host_bandwidth[self.machine],
             host_peak=np.where(amx, matrix, rates[0].host_vector_peak[self.machine]),
+            tiled=(~self.on_cpu).astype(float),
         )
         known = np.stack([r.known for r in rates])[kind, self.machine]
         numbers = {

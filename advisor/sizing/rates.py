@@ -107,16 +107,16 @@ def _device_row(device: Device | None, backend: str, *, on_cpu: bool) -> _Rates:
     if device is None:
         return _Rates(1e11, {"bf16": 1e12}, 0.0, known=False)
     given = {k: v for k, v in device.peak_ops_per_s.items() if v}
-    if on_cpu and device.device_class != "cpu":
-        given = {}  # the record describes the GPU of the chip
+    if on_cpu and set(given) - {"fp32"}:
+        given = {}  # the record describes the GPU or NPU of the chip
     vector = given.get("fp32", 0.0)
-    sixteen = max(given.get("bf16", 0.0), given.get("fp16", 0.0), vector if device.vendor == "Apple" else 0.0)
+    sixteen = max(given.get("bf16", 0.0), given.get("fp16", 0.0), vector)
     if on_cpu and vector:
         given = {"fp32": vector, "int8": vector * _dot_gain(device.isa)}
         sixteen = vector
     kind = "npu" if backend == "npu" else "cpu" if on_cpu else "other"
     known = bool(sixteen or vector or (backend == "npu" and given.get("int8")))
-    sixteen = sixteen or vector or device.bandwidth_bytes_per_s * _UNKNOWN_INTENSITY[kind]
+    sixteen = sixteen or device.bandwidth_bytes_per_s * _UNKNOWN_INTENSITY[kind]
     return _Rates(device.bandwidth_bytes_per_s, {**given, "bf16": sixteen}, vector, known)
 
 

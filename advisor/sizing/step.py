@@ -3,8 +3,9 @@
 Each resource takes its bytes or operations divided by datasheet rate times fitted efficiency. Weight reads and
 arithmetic of one matrix group overlap (a soft maximum); groups, cache reads, launches, links and host add up.
 
-* Routed experts touched by M tokens: `E·(1 - (1 - k/E)^M)` (expected union of independent choices).
-* Small expert matrices are padded to tiles: each touched expert costs as if it had `padding` more rows.
+* Routed experts touched by M tokens: `E·(1 - (1 - k/E)^(M^r))`, the expected union of independent choices for r = 1;
+  popular experts make r a little smaller.
+* Matrix units pad small expert batches to tiles: each touched expert costs as if it had `padding` more rows.
 * All-reduce: two per layer, `α·(1 + log2 tp)/2 + 2·(tp-1)/tp · bytes/β` (ring; Thakur et al. 2005).
 * The MLA latent and keys beyond n_kv_heads are read by every tensor-parallel rank unless attention is data-parallel.
 """
@@ -55,6 +56,7 @@ class MachineArrays:
     pcie: Floats
     host_bandwidth: Floats
     host_peak: Floats
+    tiled: Floats  # 1: matrix units that pad rows to tiles; 0: processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +178,11 @@ def _matrices(i: StepInputs, e: EfficiencyArrays, rows: Floats, sampled: Floats)
 def _experts(i: StepInputs, e: EfficiencyArrays, rows: Floats) -> tuple[Floats, Floats, Floats]:
     """(weight reads, arithmetic, dispatch) of the routed experts on the devices."""
     m, tp = i.model, i.layout.tp
-    touched = _touched(m, rows)
+    touched = _touched(m, rows**e.routing)
     part = (1 - i.layout.host_experts) / tp
+    padding = e.padding * i.machine.tiled
     read = touched * m.expert_bytes * m.n_moe_layers * part
-    work = 2 * m.expert_params * m.n_moe_layers * (m.experts_per_tok * rows + touched * e.padding) * part
+    work = 2 * m.expert_params * m.n_moe_layers * (m.experts_per_tok * rows + touched * padding) * part
     moved = rows * m.experts_per_tok * m.hidden_size * m.n_moe_layers * ACTIVATION_BYTES * DISPATCH_PASSES / tp
     bandwidth = i.machine.bandwidth * e.bandwidth * e.expert_bandwidth
     peak = i.machine.peak * e.compute * e.expert_compute
@@ -193,10 +196,11 @@ def _host_side(i: StepInputs, e: EfficiencyArrays, rows: Floats) -> Floats:
         return np.zeros_like(rows)
     m, peak = i.model, i.machine.host_peak * e.host_compute
     bandwidth = i.machine.host_bandwidth * e.host_bandwidth
-    touched = _touched(m, rows)
+    touched = _touched(m, rows**e.routing)
     read = touched * m.expert_bytes * m.n_moe_layers
-    work = 2 * m.expert_params * m.n_moe_layers * (m.experts_per_tok * rows + touched * e.padding)
-    on_cpu = _overlap(read / bandwidth, work / peak)
+    useful = 2 * m.expert_params * m.n_moe_layers * m.experts_per_tok * rows
+    work = useful + 2 * m.expert_params * m.n_moe_layers * touched * e.padding
+    on_cpu = _overlap(read / bandwidth, useful / peak)
     pcie = i.machine.pcie * e.pcie * (layout.tp * layout.pp) ** e.pcie_scaling
     streamed = read / pcie + work / (i.machine.peak * e.compute * e.expert_compute * layout.tp)
     chosen = np.where(layout.host_prefill == HOST_PREFILL_STREAM, streamed, np.minimum(streamed, on_cpu))
