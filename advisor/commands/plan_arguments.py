@@ -16,7 +16,6 @@ from advisor.catalog.text import translate
 from advisor.catalog.units import parse_bytes
 from advisor.sizing.cache import default_kv_format
 from advisor.sizing.layout import why_invalid
-from advisor.sizing.memory import workspace_kind
 from advisor.sizing.plan import Layout, Load, Offload, Plan
 
 __all__ = ["add_plan_arguments", "load_from", "plan_from", "variant_from"]
@@ -91,7 +90,7 @@ def plan_from(arguments: argparse.Namespace, catalog: Catalog, *, check_engine: 
         replicas=replicas,
         host=host,
         server=catalog.server(arguments.server) if arguments.server else None,
-        kv_format=arguments.kv_format or _kv_format(variant, engine),
+        kv_format=_kv_format(arguments.kv_format, variant, engine),
     )
 
 
@@ -199,11 +198,18 @@ def _usual_split(count: int, a: Architecture, engine: Engine) -> tuple[int, int]
     return tp, count // tp if count > NODE and engine.pipeline_parallel else 1
 
 
-def _kv_format(variant: Variant, engine: Engine) -> str:
-    wanted = default_kv_format(variant.architecture)
-    if wanted == "bf16" and workspace_kind(engine.id).startswith("ggml"):
-        return "f16"
-    return wanted
+def _kv_format(wanted: str | None, variant: Variant, engine: Engine) -> str:
+    """As asked for, if the engine keeps it; else what suits the attention, else the engine's first."""
+    if wanted is not None:
+        parts = wanted.split("/")
+        if any(part not in engine.kv_formats for part in parts):
+            raise InputError("kv-format", f"one of {', '.join(engine.kv_formats)} with {engine.name}", wanted)
+        return wanted
+    usual = default_kv_format(variant.architecture)
+    for choice in (usual, "fp8" if usual.startswith("fp8") else usual):
+        if choice in engine.kv_formats:
+            return choice
+    return engine.kv_formats[0]
 
 
 def _times(value: float | None, n: int) -> float | None:

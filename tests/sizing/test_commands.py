@@ -122,6 +122,7 @@ def test_size_on_a_processor(capsys: pytest.CaptureFixture[str]) -> None:
         ("size no-such-model --device h100-sxm", "no-such-model"),
         ("size deepseek-r1 --device h200-sxm --count 8 --tp 3", "count"),
         ("size deepseek-r1 --device h200-sxm --kv-format q3_magic", "kv-format"),
+        ("size deepseek-r1 --device h200-sxm --kv-format q4_0 --engine vllm", "kv-format"),
         ("size deepseek-r1 --device h200-sxm --context 100 --input 200", "context"),
         ("size deepseek-r1", "device"),
         ("size deepseek-r1 --format mxfp8 --engine vllm --device a100-sxm-80", "compute capability"),
