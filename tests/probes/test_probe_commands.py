@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from advisor.catalog.text import texts
+from advisor.cli import main
+from probes.engines.precision import RUNNABLE_FORMATS
+from probes.result import State
+from probes.spec import Kind
+from probes.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _store(monkeypatch, tmp_path):
+    monkeypatch.setenv("FATHOM_STORE", str(tmp_path / "probes.sqlite"))
+    monkeypatch.setenv("LC_ALL", "C")
+
+
+def test_machine_as_json_says_what_is_missing(capsys):
+    assert main(["machine", "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["cpu"]["cores"] >= 1
+    assert body["fingerprint"]
+    assert all(note["text"] for note in body["notes"])
+
+
+def test_machine_as_text_in_both_languages(capsys, monkeypatch):
+    main(["machine"])
+    assert "processor:" in capsys.readouterr().out
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    main(["machine"])
+    assert "处理器" in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_fit_is_answered_not_started(capsys):
+    assert main(["probe", "deepseek-v3", "--prompt", "16", "--json"]) == 3
+    body = json.loads(capsys.readouterr().out)
+    assert (body["state"], body["decode_tok_s"]) == ("refused", None)
+    assert "TB" in body["error"]
+    assert body["predicted"]["peak_bytes"]["value"] > 1.3e12
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["no-such-model"], "no-such-model"),
+        (["--format", "gguf-q4_k_m"], "no kernels for format"),
+        (["--prompt", "0"], "prompt tokens"),
+        (["--repeats", "-1"], "repeats"),
+        (["--resume", "nothing", "--rate", "1"], "stored sustained run"),
+        (["--import", "no-such-file.json"], "no-such-file.json"),
+        (["--engine", "magic"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(capsys, words, message):
+    try:
+        code = main(["probe", *words])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    error = capsys.readouterr().err.strip()
+    assert code == 2
+    assert message in error
+    assert "\n" not in error
+
+
+def test_export_and_import(tmp_path, capsys, result):
+    Store().add(result("mine"))
+    out = tmp_path / "out.json"
+    assert main(["probe", "--export", str(out)]) == 0
+    assert main(["probe", "--import", str(out)]) == 0
+    assert "0 new" in capsys.readouterr().out
+
+
+@pytest.mark.probe
+def test_a_probe_from_end_to_end(capsys, tmp_path):
+    """A real small config.json cannot be a catalogue model, so the smallest one runs as a one-layer slice."""
+    words = ["probe", "--kind", "slice", "--layers", "1", "2", "--prompt", "8", "--output", "4", "--repeats", "1"]
+    code = main([*words, "--json"])
+    body = json.loads(capsys.readouterr().out)
+    assert code == 0, body["error"]
+    for name in ("load_s", "peak_bytes", "prefill_tok_s", "ttft_ms", "decode_tok_s", "bandwidth_bytes_per_s"):
+        assert body[name] > 0
+    assert {"value", "low", "high", "basis"} == set(body["predicted"]["decode_tok_s"])
+    assert body["figures"]["full_peak_bytes"]["value"] > 3.5e9
+    assert Store().get(body["id"]) is not None
+
+
+def test_every_state_phase_and_flag_has_a_text():
+    keys = set(texts("en"))
+    source = "\n".join(p.read_text() for p in Path(__file__).parents[2].glob("probes/**/*.py"))
+    phases = set(re.findall(r'\.phase\(\s*"(\w+)"', source))
+    flags = set(re.findall(r'flags(?:\.append\(|\s*\+?=\s*[\[(])"(\w+)"', source)) | {"invalid_faster_than_memory"}
+    assert len(phases) > 8
+    assert len(flags) > 4
+    wanted = (
+        {f"probes.state.{s}" for s in State}
+        | {f"probes.phase.{p}" for p in phases}
+        | {f"probes.flag.{f}" for f in flags}
+    )
+    wanted |= {f"probes.kind.{k}" for k in Kind}
+    assert wanted - keys == set()
+    assert {k for k in texts("zh") if k.startswith("probes.")} == {k for k in keys if k.startswith("probes.")}
+
+
+def test_runnable_formats_are_in_the_catalogue():
+    from advisor.catalog import load_catalog
+
+    assert set(RUNNABLE_FORMATS) <= set(load_catalog().formats)
