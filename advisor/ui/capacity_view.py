@@ -27,7 +27,7 @@ __all__ = ["answer", "curve", "does_not_fit", "first_estimate", "over_time", "pe
 _COLUMNS = ("mean", "p50", "p90", "p95", "p99")
 
 
-def does_not_fit(prepared: Prepared) -> None:
+def does_not_fit(prepared: Prepared, *, key: str = "capacity.memory") -> None:
     """Which memory is too small, by how much, and what would help."""
     sizing = prepared.sizing
     where = sizing.plan.device.name if sizing.plan.device else word("fit.host")
@@ -41,7 +41,7 @@ def does_not_fit(prepared: Prepared) -> None:
     with empty_state(word("fit.title"), plain(text), icon="memory_alt"):
         for suggestion in sizing.suggestions[:4]:
             st.markdown(f"- :material/lightbulb: {plain(suggestion_text(suggestion, language(), backend.catalog()))}")
-        chart(memory_bars(sizing, language()), key="capacity.memory")
+        chart(memory_bars(sizing, language()), key=key)
 
 
 def first_estimate(prepared: Prepared, found: float) -> None:

@@ -20,7 +20,7 @@ from advisor.ui import backend, state
 from advisor.ui.load_text import word
 from advisor.ui.widgets import empty_state
 
-__all__ = ["PlanChoice", "candidates_of", "choose_plan", "one_replica"]
+__all__ = ["PlanChoice", "candidates_of", "choose_candidate", "choose_plan", "one_replica"]
 
 _BUILD = "build"
 _MOST = 40
@@ -73,6 +73,21 @@ def choose_plan(answer: Recommendation) -> PlanChoice | None:
         candidate = known[picked][1]
         return PlanChoice(one_replica(candidate), candidate)
     return _build(backend.catalog())
+
+
+def choose_candidate(answer: Recommendation, *, key: str) -> Candidate:
+    """A select box over the candidates; the plan that was chosen on the Plans page first."""
+    known = candidates_of(answer)
+    options, wanted = list(known), state.chosen_plan() or ""
+    picked = st.selectbox(
+        word("plan.label"),
+        options,
+        index=options.index(wanted) if wanted in known else 0,
+        format_func=lambda name: known[name][0],
+        key=key,
+        persist_state="session",
+    )
+    return known[picked][1]
 
 
 def one_replica(candidate: Candidate) -> Plan:

@@ -25,7 +25,7 @@ PAGES: dict[str, tuple[tuple[str, str], ...]] = {
         ("training", "model_training"),
         ("report", "description"),
     ),
-    "load": (("capacity", "speed"),),
+    "load": (("capacity", "speed"), ("fleet", "dns"), ("economics", "payments")),
     "machine": (("machine", "computer"), ("accuracy", "target")),
     "lookup": (("matrix", "grid_on"), ("catalogue", "menu_book")),
 }
