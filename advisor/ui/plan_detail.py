@@ -6,6 +6,7 @@ import streamlit as st
 
 from advisor.decision.explain import sentence
 from advisor.decision.result import Candidate
+from advisor.decision.scenario import Scenario
 from advisor.report.document import UNITS
 from advisor.report.numbers import gib_text, interval_text, number, percent_text, value_text
 from advisor.report.plan_figures import load_curves, memory_bars, step_shares
@@ -14,12 +15,13 @@ from advisor.ui import answers, probing
 from advisor.ui.derivation_view import derivation
 from advisor.ui.probe_numbers import comparison_table
 from advisor.ui.text import language, plain, t
+from advisor.ui.whatif_view import quality_sources, sensitivity
 from advisor.ui.widgets import badges, basis_badges, chart, key_values, sources
 
 __all__ = ["plan_detail"]
 
 
-def plan_detail(candidate: Candidate) -> None:
+def plan_detail(candidate: Candidate, scenario: Scenario) -> None:
     """Everything about one plan; charts of the load only when their tab is open."""
     with st.container(border=True, key="plan-detail"):
         _heading(candidate)
@@ -33,12 +35,16 @@ def plan_detail(candidate: Candidate) -> None:
             st.markdown(f"**{t('detail.why')}**")
             for reason in candidate.reasons:
                 st.markdown(f"- {plain(sentence(language(), reason))}")
-        load, step, said = st.tabs(
-            [t("detail.load"), t("detail.step"), t("detail.check")], key="detail.tabs", on_change="rerun"
-        )
+            if candidate.quality is not None:
+                quality_sources(candidate, scenario, key="detail.quality")
+        names = [t(f"detail.{name}") for name in ("load", "whatif", "step", "check")]
+        load, change, step, said = st.tabs(names, key="detail.tabs", on_change="rerun")
         with load:
             if load.open:
                 _curves(candidate)
+        with change:
+            if change.open:
+                sensitivity(candidate)
         with step:
             if step.open:
                 chart(step_shares(candidate, language()), key="detail.shares")

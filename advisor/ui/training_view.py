@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from advisor.catalog.quantity import Quantity
+from advisor.catalog.units import format_count
 from advisor.evidence.training_truth import training_checks
 from advisor.report.figures import Bar, Bars, Segment
 from advisor.report.numbers import gib_text, interval_text, number, percent_text, value_text
@@ -67,12 +68,17 @@ def _bars(memory: TrainingFootprint) -> Bars:
 
 def _numbers(memory: TrainingFootprint, speed: TrainingSpeed, tokens: float) -> None:
     rate = speed.tokens_per_s
-    days = [tokens / value / 86_400 for value in (rate.value, rate.high, rate.low)]
-    duration = Quantity(days[0], days[1], days[2], rate.basis)
+    unit, seconds = ("days", 86_400) if tokens / rate.value > 2 * 86_400 else ("hours", 3600)
+    middle, low, high = (tokens / speed_at / seconds for speed_at in (rate.value, rate.high, rate.low))
+    duration = Quantity(middle, low, high, rate.basis)
     cards = (
         (t("training.rate"), value_text(rate), interval_text(rate, "tok/s")),
-        (t("training.duration"), value_text(duration), interval_text(duration)),
-        (t("training.trainable"), number(memory.trainable_params), t("training.of", total=number(memory.total_params))),
+        (t(f"training.{unit}"), value_text(duration), interval_text(duration)),
+        (
+            t("training.trainable"),
+            format_count(memory.trainable_params, 2),
+            t("training.of", total=format_count(memory.total_params, 2)),
+        ),
         (t("training.communication"), percent_text(speed.communication_share), None),
         (t("training.scaling"), percent_text(speed.scaling_efficiency), None),
         (t("training.useful"), number(speed.tflops_per_device), None),

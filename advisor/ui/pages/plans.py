@@ -34,7 +34,7 @@ shown = filters(answer)
 plan_table(shown, total=answer.counts)
 chosen = state.chosen_plan()
 candidate = next((c for c in answer.candidates if c.plan.id == chosen), shown[0] if shown else answer.candidates[0])
-plan_detail(candidate)
+plan_detail(candidate, answer.scenario)
 
 names = [t("plans.tab.compare"), t("plans.tab.mixes"), t("plans.tab.rejected")]
 compare, mixed, rejected = st.tabs(names, key="plans.tabs", on_change="rerun")
