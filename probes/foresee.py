@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 
 from advisor.catalog import Catalog
@@ -27,6 +28,7 @@ __all__ = ["Foresight", "accelerator_of", "foresee", "load_of", "measured_bandwi
 BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighbours come and go
 LOAD_FACTOR = 4.0
 VIRTUAL_LOAD_FACTOR = 30.0  # a virtual machine may have to get each page from its host first
+NOTHING = Need(0, 0, 0, 0)
 PEAK_SPARE_BYTES = 600 * 2**20  # oneDNN and the allocator keep up to half a GiB of scratch, run by run
 
 
@@ -54,7 +56,9 @@ def foresee(
     `history`: earlier results of this machine; they give its bandwidth and the engine's own overhead.
     `table`: the calibration, with what this machine has learned (`advisor.evidence.local`); None: the public one.
     """
-    need = _learned(need_of(spec), history)
+    if spec.engine is EngineName.ENDPOINT:
+        return Foresight(Prediction(), NOTHING, None, "the server's hardware is not known")
+    need = _learned(_need(spec), history)
     accelerator = accelerator_of(spec, machine)
     free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
     bandwidth = _bandwidth(spec, machine, history)
@@ -116,8 +120,6 @@ def accelerator_device(accelerator: Accelerator, catalog: Catalog) -> Device | N
 
 
 def _sizing(spec: ProbeSpec, plan: Plan, catalog: Catalog, table: EfficiencyTable | None) -> tuple[Sizing | None, str]:
-    if spec.engine is EngineName.ENDPOINT:
-        return None, "the server's hardware is not known"
     try:
         return size(plan, load_of(spec), catalog, table=table), ""
     except FathomError as problem:
@@ -127,11 +129,12 @@ def _sizing(spec: ProbeSpec, plan: Plan, catalog: Catalog, table: EfficiencyTabl
 def _with_seconds(prediction: Prediction, sizing: Sizing, need: Need, spec: ProbeSpec) -> Prediction:
     decode, bandwidth = sizing.decode_tok_s, prediction.bandwidth_bytes_per_s
     assert bandwidth is not None
-    read = need_of(spec, whole=True).read_bytes / bandwidth.value
+    whole = need_of(spec, whole=True) if spec.engine is EngineName.TORCH else need
+    read = whole.read_bytes / bandwidth.value
     mbu = Quantity(
         decode.value * read, decode.low * read, decode.high * read, decode.basis, "decode x bytes / bandwidth"
     )
-    share = need.read_bytes / max(1, need_of(spec, whole=True).read_bytes)  # a slice does less
+    share = need.read_bytes / max(1, whole.read_bytes)  # a slice does less
     seconds = (
         share * spec.repeats * (sizing.ttft_ms.value / 1e3 * 1.3 + spec.output_tokens / max(decode.value, 1e-9)) + 10
     )
@@ -152,6 +155,14 @@ def _bandwidth(spec: ProbeSpec, machine: Machine, history: Sequence[ProbeResult]
     if known is not None:
         return Quantity.within(known, BANDWIDTH_FACTOR, Basis.CALIBRATED, "earlier probes of this machine")
     return Quantity.within(quick_bandwidth(machine.cpu.cores), BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
+
+
+def _need(spec: ProbeSpec) -> Need:
+    """Of the built-in engine, from its tensors; of another engine, from the size of the file that it maps."""
+    if spec.engine is EngineName.TORCH:
+        return need_of(spec)
+    size_bytes = Path(spec.checkpoint).stat().st_size if spec.checkpoint and Path(spec.checkpoint).is_file() else 0
+    return Need(size_bytes, 0, 0, read_bytes=size_bytes)
 
 
 def _load(need: Need, machine: Machine, history: Sequence[ProbeResult]) -> Quantity:

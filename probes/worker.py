@@ -56,6 +56,11 @@ def _measure(spec: ProbeSpec, channel: _Channel) -> ProbeResult:
         from probes.kinds.endpoint import run_endpoint
 
         return run_endpoint(spec, reporter)
+    if spec.engine is EngineName.LLAMACPP:
+        from probes.kinds.llama import run_llama
+        from probes.kinds.session import Session
+
+        return run_llama(Session(spec, reporter))
     return _kind(spec.kind)(spec, reporter)
 
 

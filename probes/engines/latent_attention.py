@@ -1,5 +1,4 @@
-"""Multi-head latent attention, and its sparse form with an indexer (DeepSeek-V3.2). Imported by probe processes only.
-"""
+"""Multi-head latent attention, and its sparse form with an indexer (DeepSeek-V3.2). For probe processes only."""
 
 from __future__ import annotations
 

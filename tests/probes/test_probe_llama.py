@@ -1,0 +1,77 @@
+"""llama.cpp's benchmark, played by a script on PATH."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from probes.engines import llama_bench
+from probes.engines.base import EngineUnavailableError, InvalidOutputError
+from probes.process import Identity, ProbeProcess
+from probes.result import State
+from probes.spec import EngineName
+
+ROWS = [
+    {"build_commit": "abc", "build_number": 7000, "model_size": 4_000_000, "model_n_params": 7_000_000, "n_prompt": 16,
+     "n_gen": 0, "avg_ts": 100.0, "samples_ts": [99.0, 100.0, 101.0]},
+    {"build_commit": "abc", "build_number": 7000, "model_size": 4_000_000, "model_n_params": 7_000_000, "n_prompt": 0,
+     "n_gen": 8, "avg_ts": 20.0, "samples_ts": [19.0, 20.0, 21.0]},
+]  # fmt: skip
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch, spec):
+    """Installs a llama-bench that prints what it is given; returns a spec for it."""
+
+    def install(output: str, code: int = 0):
+        script = tmp_path / "llama-bench"
+        script.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\necho 'error: bad model' >&2\nexit {code}\n")
+        script.chmod(0o755)
+        model = tmp_path / "model.gguf"
+        model.write_bytes(b"GGUF")
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        return replace(spec, engine=EngineName.LLAMACPP, format_id="gguf-q4_0", checkpoint=str(model))
+
+    return install
+
+
+def test_rows_are_read(tool):
+    rows, _ = llama_bench.bench(tool(json.dumps(ROWS)), threads=2)
+    assert [(r.prompt_tokens, r.output_tokens) for r in rows] == [(16, 0), (0, 8)]
+    assert rows[1].tok_s == (19.0, 20.0, 21.0)
+    assert rows[0].version == "abc 7000"
+
+
+@pytest.mark.parametrize(
+    "output", ["", "not json", "{}", "[1]", '[{"n_prompt": 1}]', '[{"n_prompt": "x", "n_gen": 1}]']
+)
+def test_garbage_is_explained(tool, output):
+    with pytest.raises(InvalidOutputError, match="result table"):
+        llama_bench.bench(tool(output), threads=1)
+
+
+def test_a_failing_tool_gives_its_last_line(tool):
+    with pytest.raises(InvalidOutputError, match=r"code 1: error: bad model"):
+        llama_bench.bench(tool("", code=1), threads=1)
+
+
+def test_a_missing_tool_or_file_is_said(tool, monkeypatch):
+    spec = tool("[]")
+    with pytest.raises(EngineUnavailableError, match="--checkpoint"):
+        llama_bench.bench(replace(spec, checkpoint=None), threads=1)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(EngineUnavailableError, match="not on PATH"):
+        llama_bench.bench(spec, threads=1)
+
+
+@pytest.mark.probe
+def test_a_probe_through_the_tool(tool):
+    result = ProbeProcess(tool(json.dumps(ROWS)), Identity("p", "f", "m")).result()
+    assert result.state is State.DONE, result.error
+    assert result.decode_tok_s is not None
+    assert result.ttft_ms is not None
+    assert (result.decode_tok_s.value, result.ttft_ms.value) == (20.0, 160.0)
+    assert result.versions == {"llama.cpp": "abc 7000"}
+    assert result.tensor_bytes == 4_000_000
