@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from math import floor, isfinite, log10
 from typing import Any
 
@@ -16,6 +17,7 @@ from advisor.commands.plan_arguments import add_plan_arguments, load_from, plan_
 from advisor.sizing.derivation import derive
 from advisor.sizing.plan import DeviceFootprint, Load, Plan, Sizing
 from advisor.sizing.profile import profile
+from advisor.sizing.sensitivity import Variation, variations
 from advisor.sizing.size import size
 from advisor.sizing.suggestion_text import suggestion_text
 
@@ -29,6 +31,7 @@ _SPEEDS = ("prefill_tok_s", "decode_tok_s", "output_tok_s", "ttft_ms", "tpot_ms"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plan_arguments(parser)
     parser.add_argument("--explain", action="store_true", help="show the formula behind each number of bytes")
+    parser.add_argument("--sensitivity", action="store_true", help="what a change of devices, format or load would do")
     parser.add_argument("--lang", choices=LANGUAGES, default="en")
     parser.add_argument("--json", action="store_true")
 
@@ -37,10 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     catalog = load_catalog()
     plan, load = plan_from(arguments, catalog), load_from(arguments)
     sizing = size(plan, load, catalog)
+    changes = variations(plan, load, catalog) if arguments.sensitivity else ()
     if arguments.json:
-        sys.stdout.write(json.dumps(as_json(sizing), indent=2) + "\n")
+        more = {"sensitivity": [_change_json(c) for c in changes]} if arguments.sensitivity else {}
+        sys.stdout.write(json.dumps({**as_json(sizing), **more}, indent=2) + "\n")
     else:
         sys.stdout.write(as_text(sizing, catalog, arguments.lang))
+        if changes:
+            sys.stdout.write("\n" + _changes_text(changes, sizing, arguments.lang))
         if arguments.explain:
             sys.stdout.write("\n" + _derivations(plan, load, arguments.lang))
     return 0 if sizing.fits else NOTHING_FITS
@@ -145,6 +152,27 @@ def _short(value: float) -> str:
         return f"{value:g}"
     digits = 3 - floor(log10(abs(value)))
     return f"{round(value, digits):,.{max(digits, 0)}f}"
+
+
+def _change_json(v: Variation) -> dict[str, Any]:
+    return {"change": str(v.change), **{k: x for k, x in as_json(v.sizing).items() if k != "suggestions"}}
+
+
+def _changes_text(changes: Sequence[Variation], now: Sizing, language: str) -> str:
+    """Speeds of the changed plan as multiples of those of the plan."""
+
+    def t(key: str, **values: object) -> str:
+        return translate(language, f"sizing.sensitivity.{key}", **values)
+
+    lines = [t("title")]
+    for v in changes:
+        then = v.sizing
+        speeds = ("decode_tok_s", "output_tok_s", "ttft_ms")
+        ratios = [f"{getattr(then, n).value / max(getattr(now, n).value, 1e-12):.2f}" for n in speeds]
+        name = t(str(v.change), format=then.plan.format.name, devices=then.plan.n_devices)
+        numbers = dict(zip(("decode", "output", "ttft"), ratios, strict=True))
+        lines.append("  " + t("line", name=name, fits=t("fits_yes" if then.fits else "fits_no"), **numbers))
+    return "\n".join(lines) + "\n"
 
 
 def _derivations(plan: Plan, load: Load, language: str) -> str:

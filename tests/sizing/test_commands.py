@@ -146,3 +146,13 @@ def test_size_refuses_in_one_line(capsys: pytest.CaptureFixture[str], words: str
 def test_usual_layouts(capsys: pytest.CaptureFixture[str], words: str, layout: str, replicas: int) -> None:
     answer = json.loads(run(capsys, "size", *words.split(), "--json")[1])
     assert (answer["layout"], answer["replicas"]) == (layout, replicas)
+
+
+def test_size_with_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("size", "r1-distill-qwen-7b", "--device", "l40s", "--sensitivity")
+    answer = json.loads(run(capsys, *words, "--json")[1])
+    assert {c["change"] for c in answer["sensitivity"]} >= {"twice_devices", "smaller_format", "twice_sequences"}
+    for language, title in (("en", "What a change would do"), ("zh", "改动的影响")):
+        code, out, _ = run(capsys, *words, "--lang", language)
+        assert code == 0
+        assert title in out
