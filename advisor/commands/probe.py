@@ -11,6 +11,7 @@ from advisor.catalog import load_catalog
 from advisor.catalog.errors import DataError, FathomError, InputError
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes
+from advisor.commands.probe_fleet import run_fleet
 from advisor.commands.probe_output import as_json, language, print_result, show_progress
 from advisor.commands.probe_spec import add_spec_arguments, spec_from
 from advisor.evidence.local import local_table
@@ -33,6 +34,7 @@ NOT_MEASURED = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_spec_arguments(parser)
     parser.add_argument("--json", action="store_true", help="the result as JSON")
+    parser.add_argument("--fleet", metavar="ADDRESS", help="measure every node or GPU of this Ray cluster")
     parser.add_argument("--no-store", action="store_true", help="do not keep the result")
     parser.add_argument("--export", metavar="FILE", help="write all stored measurements as JSON and end")
     parser.add_argument("--import", dest="import_file", metavar="FILE", help="add exported measurements and end")
@@ -46,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _import(store, Path(arguments.import_file))
     catalog, machine = load_catalog(), detect()
     spec, history = spec_from(arguments, catalog), _history(store, machine)
+    if arguments.fleet:
+        return run_fleet(spec, arguments.fleet, as_json=arguments.json, store=None if arguments.no_store else store)
     if spec.load is not None and spec.load.resume_id:
         spec = continuation(spec, _earlier(store, spec.load.resume_id))
     foresight = foresee(spec, machine, catalog, history, local_table(history, machine, catalog))

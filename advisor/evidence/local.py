@@ -25,6 +25,7 @@ __all__ = ["Miss", "local_calibrations", "local_table", "miss_of"]
 
 NORMAL_90 = 1.645
 LEAST_WIDTH = math.log(1.05)  # no machine repeats itself better than this from day to day
+FEW_SAMPLES = 5
 KEPT_RUNS = 20  # of each format, the newest
 USED_KINDS = (Kind.FULL, Kind.SLICE)
 
@@ -78,7 +79,7 @@ def miss_of(result: ProbeResult, machine: Machine, catalog: Catalog) -> Miss | N
         decode=math.log(public.decode_tok_s.value / decode.value),
         decode_spread=_spread(decode),
         prefill=math.log(public.prefill_tok_s.value / prefill.value) if prefill else None,
-        prefill_spread=_spread(prefill) if prefill else 0.0,
+        prefill_spread=_spread(prefill, fallback=decode) if prefill else 0.0,
     )
 
 
@@ -107,6 +108,8 @@ def _width(misses: Sequence[float], spreads: Sequence[float], between: float) ->
     return max(LEAST_WIDTH, math.hypot(NORMAL_90 * scatter, mean(spreads), NORMAL_90 * between))
 
 
-def _spread(figure: Measured) -> float:
-    """Half of the log of the range that the samples spanned."""
+def _spread(figure: Measured, fallback: Measured | None = None) -> float:
+    """Half of the log of the range that the samples spanned. Too few samples: at least that of `fallback`."""
+    if fallback is not None and figure.n < FEW_SAMPLES:
+        return max(_spread(figure), _spread(fallback))
     return math.log(figure.high / figure.low) / 2 if figure.low > 0 else 1.0

@@ -1,0 +1,115 @@
+"""The same probe on every node or GPU of a Ray cluster. Ray is optional: `pip install .[cluster]`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from advisor.catalog.errors import InputError, UnsupportedError
+from probes.codec import decode, encode
+from probes.machine import detect
+from probes.need import memory_limit
+from probes.process import Identity, ProbeProcess, new_probe_id
+from probes.result import ProbeResult
+from probes.spec import ProbeSpec
+
+__all__ = ["NodeOutcome", "devices_here", "measure_here", "probe_fleet"]
+
+START_TIMEOUT_S = 60.0  # a node that does not even answer within this is reported
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOutcome:
+    """One row of the fleet: a result, or one line on why there is none."""
+
+    node: str
+    device: str
+    result: ProbeResult | None
+    error: str = ""
+
+
+def probe_fleet(spec: ProbeSpec, address: str) -> Iterator[NodeOutcome]:
+    """Outcomes as they come, one per device of `spec`'s kind on each node that is alive.
+
+    A node that dies becomes an outcome with an error; the others continue. Raises UnsupportedError without Ray and
+    InputError when the cluster cannot be reached.
+    """
+    ray = _connect(address)
+    try:
+        yield from _gather(ray, spec)
+    finally:
+        ray.shutdown()
+
+
+def measure_here(spec_json: str) -> str:
+    """What runs on the node: the usual isolated child process; returns the result as JSON."""
+    spec, machine = decode(ProbeSpec, json.loads(spec_json), where="fleet spec"), detect()
+    if spec.device == "cpu":
+        spec = replace(spec, memory_limit_bytes=memory_limit())
+    identity = Identity(new_probe_id(), machine.fingerprint, machine.name)
+    return json.dumps(encode(ProbeProcess(spec, identity).result()))
+
+
+def devices_here(kind: str) -> list[str]:
+    """Devices of a node: cpu, or every accelerator that torch could use."""
+    if kind == "cpu":
+        return ["cpu"]
+    return [a.torch_device for a in detect().accelerators if a.torch_device.startswith(kind)]
+
+
+def _gather(ray: ModuleType, spec: ProbeSpec) -> Iterator[NodeOutcome]:
+    pending: dict[Any, tuple[str, str]] = {}
+    for node in ray.nodes():
+        name = str(node.get("NodeManagerHostname") or node["NodeID"])
+        if not node["Alive"]:
+            continue
+        try:
+            listing = _on_node(ray, devices_here, node).remote(spec.device.partition(":")[0])
+            devices = ray.get(listing, timeout=START_TIMEOUT_S)
+        except ray.exceptions.RayError as problem:
+            yield NodeOutcome(name, spec.device, None, _one_line(problem))
+            continue
+        for device in devices:
+            text = json.dumps(encode(replace(spec, device=device)))
+            pending[_on_node(ray, measure_here, node).remote(text)] = (name, device)
+    yield from _collect(ray, pending)
+
+
+def _collect(ray: ModuleType, pending: dict[Any, tuple[str, str]]) -> Iterator[NodeOutcome]:
+    while pending:
+        ready, _ = ray.wait(list(pending), num_returns=1)
+        for reference in ready:
+            name, device = pending.pop(reference)
+            try:
+                result = decode(ProbeResult, json.loads(ray.get(reference)), where=f"result of {name}")
+            except ray.exceptions.RayError as problem:
+                yield NodeOutcome(name, device, None, _one_line(problem))
+                continue
+            yield NodeOutcome(name, device, result, result.error)
+
+
+def _on_node(ray: ModuleType, function: Any, node: Mapping[str, Any]) -> Any:
+    """The function, bound to one node; never retried elsewhere, because it measures that node."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)
+
+
+def _connect(address: str) -> ModuleType:
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError as problem:
+        raise UnsupportedError("probing a fleet needs Ray: pip install 'fathom-advisor[cluster]'") from problem
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as problem:
+        raise InputError("fleet", "the address of a Ray cluster that answers", f"{address}: {problem}") from problem
+    return ray
+
+
+def _one_line(problem: BaseException) -> str:
+    text = str(problem).strip().splitlines()
+    return (text[0] if text else type(problem).__name__)[:300]

@@ -1,0 +1,93 @@
+"""Fleets: the flow with a stand-in for Ray, and two real local nodes where Ray is installed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from advisor.catalog.errors import UnsupportedError
+from probes.codec import encode
+from probes.fleet import probe_fleet
+from probes.result import ProbeResult, State
+
+
+class FakeRayError(Exception):
+    pass
+
+
+def fake_ray(nodes: list[dict[str, object]], answers: dict[str, object]) -> ModuleType:
+    """Runs nothing: `answers` holds, per node, the result or the error of its measurement."""
+    module = ModuleType("ray")
+    util, strategies = ModuleType("ray.util"), ModuleType("ray.util.scheduling_strategies")
+    strategies.NodeAffinitySchedulingStrategy = lambda node_id, soft: node_id
+    util.scheduling_strategies = strategies
+
+    def remote(function):
+        def options(scheduling_strategy, **_):
+            key = (scheduling_strategy, function.__name__)
+            return SimpleNamespace(remote=lambda text: key)
+
+        return SimpleNamespace(options=options)
+
+    def get(key, timeout=None):
+        node, name = key
+        answer = ["cpu"] if name == "devices_here" else answers[node]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    module.util, module.remote, module.get = util, remote, get
+    module.nodes = lambda: nodes
+    module.init = lambda **_: None
+    module.shutdown = lambda: None
+    module.wait = lambda pending, num_returns: (pending[:1], pending[1:])
+    module.exceptions = SimpleNamespace(RayError=FakeRayError)
+    return module
+
+
+def install(monkeypatch, module: ModuleType) -> None:
+    monkeypatch.setitem(sys.modules, "ray", module)
+    monkeypatch.setitem(sys.modules, "ray.util", module.util)
+    monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", module.util.scheduling_strategies)
+
+
+def node(name: str, *, alive: bool = True) -> dict[str, object]:
+    return {"NodeID": name, "NodeManagerHostname": name, "Alive": alive}
+
+
+def test_a_node_that_dies_is_reported_and_the_rest_continue(monkeypatch, spec, result):
+    answers = {
+        "a": json.dumps(encode(result("ra"))),
+        "b": FakeRayError("node died\nlong trace"),
+        "c": json.dumps(encode(result("rc"))),
+    }
+    install(monkeypatch, fake_ray([node("a"), node("b"), node("gone", alive=False), node("c")], answers))
+    rows = {row.node: row for row in probe_fleet(spec, "auto")}
+    assert set(rows) == {"a", "b", "c"}
+    assert (rows["b"].result, rows["b"].error) == (None, "node died")
+    assert isinstance(rows["a"].result, ProbeResult)
+    assert rows["c"].result.id == "rc"
+
+
+def test_without_ray_the_extra_is_named(monkeypatch, spec):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UnsupportedError, match="cluster"):
+        list(probe_fleet(spec, "auto"))
+
+
+@pytest.mark.probe
+def test_two_local_nodes(spec):
+    pytest.importorskip("ray", reason="Ray is an optional extra and is not installed")
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1)
+        rows = list(probe_fleet(replace(spec, threads=1), cluster.address))
+    finally:
+        cluster.shutdown()
+    assert len(rows) == 2
+    assert all(row.result is not None and row.result.state is State.DONE for row in rows), [r.error for r in rows]
