@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from advisor.catalog.catalog import Catalog
 from advisor.decision.candidates import load_of, plan_of
+from advisor.decision.layouts import LAYOUTS, usable_bytes
 from advisor.decision.miss_text import memory_relaxation, reason_of, relax, remedy_of
 from advisor.decision.models import Model
 from advisor.decision.offers import Offer
@@ -18,7 +19,7 @@ from advisor.decision.rank import best_per_group
 from advisor.decision.result import Constraint, NearMiss, Reason, Rejection
 from advisor.decision.scenario import Scenario
 from advisor.decision.search import CHECKED, Outcome, search
-from advisor.decision.space import LAYOUTS, Space, largest_layout, unlimited, usable_bytes
+from advisor.decision.space import Space, largest_layout, unlimited
 from advisor.sizing.plan import Load, Plan
 from advisor.sizing.suggestions import suggestions
 
@@ -195,7 +196,8 @@ def _first_answer_ms(outcome: Outcome, miss: Miss) -> float:
 
 def _most_devices(offer: Offer) -> int:
     """Of one replica."""
-    limit = min(offer.available, LAYOUTS[-1].devices if offer.multi_node else offer.per_node)
+    most = max(kind.devices for kind in LAYOUTS)
+    limit = min(offer.available, most if offer.multi_node else offer.per_node)
     return max(kind.devices for kind in LAYOUTS if kind.devices <= limit)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.records import Device, DeviceClass, Host
@@ -49,6 +49,7 @@ class Offer:
     owned: bool
     rentable: bool
     buyable: bool
+    hybrid: bool = False  # the host's memory may hold what the device cannot
 
     @property
     def device_class(self) -> DeviceClass:
@@ -91,14 +92,20 @@ def _of_hosts(scenario: Scenario, catalog: Catalog) -> Iterator[Offer]:
 
 
 def _of_owned(owned: Mapping[str, int], catalog: Catalog) -> Iterator[Offer]:
-    for device_id, count in owned.items():
-        device = catalog.device(device_id)
-        if device.device_class is not DeviceClass.CPU:
-            yield _device_offer(device, catalog, count, owned=True)
+    """Each device by itself; with an owned processor, its memory may also hold part of a model."""
+    devices = {catalog.device(name): count for name, count in owned.items()}
+    processors = [device for device in devices if device.device_class is DeviceClass.CPU]
+    hosts = [host for device in processors for host in _hosts_with(device, catalog)]
+    for device, count in devices.items():
+        if device.device_class is DeviceClass.CPU:
             continue
-        hosts = [h for h in catalog.hosts.values() if h.cpu_device_id == device.id and not h.reference]
-        for host in hosts or [_host_of(device)]:
-            yield _host_offer(host, catalog, max(1, count // host.sockets), owned=True)
+        offer = _device_offer(device, catalog, count, owned=True)
+        yield offer
+        for host in hosts:
+            yield replace(offer, hardware=replace(offer.hardware, host=host), hybrid=True)
+    for host in hosts:
+        count = devices[catalog.device(host.cpu_device_id or "")]
+        yield _host_offer(host, catalog, max(1, count // host.sockets), owned=True)
 
 
 def _of_machine(machine: Machine, catalog: Catalog) -> Iterator[Offer]:
@@ -107,7 +114,7 @@ def _of_machine(machine: Machine, catalog: Catalog) -> Iterator[Offer]:
     matched = [match_device(item, catalog.devices) for item in machine.accelerators]
     for device in dict.fromkeys(item for item in matched if item is not None):
         count = matched.count(device)
-        yield Offer(Hardware(device, host), count, count, False, True, False, True)
+        yield Offer(Hardware(device, host), count, count, False, True, False, True, hybrid=True)
     yield Offer(Hardware(None, host), 1, 1, False, True, False, True)
 
 
@@ -129,6 +136,11 @@ def _host_offer(host: Host, catalog: Catalog, available: int, *, owned: bool) ->
     processor = catalog.devices.get(host.cpu_device_id or "")
     buyable = processor is None or processor.vendor not in _RENTED_ONLY
     return Offer(Hardware(None, host), 1, available, False, owned, False, buyable)
+
+
+def _hosts_with(device: Device, catalog: Catalog) -> list[Host]:
+    known = [host for host in catalog.hosts.values() if host.cpu_device_id == device.id and not host.reference]
+    return known or [_host_of(device)]
 
 
 def _host_of(device: Device) -> Host:

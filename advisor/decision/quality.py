@@ -32,6 +32,7 @@ __all__ = [
     "has_thinking",
     "published_scores",
     "quality",
+    "scores_behind",
     "task_quality",
 ]
 
@@ -130,6 +131,12 @@ def has_thinking(variant: Variant) -> bool:
 def published_scores(variant: Variant) -> tuple[Score, ...]:
     """Every published score of a variant, with setting, date and source."""
     return _scores().get(variant.id, ())
+
+
+def scores_behind(variant: Variant, found: Quality) -> tuple[Score, ...]:
+    """The published scores that a figure rests on: of its benchmarks, in its mode, of the release that was scored."""
+    rows = _scores().get(found.proxy_id or variant.id, ())
+    return tuple(row for row in rows if row.benchmark in found.published and row.thinking == found.mode)
 
 
 @lru_cache(maxsize=1)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.catalog.catalog import Catalog
+from advisor.decision.layouts import usable_bytes
 from advisor.decision.money import Costs, costs
 from advisor.decision.result import Constraint
 from advisor.decision.scenario import Scenario
-from advisor.decision.space import Space, usable_bytes
+from advisor.decision.space import Space
 from advisor.decision.traffic import Served, Times, first_answer_s, one_replica, serve, unloaded
 from advisor.sizing.grid import GridResult
 

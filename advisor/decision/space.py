@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.engines import backends, runs_model, support
-from advisor.catalog.records import Device, DeviceClass, Engine
+from advisor.catalog.records import Device, DeviceClass
+from advisor.decision.layouts import LAYOUTS, layers_on_device, layout_mask
 from advisor.decision.models import ModelTable
 from advisor.decision.offers import UNLIMITED, Offer, support_device
 from advisor.decision.scenario import Scenario
-from advisor.sizing.columns import OFFLOADS, Hardware, PlanColumns, Runtime
+from advisor.sizing.columns import OFFLOADS, PlanColumns, Runtime
 from advisor.sizing.plan import Layout, Offload
 
-__all__ = ["LAYOUTS", "Space", "enumerate_space", "largest_layout", "unlimited", "usable_bytes"]
+__all__ = ["Space", "enumerate_space", "largest_layout", "unlimited"]
 
 _ONLY_BY_NAME = frozenset(
     {
@@ -31,35 +32,6 @@ _ONLY_BY_NAME = frozenset(
     }
 )
 _PROCESSORS_ONLY = frozenset({"ik_llama.cpp"})  # a fork of llama.cpp made for them; llama.cpp covers the rest
-SPREAD = 4  # times the fewest devices that hold the weights
-
-
-@dataclass(frozen=True, slots=True)
-class _LayoutKind:
-    tp: int
-    pp: int
-    dp_attention: int = 1
-    ep: int = 1
-
-    @property
-    def devices(self) -> int:
-        return self.tp * self.pp
-
-
-LAYOUTS = (
-    _LayoutKind(1, 1),
-    _LayoutKind(2, 1),
-    _LayoutKind(4, 1),
-    _LayoutKind(8, 1),
-    _LayoutKind(2, 1, 2, 2),
-    _LayoutKind(4, 1, 4, 4),
-    _LayoutKind(8, 1, 8, 8),
-    _LayoutKind(1, 2),
-    _LayoutKind(1, 4),
-    _LayoutKind(1, 8),
-    _LayoutKind(8, 2),
-    _LayoutKind(8, 4),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +70,11 @@ def enumerate_space(
     supported = _supported(table, runtimes, found, catalog)
     wanted = np.ones(len(table.models), dtype=np.bool_) if wanted is None else wanted
     model, runtime, offer = np.nonzero(supported & wanted[:, None, None])
-    layouts = _layout_mask(table, runtimes, found, model, runtime, offer)
+    layouts = layout_mask(table, runtimes, found, model, runtime, offer)
     row, layout = np.nonzero(layouts)
     kinds = np.array([(k.tp, k.pp, k.ep, k.dp_attention) for k in LAYOUTS], dtype=np.float64)[layout]
     cpu_only = np.array([o.hardware.device is None for o in found], dtype=np.bool_)[offer[row]]
+    offload = np.array([OFFLOADS.index(k.offload) for k in LAYOUTS], dtype=np.intp)[layout]
     plans = PlanColumns(
         models=tuple(m.key for m in table.models),
         runtimes=runtimes,
@@ -114,9 +87,11 @@ def enumerate_space(
         ep=kinds[:, 2],
         dp_attention=kinds[:, 3],
         replicas=np.ones(len(row)),
-        offload=np.where(cpu_only, OFFLOADS.index(Offload.CPU_ONLY), OFFLOADS.index(Offload.NONE)),
+        offload=np.where(cpu_only, OFFLOADS.index(Offload.CPU_ONLY), offload),
         gpu_expert_layers=np.zeros(len(row)),
-        gpu_layers=np.zeros(len(row)),
+        gpu_layers=np.where(
+            offload == OFFLOADS.index(Offload.LAYERS_SPLIT), layers_on_device(table, found, model[row], offer[row]), 0
+        ),
     )
     return Space(plans, table, found, offer[row], supported, wanted)
 
@@ -134,6 +109,7 @@ def largest_layout(space: Space, model: int, runtime: int, offer: int) -> Layout
         kind
         for kind in LAYOUTS
         if kind.dp_attention == 1
+        and kind.offload is Offload.NONE
         and kind.devices <= place.available
         and (kind.devices <= place.per_node or (place.multi_node and kind.tp == 8))
         and heads % kind.tp == 0
@@ -143,13 +119,6 @@ def largest_layout(space: Space, model: int, runtime: int, offer: int) -> Layout
     best = max(fitting, key=lambda kind: (kind.devices, kind.tp))
     cpu_only = place.hardware.device is None
     return Layout(tp=best.tp, pp=best.pp, offload=Offload.CPU_ONLY if cpu_only else Offload.NONE)
-
-
-def usable_bytes(hardware: Hardware) -> float:
-    """Memory of one device, or of the host where there is none."""
-    if hardware.device is not None:
-        return float(hardware.device.usable_memory_bytes or hardware.device.memory_bytes)
-    return float((hardware.host.memory_bytes if hardware.host else 0) or 0)
 
 
 def _runtimes(scenario: Scenario, catalog: Catalog) -> tuple[Runtime, ...]:
@@ -218,41 +187,4 @@ def _signature(device: Device) -> tuple[object, ...]:
         device.supported_precisions,
         tuple(sorted(device.peak_ops_per_s)),
         device.isa,
-    )
-
-
-def _layout_mask(
-    table: ModelTable,
-    runtimes: tuple[Runtime, ...],
-    found: tuple[Offer, ...],
-    model: NDArray[np.intp],
-    runtime: NDArray[np.intp],
-    offer: NDArray[np.intp],
-) -> NDArray[np.bool_]:
-    """Shape (combinations, layouts)."""
-    kinds = np.array([(k.tp, k.pp, k.dp_attention, k.devices) for k in LAYOUTS], dtype=np.intp)
-    tp, pp, dp, devices = kinds.T
-    per_node = np.array([o.per_node for o in found], dtype=np.intp)[offer][:, None]
-    available = np.array([o.available for o in found], dtype=np.intp)[offer][:, None]
-    multi = np.array([o.multi_node for o in found], dtype=np.bool_)[offer][:, None]
-    usable = np.array([usable_bytes(o.hardware) for o in found])[offer][:, None]
-    need = table.weights_bytes[model][:, None]
-    engine = _engine_flags([r.engine for r in runtimes])[runtime]
-    shards, stages, splits_attention = engine[:, 0:1], engine[:, 1:2], engine[:, 2:3]
-    across = (tp == 8) & (pp > 1)
-    good = (devices <= available) & np.where(across, multi & (per_node >= 8), devices <= per_node)
-    good &= (usable > 0) & (need <= usable * devices)
-    fewest = np.maximum(1, 2 ** np.ceil(np.log2(np.maximum(need / np.maximum(usable, 1), 1))))
-    good &= devices <= np.where(shards, SPREAD, 2) * fewest  # splitting by layers does not speed up a stream
-    good &= np.where(across, fewest > 4, True)
-    good &= (table.heads[model][:, None] % tp == 0) & ((tp == 1) | shards)
-    good &= np.where(pp > 1, stages & (across | ~shards), True)
-    latent_moe = (table.is_moe & table.is_latent)[model][:, None]
-    return np.asarray(good & ((dp == 1) | (splits_attention & latent_moe)), dtype=np.bool_)
-
-
-def _engine_flags(engines: list[Engine]) -> NDArray[np.bool_]:
-    return np.array(
-        [(e.tensor_parallel, e.pipeline_parallel, e.dp_attention and e.expert_parallel) for e in engines],
-        dtype=np.bool_,
     )

@@ -8,7 +8,7 @@ import yaml
 from advisor.catalog import Catalog
 from advisor.catalog.quantity import Basis
 from advisor.decision.penalty_fit import fit_penalties
-from advisor.decision.quality import benchmarks, format_loss, published_scores, quality, task_quality
+from advisor.decision.quality import benchmarks, format_loss, published_scores, quality, scores_behind, task_quality
 from advisor.decision.quality_data import (
     QUALITY_DIR,
     read_benchmarks,
@@ -35,6 +35,15 @@ def test_published_scores_are_those_of_the_cards(catalog: Catalog) -> None:
     found = {(s.benchmark, s.score) for s in published_scores(catalog.variant("deepseek-r1-distill-qwen-7b"))}
     assert {("math-500", 92.8), ("aime-2024", 55.5), ("gpqa-diamond", 49.1), ("livecodebench-2408-2501", 37.6)} <= found
     assert all(s.source and s.setting for s in read_scores())
+
+
+def test_scores_behind_a_figure_are_those_of_its_mode(catalog: Catalog) -> None:
+    variant = catalog.variant("deepseek-v3.1-terminus")
+    found = quality(variant, catalog.format(variant.native_format), MATHS, thinking=False)
+    rows = scores_behind(variant, found)
+    assert {row.benchmark for row in rows} == set(found.published)
+    assert {row.variant_id for row in rows} == {"deepseek-v3.1"}
+    assert {row.thinking for row in rows} == {"off"}
 
 
 def test_a_fully_published_figure_is_the_plain_mean(catalog: Catalog) -> None:
