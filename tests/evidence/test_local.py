@@ -101,4 +101,4 @@ def test_other_formats_kinds_and_unknown_models_are_untouched(catalog, machine):
 
 
 def test_no_history_is_the_public_table(catalog, machine):
-    assert local_table([], machine, catalog) == efficiency_table()
+    assert local_table([], machine, catalog).local == ()
