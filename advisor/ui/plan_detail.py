@@ -15,7 +15,7 @@ from advisor.ui import answers, probing
 from advisor.ui.derivation_view import derivation
 from advisor.ui.probe_numbers import comparison_table
 from advisor.ui.text import language, plain, t
-from advisor.ui.whatif_view import quality_sources, sensitivity
+from advisor.ui.whatif_view import quality_sources, what_if
 from advisor.ui.widgets import badges, basis_badges, chart, key_values, sources
 
 __all__ = ["plan_detail"]
@@ -44,7 +44,7 @@ def plan_detail(candidate: Candidate, scenario: Scenario) -> None:
                 _curves(candidate)
         with change:
             if change.open:
-                sensitivity(candidate)
+                what_if(candidate)
         with step:
             if step.open:
                 chart(step_shares(candidate, language()), key="detail.shares")

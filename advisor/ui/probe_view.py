@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
 from advisor.catalog.errors import FathomError
 from advisor.catalog.text import translate
 from advisor.jobs.registry import ProbeRegistry, Snapshot
 from advisor.report.numbers import gib_text, number
-from advisor.ui import backend, probing
+from advisor.ui import probing
 from advisor.ui.probe_figures import point_lines
+from advisor.ui.probe_form import probe_spec
 from advisor.ui.probe_numbers import comparison_table, prediction_table
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, problem_state
@@ -21,7 +20,6 @@ from probes.spec import ProbeSpec
 
 __all__ = ["probe_form", "watch_probe"]
 
-DEFAULT_VARIANT, DEFAULT_FORMAT = "deepseek-r1-distill-qwen-1.5b", "bf16"
 _LAST = "probe.last"
 _PROBLEM = "probe.problem"
 _COLOURS = {State.DONE: "green", State.RUNNING: "blue", State.QUEUED: "blue", State.CANCELLED: "gray"}
@@ -51,7 +49,9 @@ def watch_probe(registry: ProbeRegistry) -> None:
 
 def _card(registry: ProbeRegistry, snapshot: Snapshot) -> None:
     with st.container(border=True, key="probe-card"):
-        name = f"{plain(snapshot.spec.variant_id)} · {plain(snapshot.spec.format_id)} · {snapshot.spec.device}"
+        kind = translate(language(), f"probes.kind.{snapshot.spec.kind}")
+        parts = (snapshot.spec.variant_id, snapshot.spec.format_id, snapshot.spec.device, kind)
+        name = " · ".join(plain(part) for part in parts if part)
         left, right = st.columns([4, 1], vertical_alignment="center")
         left.markdown(f"**{name}**")
         state = translate(language(), f"probes.state.{snapshot.state}")
@@ -81,38 +81,14 @@ def _progress(registry: ProbeRegistry, snapshot: Snapshot) -> None:
 
 
 def probe_form(registry: ProbeRegistry, machine: Machine) -> None:
-    """What to load; the prediction is shown before the run, and what cannot fit is refused with the reason."""
-    catalog = backend.catalog()
-    busy = bool(registry.running())
+    """What to measure; the prediction is shown before the run, and what cannot fit is refused with the reason."""
     with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            variants = probing.probe_variants()
-            variant = st.selectbox(
-                t("probe.variant"),
-                list(variants),
-                index=_position(list(variants), DEFAULT_VARIANT),
-                format_func=variants.__getitem__,
-                key="probe.variant",
-                persist_state="session",
-                width=300,
-            )
-            formats = probing.probe_formats()
-            chosen = st.selectbox(
-                t("probe.format"),
-                formats,
-                index=_position(formats, DEFAULT_FORMAT),
-                format_func=lambda name: catalog.formats[name].name,
-                key="probe.format",
-                persist_state="session",
-                width=200,
-            )
-            devices = ["cpu", *(a.torch_device for a in machine.accelerators if a.torch_device)]
-            device = st.selectbox(t("probe.device"), devices, key="probe.device", persist_state="session", width=120)
-            quick = st.toggle(t("probe.quick"), key="probe.quick", help=t("probe.quick_help"), persist_state="session")
-        spec = ProbeSpec(variant, chosen, catalog.variant(variant).architecture, device=device)
-        if quick:
-            spec = replace(spec, prompt_tokens=(32,), output_tokens=8, repeats=1)
-        _start(registry, spec, busy=busy)
+        try:
+            spec = probe_spec(machine)
+            if spec is not None:
+                _start(registry, spec, busy=bool(registry.running()))
+        except FathomError as problem:
+            problem_state(problem)
 
 
 def _start(registry: ProbeRegistry, spec: ProbeSpec, *, busy: bool) -> None:
@@ -121,8 +97,6 @@ def _start(registry: ProbeRegistry, spec: ProbeSpec, *, busy: bool) -> None:
         problem_state(problem)
     foreseen = probing.expect(spec)
     prediction_table(foreseen.prediction)
-    if foreseen.unknown:
-        st.caption(plain(foreseen.unknown))
     if foreseen.refused:
         needed, allowed = (gib_text(size) for size in foreseen.refused)
         text = t("probe.refused_text", needed=needed, allowed=allowed)
@@ -144,7 +118,3 @@ def _begin(registry: ProbeRegistry, spec: ProbeSpec) -> None:
         st.session_state[_LAST] = registry.start(spec, probing.expect(spec).prediction)
     except FathomError as problem:
         st.session_state[_PROBLEM] = problem
-
-
-def _position(options: list[str], wanted: str) -> int:
-    return options.index(wanted) if wanted in options else 0

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from advisor.catalog.records import Role
+from advisor.catalog.records import AttentionKind, Role
+from advisor.evidence.local import local_table
 from advisor.jobs.registry import ProbeRegistry
 from advisor.ui import backend
 from probes.engines.precision import RUNNABLE_FORMATS
 from probes.foresee import Foresight, foresee
 from probes.machine import detect
 from probes.machine_records import Machine
-from probes.result import ProbeResult
-from probes.spec import ProbeSpec
+from probes.need import Need
+from probes.result import Prediction, ProbeResult
+from probes.spec import Kind, ProbeSpec
 
 __all__ = ["expect", "machine", "measurements", "probe_formats", "probe_variants", "registry"]
 
@@ -37,16 +39,23 @@ def measurements(variant_id: str, format_id: str, most: int = 5) -> Sequence[Pro
 
 
 def expect(spec: ProbeSpec) -> Foresight:
-    """What the probe should measure, and whether it may start. Raises UnsupportedError."""
-    here = machine()
-    return foresee(spec, here, backend.catalog(), registry().store.history(fingerprint=here.fingerprint))
+    """What the probe should measure, by all that this machine has taught, and whether it may start.
+
+    Of the machine itself nothing is foreseen. Raises UnsupportedError.
+    """
+    if spec.kind is Kind.MACHINE:
+        return Foresight(Prediction(), Need(0, 0, 0, 0), None)
+    here, catalog = machine(), backend.catalog()
+    history = registry().store.history(fingerprint=here.fingerprint, valid_only=True)
+    return foresee(spec, here, catalog, history, local_table(history, here, catalog))
 
 
-def probe_variants() -> Mapping[str, str]:
-    """Dense catalogue models by id, smallest first."""
-    every = backend.catalog().variants.values()
-    dense = [v for v in every if not v.architecture.is_moe and v.role is not Role.REFERENCE]
-    return {v.id: v.name for v in sorted(dense, key=lambda v: backend.model_profile(v.id).total_params)}
+def probe_variants(*, with_moe: bool = False) -> Mapping[str, str]:
+    """Dense models, and for slices also those with experts and latent attention, by id, smallest first."""
+    kinds = (AttentionKind.GQA, AttentionKind.MLA, AttentionKind.MLA_DSA)
+    every = [v for v in backend.catalog().variants.values() if v.role is not Role.REFERENCE]
+    found = [v for v in every if v.architecture.attention in kinds and (with_moe or not v.architecture.is_moe)]
+    return {v.id: v.name for v in sorted(found, key=lambda v: backend.model_profile(v.id).total_params)}
 
 
 def probe_formats() -> list[str]:

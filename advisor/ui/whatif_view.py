@@ -13,15 +13,15 @@ from advisor.sizing.sensitivity import variations
 from advisor.ui import backend
 from advisor.ui.text import plain, t
 
-__all__ = ["quality_sources", "sensitivity"]
+__all__ = ["quality_sources", "what_if"]
 
 MAX_SCORES = 20
 
 
-def sensitivity(candidate: Candidate) -> None:
+def what_if(candidate: Candidate) -> None:
     """One row per change beside the plan as it is; figures are of one replica."""
-    rows = [("as_is", candidate.sizing)]
-    rows += [(str(v.change), v.sizing) for v in variations(candidate.plan, candidate.load, backend.catalog())]
+    changes = variations(candidate.plan, candidate.load, backend.catalog())
+    rows = [("as_is", candidate.sizing), *((str(change.change), change.sizing) for change in changes)]
     st.caption(t("whatif.lead"))
     st.table(
         {

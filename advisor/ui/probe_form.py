@@ -1,0 +1,132 @@
+"""What to measure: a whole model, some of its layers, a sweep, sustained load, the machine itself, or a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from advisor.catalog.text import translate
+from advisor.commands.probe_spec import DEFAULT_SWEEP_FORMATS, DEFAULT_SWEEPS, MLA_RESIDENT_EXPERTS
+from advisor.ui import backend, probing
+from advisor.ui.text import language, t
+from probes.machine_records import Machine
+from probes.need import memory_limit
+from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
+
+__all__ = ["probe_spec"]
+
+DEFAULT_VARIANT, DEFAULT_FORMAT = "deepseek-r1-distill-qwen-1.5b", "bf16"
+ENDPOINT = "endpoint"
+_KINDS = (*(str(kind) for kind in Kind), ENDPOINT)
+_SLICES = (1, 2, 4)
+
+
+def probe_spec(machine: Machine) -> ProbeSpec | None:
+    """The probe that the form describes; None while an address is missing. Raises InputError for what cannot be."""
+    kind = str(
+        st.segmented_control(
+            t("probe.kind"),
+            _KINDS,
+            default=str(Kind.FULL),
+            format_func=_kind_name,
+            key="probe.kind",
+            required=True,
+            persist_state="session",
+        )
+    )
+    st.caption(t(f"probe.kind_help.{kind}"))
+    if kind == ENDPOINT:
+        return _endpoint()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        device = _select(
+            "device", ["cpu", *(a.torch_device for a in machine.accelerators if a.torch_device)], width=120
+        )
+        limit = memory_limit() if device == "cpu" else None
+        if kind == Kind.MACHINE:
+            return ProbeSpec("", "", kind=Kind.MACHINE, device=device, memory_limit_bytes=limit)
+        variants = probing.probe_variants(with_moe=kind == Kind.SLICE)
+        variant = _select("variant", list(variants), variants, DEFAULT_VARIANT, width=300)
+        names = {name: backend.catalog().formats[name].name for name in probing.probe_formats()}
+        chosen = _select("format", list(names), names, DEFAULT_FORMAT, width=220)
+        quick = kind == Kind.FULL and st.toggle(
+            t("probe.quick"), key="probe.quick", help=t("probe.quick_help"), persist_state="session"
+        )
+        axis = _axis() if kind == Kind.SWEEP else None
+    architecture = backend.catalog().variant(variant).architecture
+    prompts, output, repeats = ((32,), 8, 1) if quick else ((128, 512), 32, 3)
+    sustained = kind == Kind.SUSTAINED
+    load = _load() if sustained else None
+    return ProbeSpec(
+        variant,
+        chosen,
+        architecture,
+        kind=Kind(kind),
+        device=device,
+        prompt_tokens=(128,) if sustained else prompts,
+        output_tokens=output,
+        repeats=repeats,
+        slice_layers=_SLICES if kind == Kind.SLICE else (),
+        resident_experts=MLA_RESIDENT_EXPERTS if architecture.is_moe else None,
+        sweep_axis=axis,
+        sweep_values=DEFAULT_SWEEPS[axis] if axis else (),
+        sweep_formats=DEFAULT_SWEEP_FORMATS if axis is SweepAxis.FORMAT else (),
+        load=load,
+        timeout_s=2 * load.duration_s + 300 if load else 900.0,
+        memory_limit_bytes=limit,
+    )
+
+
+def _endpoint() -> ProbeSpec | None:
+    """An OpenAI-compatible server. The key itself is never asked for, only the name of the variable that holds it."""
+    with st.grid(3, min_column_width=220):
+        url = st.text_input(
+            t("probe.url"), placeholder="http://127.0.0.1:8000", key="probe.url", persist_state="session"
+        )
+        model = st.text_input(t("probe.served_model"), key="probe.served_model", persist_state="session")
+        key = st.text_input(t("probe.key_env"), key="probe.key_env", persist_state="session", help=t("probe.key_help"))
+    if not url:
+        return None
+    return ProbeSpec(model, "", engine=EngineName.ENDPOINT, endpoint=EndpointTarget(url, model, key))
+
+
+def _load() -> LoadTarget:
+    with st.grid(4, min_column_width=170):
+        rate = st.number_input(t("probe.rate"), 0.01, 1000.0, 1.0, key="probe.rate", persist_state="session")
+        duration = st.number_input(
+            t("probe.duration"), 5.0, 86_400.0, 60.0, key="probe.duration", persist_state="session"
+        )
+        slots = st.number_input(t("probe.slots"), 1, 256, 8, key="probe.slots", persist_state="session")
+        limit = st.number_input(
+            t("probe.ttft_limit"), 1.0, 1e6, 2000.0, key="probe.ttft_limit", persist_state="session"
+        )
+    return LoadTarget(requests_per_s=rate, duration_s=duration, slots=int(slots), ttft_limit_ms=limit)
+
+
+def _axis() -> SweepAxis:
+    return SweepAxis(
+        _select(
+            "axis", [str(axis) for axis in SweepAxis], {str(a): t(f"probe.axis_of.{a}") for a in SweepAxis}, width=160
+        )
+    )
+
+
+def _kind_name(kind: str) -> str:
+    return t("probe.endpoint") if kind == ENDPOINT else translate(language(), f"probes.kind.{kind}")
+
+
+def _select(
+    name: str, options: Sequence[str], names: Mapping[str, str] | None = None, default: str = "", *, width: int
+) -> str:
+    shown = names or {}
+    return str(
+        st.selectbox(
+            t(f"probe.{name}"),
+            list(options),
+            index=options.index(default) if default in options else 0,
+            format_func=lambda option: shown.get(option, option),
+            key=f"probe.{name}",
+            persist_state="session",
+            width=width,
+        )
+    )
