@@ -120,18 +120,20 @@ class GqaAttention(Attention):
 
     def _split(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         heads = self._qkv(x).view(x.shape[0], -1, self._dim)
-        q, k, v = heads.split([self._heads, self._kv_heads, self._kv_heads], dim=1)
+        turning, v = heads.split([self._heads + self._kv_heads, self._kv_heads], dim=1)
         if self._norms:
-            q, k = (rms_norm(t, (self._dim,), w, EPSILON) for t, w in zip((q, k), self._norms, strict=True))
-        return rotate(q, rope), rotate(k, rope), v
+            parts = zip(turning.split([self._heads, self._kv_heads], dim=1), self._norms, strict=True)
+            turning = torch.cat([rms_norm(t, (self._dim,), w, EPSILON) for t, w in parts], dim=1)
+        q, k = rotate(turning, rope).split([self._heads, self._kv_heads], dim=1)
+        return q, k, v
 
     def _sdpa(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """The queries of a group as query positions of one head: ten times as fast on CPU as repeating the keys."""
-        grouped = q.view(q.shape[0], self._kv_heads, -1, self._dim)
+        grouped = q.reshape(q.shape[0], self._kv_heads, -1, self._dim)
         return scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
 
     def _matmul(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        grouped = q.view(q.shape[0], self._kv_heads, -1, self._dim)
+        grouped = q.reshape(q.shape[0], self._kv_heads, -1, self._dim)
         scores = grouped @ keys.transpose(-1, -2) * self._dim**-0.5
         if mask is not None:
             scores = scores + mask
