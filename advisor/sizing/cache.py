@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from advisor.catalog.errors import InputError
 from advisor.catalog.records import Architecture, AttentionKind
+from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.tensors_common import need
 
 __all__ = [
@@ -134,8 +135,13 @@ def read_bytes(rule: CacheRule, context_tokens: Number) -> Number:
 
 def gather_rules(rules: Sequence[CacheRule], index: NDArray[np.intp]) -> CacheRule:
     """One rule whose fields are arrays of shape index.shape."""
-    columns = {f.name: np.array([float(getattr(r, f.name)) for r in rules])[index] for f in fields(CacheRule)}
-    return CacheRule(**columns)
+    table = np.array([_numbers(r) for r in rules]).T
+    return CacheRule(*table.take(index, axis=1))
+
+
+@cached_by_identity(8192)
+def _numbers(r: CacheRule) -> tuple[float, ...]:
+    return tuple(float(getattr(r, f.name)) for f in fields(CacheRule))
 
 
 def _element_bytes(kv_format: str) -> tuple[float, float]:

@@ -77,44 +77,63 @@ def footprint_columns(plans: PlanColumns, loads: LoadColumns, tuning: Tuning | N
     shares = gather_shares([_shares(m) for m in plans.models], plans.model)
     rule = gather_rules([_rule(m, r) for m, r in pairs], pair)
     shards = _shards(plans)
-    attention_tp = shards.tp / shards.dp_attention
-    cpu = np.asarray(shards.cpu_only > 0)
-    part = kv_share(np.where(rule.shards > 0, rule.shards, 1), attention_tp)
+    part = kv_share(np.maximum(rule.shards, 1), shards.tp / shards.dp_attention)
     part = part * stage_layers(shares.n_layers, shards.pp) / shares.n_layers
-    on_gpu = np.minimum(shards.gpu_layers / shares.n_layers, 1.0) * (1 - shards.cpu_only)
     block = _runtime_column(plans, lambda r: float(r.engine.paged_block_tokens))
     whole = cache_bytes(rule, loads.context_tokens, block_tokens=block)
-    per_sequence = whole * part * np.where(shards.cpu_only > 0, 1.0, on_gpu)
-    weights_bytes, host_weights = map(np.asarray, device_weights(shares, shards))
+    weights_bytes, host_weights = device_weights(shares, shards)
     usable, host_usable = usable_columns(plans)
     activation, overhead = workspace_columns(plans, loads, tuning, shards, usable)
-    local = np.where(shards.cpu_only > 0, host_weights, weights_bytes)
-    room = np.where(shards.cpu_only > 0, host_usable, usable) - local - activation - overhead
-    rank_sequences = np.ceil(loads.concurrency / shards.dp_attention)
-    kv = per_sequence * rank_sequences
-    held = np.where(room > 0, np.floor(room / np.maximum(per_sequence, 1)) * shards.dp_attention, 0.0)
-    host_kv = np.where(cpu, kv, whole * part * (1 - on_gpu) * rank_sequences)
+    beside = activation + overhead
+    sequences = np.ceil(loads.concurrency / shards.dp_attention)
+    none = np.zeros(len(plans))
+    at = _Placed(none, none + host_weights, none + weights_bytes, part, usable - beside)
+    if shards.offloads:
+        at = _placed(shards, shares, at, host_usable - beside)
+    per_sequence = np.asarray(whole * at.part)
+    kv, room = per_sequence * sequences, at.room - np.where(at.cpu > 0, at.host_weights, at.weights)
+    host_kv = np.where(at.cpu > 0, kv, whole * (part - at.part) * sequences) if shards.offloads else none
     return FootprintArrays(
-        weights_bytes=np.where(cpu, 0.0, weights_bytes),
-        kv_cache_bytes=np.where(cpu, 0.0, kv),
+        weights_bytes=at.weights,
+        kv_cache_bytes=np.where(at.cpu > 0, 0.0, kv),
         activation_bytes=activation,
         overhead_bytes=overhead,
         usable_bytes=usable,
-        host_weights_bytes=host_weights,
+        host_weights_bytes=at.host_weights,
         host_kv_bytes=host_kv,
         host_usable_bytes=host_usable,
         kv_bytes_per_sequence=per_sequence,
-        max_concurrency=held,
-        max_context_tokens=_longest(rule, part * np.where(cpu, 1.0, on_gpu), room / rank_sequences, block),
-        shortfall_bytes=np.maximum(_shortfall(room, kv, host_weights + host_kv, host_usable, cpu), 0.0),
+        max_concurrency=np.floor(np.maximum(room, 0) / np.maximum(per_sequence, 1)) * shards.dp_attention,
+        max_context_tokens=_longest(rule, at.part, room / sequences, block),
+        shortfall_bytes=_shortfall(kv - room, at, host_kv, host_usable),
     )
 
 
-def _shortfall(room: Floats, kv: Floats, host: Floats, host_usable: Floats, cpu: NDArray[np.bool_]) -> Floats:
-    """What is missing on a device, or in host memory where its size is known."""
-    device = kv - room
-    in_host = np.where((host_usable > 0) & ~cpu, host - host_usable, 0.0)
-    return np.maximum(device, in_host)
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Where a replica lives: `cpu` 1 where it has no accelerator; `part` of a sequence's cache on the fullest device
+    (or in the host of such a replica); `room` for weights and cache there.
+    """
+
+    cpu: Floats
+    host_weights: Floats
+    weights: Floats
+    part: Number
+    room: Floats
+
+
+def _placed(s: Shards, w: WeightShares, at: _Placed, host_room: Floats) -> _Placed:
+    """With experts, layers or everything in host memory: layers that are there keep their cache there."""
+    cpu = np.asarray(s.cpu_only, dtype=float)
+    on_device = np.where(cpu > 0, 1.0, np.minimum(s.gpu_layers / w.n_layers, 1.0))
+    return _Placed(cpu, at.host_weights, at.weights, at.part * on_device, np.where(cpu > 0, host_room, at.room))
+
+
+def _shortfall(device: Floats, at: _Placed, host_kv: Floats, host_usable: Floats) -> Floats:
+    """What is missing on a device, or in host memory where its size is known; 0: nothing."""
+    in_host = np.where((host_usable > 0) & (at.cpu <= 0), at.host_weights + host_kv - host_usable, 0.0)
+    missing: Floats = np.maximum(np.maximum(device, in_host), 0.0)
+    return missing
 
 
 def _longest(rule: CacheRule, part: Number, room: Floats, block: Floats) -> Floats:
@@ -122,9 +141,10 @@ def _longest(rule: CacheRule, part: Number, room: Floats, block: Floats) -> Floa
     whole = room / np.maximum(part, 1e-12)
     left = whole - rule.window_token_bytes * rule.window_tokens - rule.fixed_bytes
     per_token = np.maximum(rule.token_bytes, 1e-12)
-    tokens = np.where(rule.token_bytes > 0, left / per_token, np.where(left > 0, _NEVER, 0.0))
-    within = np.maximum(whole - rule.fixed_bytes, 0) / (per_token + rule.window_token_bytes)
-    tokens = np.where(tokens < rule.window_tokens, np.minimum(within, rule.window_tokens), tokens)
+    tokens = np.minimum(left / per_token, _NEVER)
+    if np.any(np.asarray(rule.window_tokens) > 0):
+        within = np.maximum(whole - rule.fixed_bytes, 0) / (per_token + rule.window_token_bytes)
+        tokens = np.where(tokens < rule.window_tokens, np.minimum(within, rule.window_tokens), tokens)
     longest: Floats = np.maximum(np.floor(tokens / block) * block, 0.0)
     return longest
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from advisor.catalog.formats import Format, TensorRole
 from advisor.catalog.records import Architecture, AttentionKind, Engine
 from advisor.sizing.cache import Number
+from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.plan import Layout, Offload
 from advisor.sizing.profile import REPLICATED_ROLES, Group, group_of
 from advisor.sizing.weights import weights
@@ -66,6 +67,12 @@ class Shards:
     gpu_expert_layers: Number
     gpu_layers: Number  # LAYERS_SPLIT; inf: all
 
+    @property
+    def offloads(self) -> bool:
+        """Something of at least one row is in host memory."""
+        away = np.any(np.asarray(self.experts_on_cpu) > 0) or np.any(np.asarray(self.cpu_only) > 0)
+        return bool(away or np.any(np.isfinite(self.gpu_layers)))
+
     @classmethod
     def of_one(cls) -> Shards:
         """One device."""
@@ -103,8 +110,13 @@ def weight_shares(a: Architecture, f: Format, *, include_mtp: bool = False) -> W
 
 def gather_shares(shares: Sequence[WeightShares], index: NDArray[np.intp]) -> WeightShares:
     """Fields as arrays of shape index.shape."""
-    names = [f.name for f in fields(WeightShares)]
-    return WeightShares(**{n: np.array([float(getattr(s, n)) for s in shares])[index] for n in names})
+    table = np.array([_numbers(s) for s in shares]).T
+    return WeightShares(*table.take(index, axis=1))
+
+
+@cached_by_identity(8192)
+def _numbers(s: WeightShares) -> tuple[float, ...]:
+    return tuple(float(getattr(s, f.name)) for f in fields(WeightShares))
 
 
 def stage_layers(n_layers: Number, pp: Number) -> Number:
@@ -123,21 +135,27 @@ def device_weights(w: WeightShares, s: Shards) -> tuple[Number, Number]:
     """(bytes on the fullest device, bytes in host memory) of one replica."""
     n = stage_layers(w.n_layers, s.pp)
     sparse = np.minimum(n, w.n_moe_layers)
-    dense = n - sparse
     n_dense = np.maximum(w.n_layers - w.n_moe_layers, 1)
     attention_tp = s.tp / s.dp_attention
     layers = n / w.n_layers
     moe = sparse / np.maximum(w.n_moe_layers, 1)
     attention = w.attention_split / attention_tp + w.attention_kv * kv_share(w.n_kv_heads, attention_tp)
-    stack = layers * (attention + w.attention_replicated) + dense / n_dense * w.dense_ffn / s.tp
-    stack = stack + moe * (w.shared / s.tp + w.router)
+    stack = layers * (attention + w.attention_replicated + w.other_replicated)
+    stack = stack + (n - sparse) / n_dense * w.dense_ffn / s.tp + moe * (w.shared / s.tp + w.router)
+    stack = stack + w.other / (s.tp * s.pp)
     experts = moe * w.experts / s.tp
-    kept = np.where(s.experts_on_cpu > 0, np.minimum(s.gpu_expert_layers / np.maximum(w.n_moe_layers, 1), 1.0), 1.0)
     ends = np.where(s.pp > 1, np.maximum(w.embedding, w.head), w.embedding + w.head) / attention_tp
-    ends = np.where(s.experts_on_cpu > 0, w.head / attention_tp, ends)
-    other = w.other / (s.tp * s.pp) + w.other_replicated * layers
+    if not s.offloads:
+        return stack + experts + ends, 0.0
+    return _offloaded(w, s, stack, experts, ends)
+
+
+def _offloaded(w: WeightShares, s: Shards, stack: Number, experts: Number, ends: Number) -> tuple[Number, Number]:
+    """The same where experts, layers or everything stay in host memory."""
+    kept = np.where(s.experts_on_cpu > 0, np.minimum(s.gpu_expert_layers / np.maximum(w.n_moe_layers, 1), 1.0), 1.0)
+    ends = np.where(s.experts_on_cpu > 0, w.head * s.dp_attention / s.tp, ends)
     on_gpu = np.minimum(s.gpu_layers / w.n_layers, 1.0)
-    device = (stack + experts * kept + other) * on_gpu + np.where(on_gpu < 1, 0.0, ends)
+    device = (stack + experts * kept) * on_gpu + np.where(on_gpu < 1, 0.0, ends)
     total = _total(w)
     host = np.where(s.experts_on_cpu > 0, w.experts * (1 - kept) + w.embedding, 0.0)
     host = np.where(on_gpu < 1, total - device, host)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.catalog.formats import Format
-from advisor.catalog.records import Architecture, Engine
+from advisor.catalog.records import Architecture, Device, Engine
 from advisor.sizing.columns import Hardware, LoadColumns, ModelKey, PlanColumns, Tuning
 from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.layout import Shards
@@ -54,7 +54,7 @@ def workspace_columns(
 
 def usable_columns(plans: PlanColumns) -> tuple[Floats, Floats]:
     """(usable bytes of a device, of the host; 0 where the host is not known)."""
-    pairs = np.array([[_device_room(h, r.engine) for r in plans.runtimes] for h in plans.hardware])
+    pairs = np.array([[_room(h, r.engine) for r in plans.runtimes] for h in plans.hardware])
     host = np.array(
         [float(host_usable_bytes(h.host, h.server.ram_bytes if h.server else None)) for h in plans.hardware]
     )
@@ -79,7 +79,7 @@ def _workspace(
     if kind in ("mlx", "npu", "torch"):  # a short prompt makes a short pass
         tokens = np.minimum(tokens, np.maximum(loads.input_tokens[rows], 1))
     flash = defaults.get("flash_attention", True) if tuning.flash_attention is None else tuning.flash_attention
-    column = np.array([_model_row(m) for m in plans.models]).T[:, plans.model[rows]]
+    column = np.array([_model_row(m) for m in plans.models]).T.take(plans.model[rows], axis=1)
     vocab, hidden, ffn, heads, key, value, int4 = column
     return Workspace(
         tokens=tokens,
@@ -99,11 +99,14 @@ def _workspace(
     )
 
 
-def _device_room(h: Hardware, engine: Engine) -> float:
-    if h.device is None:
-        return 0.0
+def _room(h: Hardware, engine: Engine) -> float:
+    return 0.0 if h.device is None else _device_room(h.device, engine)
+
+
+@cached_by_identity(8192)
+def _device_room(device: Device, engine: Engine) -> float:
     inside = workspace_kind(engine.id) == "server_static"
-    return float(usable_bytes(h.device, 1.0 if inside else engine.memory_fraction))
+    return float(usable_bytes(device, 1.0 if inside else engine.memory_fraction))
 
 
 def _model_row(m: ModelKey) -> tuple[float, ...]:
