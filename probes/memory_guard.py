@@ -16,7 +16,15 @@ import psutil
 
 from probes.system import own_resident_bytes
 
-__all__ = ["FLOOR_BYTES", "OUT_OF_MEMORY_EXIT", "join_group", "limit_address_space", "remove_group", "watch_memory"]
+__all__ = [
+    "FLOOR_BYTES",
+    "OUT_OF_MEMORY_EXIT",
+    "join_group",
+    "limit_address_space",
+    "remove_group",
+    "remove_stale_groups",
+    "watch_memory",
+]
 
 OUT_OF_MEMORY_EXIT = 137
 PERIOD_S = 0.02
@@ -68,6 +76,15 @@ def join_group(limit_bytes: int) -> Path | None:
             continue
         return group
     return None
+
+
+def remove_stale_groups() -> None:
+    """Groups of probes whose server was killed before it could tidy up."""
+    for root in (GROUPS / "memory", GROUPS):
+        for group in root.glob("fathom-probe-*"):
+            pid = group.name.rpartition("-")[2]
+            if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                remove_group(int(pid))
 
 
 def remove_group(pid: int) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from advisor.catalog.errors import FathomError
 from probes.codec import decode, encode
-from probes.memory_guard import OUT_OF_MEMORY_EXIT, remove_group
+from probes.memory_guard import OUT_OF_MEMORY_EXIT, remove_group, remove_stale_groups
 from probes.result import Event, EventKind, Point, Prediction, ProbeResult, State
 from probes.spec import ProbeSpec
 
@@ -56,6 +56,7 @@ class ProbeProcess:
         self._outcome: Event | None = None
         self._reason: State | None = None  # why we ended it ourselves
         self._errors: deque[str] = deque(maxlen=50)
+        remove_stale_groups()
         self._child = subprocess.Popen(
             command or [sys.executable, "-m", "probes.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

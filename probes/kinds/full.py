@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from advisor.sizing.tensors import active_params
 from probes.engines.base import Engine
 from probes.engines.factory import make_engine
 from probes.kinds.session import Session
@@ -12,11 +13,12 @@ from probes.measure import DecodeRounds, decode_rounds, prefill_samples
 from probes.result import Measured, ProbeResult
 from probes.system import own_peak_bytes
 
-__all__ = ["FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "run_full"]
+__all__ = ["FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "load", "prefill_flags", "run_full"]
 
 SPARE_TOKENS = 16
 FASTER_THAN_MEMORY = 1.1  # reading the weights faster than this times the best reading of memory cannot be true
 SLOW_KERNEL_MBU = 0.5
+SLOW_KERNEL_GEMM_SHARE = 0.25
 CACHE_FACTOR = 4
 
 
@@ -48,7 +50,8 @@ def run_full(session: Session) -> ProbeResult:
         versions=dict(engine.versions()),
         figures={} if used is None else {"joules_per_token": Measured.of([used / len(rounds.step_s) / spec.batch])},
     )
-    return session.finish(result, decode_flags(session, engine, rounds, bandwidth))
+    flags = decode_flags(session, engine, rounds, bandwidth) + prefill_flags(session, result)
+    return session.finish(result, flags)
 
 
 def load(session: Session, engine: Engine) -> ProbeResult:
@@ -96,3 +99,14 @@ def decode_flags(session: Session, engine: Engine, rounds: DecodeRounds, bandwid
     if rounds.mbu is not None and rounds.tok_s.spread > 0.3:
         flags.append("noisy")
     return flags
+
+
+def prefill_flags(session: Session, result: ProbeResult) -> list[str]:
+    """A format whose products run at less than a quarter of the 16-bit product measured in the same run is slow here.
+    """
+    a = session.spec.architecture
+    rates = [p.values["ops_per_s"].value for p in session.reporter.points if p.name == "gemm"]
+    if a is None or not rates or result.prefill_tok_s is None or "foreign_load" in session.conditions().warnings:
+        return []
+    reached = 2 * active_params(a) * result.prefill_tok_s.value
+    return ["slow_prefill_kernel"] if reached < SLOW_KERNEL_GEMM_SHARE * max(rates) else []
