@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from advisor.catalog.errors import InputError
 from advisor.evidence.cases import Cases, build_cases
-from advisor.evidence.conformal import OutOfFold, fit_intervals
-from advisor.evidence.fit import FitResult, fit
 from advisor.evidence.columns import rows_columns
+from advisor.evidence.conformal import OutOfFold, fit_intervals
 from advisor.evidence.crossvalidation import FOLDS, SCHEMES, cross_validate, held_out_rows
+from advisor.evidence.fit import FitResult, fit
 from advisor.evidence.scores import Summary
-from advisor.evidence.validate import scored
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import TruthRow
+from advisor.evidence.validate import scored
 from advisor.sizing.efficiency import Term
 from advisor.sizing.factors import FACTORS, FactorColumns
 from advisor.sizing.intervals import Intervals

@@ -157,9 +157,11 @@ def _host_path(row: TruthRow) -> str:
 
 
 def _layout_arrays(cases: Sequence[_Case], pairings: Pairings) -> LayoutArrays:
-    model, dense, _, head = pairings.profiles()
-    fixed = np.asarray(model.attention_bytes) + dense + head
-    on_host = [_host_share(c.truth, float(fixed[n]), model, n) for n, c in enumerate(cases)]
+    m = pairings.model_arrays()
+    fixed = m.attention_split_bytes + m.attention_replicated_bytes + m.dense_bytes + m.head_bytes
+    experts = m.expert_bytes * m.n_experts * m.n_moe_layers
+    layers = np.maximum(m.n_moe_layers, 1.0)
+    on_host = [_host_share(c.truth, fixed[n], experts[n], layers[n]) for n, c in enumerate(cases)]
     return LayoutArrays(
         tp=np.array([float(c.tp) for c in cases]),
         pp=np.array([float(c.pp) for c in cases]),
@@ -171,19 +173,17 @@ def _layout_arrays(cases: Sequence[_Case], pairings: Pairings) -> LayoutArrays:
     )
 
 
-def _host_share(row: TruthRow, fixed_bytes: float, model: object, n: int) -> tuple[float, float]:
+def _host_share(row: TruthRow, fixed_bytes: float, expert_bytes: float, moe_layers: float) -> tuple[float, float]:
     """(share of the MoE layers whose experts, share of the layers that) stay on the host."""
     if not _hybrid(row):
         return 0.0, 0.0
-    moe_layers = max(float(np.asarray(model.n_moe_layers)[n]), 1.0)
-    experts = float(np.asarray(model.routed_expert_bytes)[n])
     if row.offload == "layers_split":
-        missing = max(1 - _memory_bytes(row) * row.n_devices / (fixed_bytes + experts), 0.0)
-        return (missing if experts else 0.0), missing
-    layers = row.number("gpu_expert_layers")
-    if layers is None and row.number("gpu_weights_gib") is not None:
-        on_gpu = max((row.number("gpu_weights_gib") or 0) * GIB - fixed_bytes, 0.0)
-        return min(max(1 - on_gpu / max(experts, 1), 0.0), 1.0), 0.0
+        missing = max(1 - _memory_bytes(row) * row.n_devices / (fixed_bytes + expert_bytes), 0.0)
+        return (missing if expert_bytes else 0.0), missing
+    layers, stated = row.number("gpu_expert_layers"), row.number("gpu_weights_gib")
+    if layers is None and stated is not None:
+        on_gpu = max(stated * GIB - fixed_bytes, 0.0)
+        return min(max(1 - on_gpu / max(expert_bytes, 1), 0.0), 1.0), 0.0
     return min(max(1 - (layers or 0.0) / moe_layers, 0.0), 1.0), 0.0
 
 

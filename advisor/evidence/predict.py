@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from advisor.evidence.cases import Cases
 from advisor.sizing.efficiency import EfficiencyTable, apply_link
-from advisor.sizing.pairings import gathered
+from advisor.sizing.pairings import gathered, taken_inputs
 from advisor.sizing.response import respond
-from advisor.sizing.step import StepInputs
 
 __all__ = ["best_layout", "log_values", "predict_rows", "taken"]
 
@@ -51,22 +50,12 @@ def best_layout(cases: Cases, logs: Floats) -> Index:
 
 def taken(cases: Cases, index: Index) -> Cases:
     """The chosen cases."""
-    i, w = cases.inputs, cases.work
-    inputs = StepInputs(
-        model=gathered(i.model, index),
-        cache=gathered(i.cache, index),
-        dense_bytes=i.dense_bytes[index],
-        dense_params=i.dense_params[index],
-        head_bytes=i.head_bytes[index],
-        machine=gathered(i.machine, index),
-        layout=gathered(i.layout, index),
-    )
     return Cases(
         row=cases.row[index],
         metric=cases.metric[index],
-        inputs=inputs,
+        inputs=taken_inputs(cases.inputs, index),
         columns=cases.columns,
-        work=gathered(w, index),
+        work=gathered(cases.work, index),
         saturated=cases.saturated[index],
         replicas=cases.replicas[index],
     )

@@ -215,7 +215,7 @@ def _default_kv(architecture: Any, family: str, format_kv: str, engine_id: str) 
 
 
 def _year(date: str) -> float:
-    """Decimal year of "2025-11-02", "2025-11", "2025" or an interval such as "2025-04/07"; the middle of what is known."""
+    """Decimal year of "2025-11-02", "2025-11", "2025" or "2025-04/07": the middle of what is known."""
     found = re.match(r"(\d{4})(?:-(\d{2}))?", date)
     if not found:
         return 2025.5

@@ -132,9 +132,9 @@ class LocalCalibration:
     format_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EfficiencyTable:
-    """Coefficients of `data/calibration.yaml`, with local replacements.
+    """Coefficients of `data/calibration.yaml`, with local replacements. Compared by identity.
 
     `newest`: engine id to the decimal year of its newest measured build ("": of any engine).
     `seen`: factor to the levels that the fit has seen. `intervals`: see `advisor.sizing.intervals`.

@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.sizing.columns import OFFLOADS, LoadColumns, PlanColumns, Tuning
+from advisor.sizing.cache import CacheRule
+from advisor.sizing.columns import OFFLOADS, Hardware, LoadColumns, ModelKey, PlanColumns, Runtime, Tuning
 from advisor.sizing.efficiency import (
     EfficiencyArrays,
     EfficiencyTable,
@@ -21,7 +22,7 @@ from advisor.sizing.intervals import Intervals, half_widths, is_new
 from advisor.sizing.pairings import Pairings
 from advisor.sizing.plan import Offload
 from advisor.sizing.running import default_host_path
-from advisor.sizing.step import MachineArrays
+from advisor.sizing.step import MachineArrays, ModelArrays
 
 __all__ = ["METRICS", "Estimates", "estimates", "pairing_rows"]
 
@@ -41,6 +42,8 @@ class Estimates:
 
     pairings: Pairings
     index: Index
+    model: ModelArrays
+    cache: CacheRule
     machine: MachineArrays
     efficiency: EfficiencyArrays
     decode_factor: Floats
@@ -53,8 +56,36 @@ class Estimates:
 def estimates(
     plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None = None
 ) -> Estimates:
-    """Estimates for every distinct pairing among the plans."""
+    """Estimates for every distinct pairing among the plans; those of a single plan are remembered."""
     table = table or efficiency_table()
+    if len(plans) != 1:
+        return _estimates(plans, loads, tuning, table)
+    offload, loaded = int(plans.offload[0]), bool(loads.concurrency[0] > 1)
+    where = plans.hardware[plans.machine[0]]
+    return _single(
+        plans.models[plans.model[0]], plans.runtimes[plans.runtime[0]], where, offload, loaded, tuning, table
+    )
+
+
+@lru_cache(maxsize=2048)
+def _single(
+    model: ModelKey,
+    runtime: Runtime,
+    hardware: Hardware,
+    offload: int,
+    loaded: bool,
+    tuning: Tuning,
+    table: EfficiencyTable,
+) -> Estimates:
+    one, zero = np.ones(1), np.zeros(1, dtype=np.intp)
+    plans = PlanColumns(
+        (model,), (runtime,), (hardware,), zero, zero, zero, one, one, one, one, one, zero + offload, one, one
+    )
+    loads = LoadColumns(one, one, one, one + float(loaded), one)
+    return _estimates(plans, loads, tuning, table)
+
+
+def _estimates(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable) -> Estimates:
     pairings, index = pairing_rows(plans, loads, tuning, table)
     machine, numbers = pairings.machine_arrays()
     columns = pairings.factor_columns(numbers)
@@ -75,6 +106,8 @@ def estimates(
     return Estimates(
         pairings=pairings,
         index=index,
+        model=pairings.model_arrays(),
+        cache=pairings.cache_rules(),
         machine=machine,
         efficiency=apply_link({**effects, "bias": np.zeros(len(pairings))}),
         decode_factor=decode_factor,
@@ -124,6 +157,8 @@ _KIND = {Offload.NONE: 0, Offload.CPU_ONLY: 1, Offload.EXPERTS_CPU: 2, Offload.L
 
 def _distinct(code: Index, size: int) -> tuple[Index, Index]:
     """Distinct codes and positions in them; by a table where that is smaller than sorting."""
+    if not len(code):
+        return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
     if size > 8 * len(code) + 1_000_000:
         used, index = np.unique(code, return_inverse=True)
         return used, index
@@ -181,6 +216,3 @@ def _applies(pairings: Pairings, item: LocalCalibration) -> Mask:
     machine = np.array([item.device_id in n for n in names])[pairings.machine]
     rows: Mask = engine & family & machine
     return rows
-
-
-_ = lru_cache

@@ -7,40 +7,65 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.sizing.cache import CacheRule
 from advisor.sizing.columns import OFFLOADS, LoadColumns, PlanColumns, Tuning
 from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.estimates import Estimates, estimates
 from advisor.sizing.footprint import FootprintArrays, footprint_columns
 from advisor.sizing.pairings import CPU_MATRIX, GPU_STREAM, gathered
 from advisor.sizing.plan import Binding, Offload
-from advisor.sizing.response import Response, Work, respond
+from advisor.sizing.response import Work, respond
 from advisor.sizing.running import chunk_tokens
 from advisor.sizing.step import (
     HOST_PREFILL_BEST,
     HOST_PREFILL_CPU,
     HOST_PREFILL_STREAM,
     LayoutArrays,
+    ModelArrays,
     StepInputs,
     StepTime,
 )
 
-__all__ = ["BINDINGS", "GridResult", "Range", "StepContext", "evaluate", "layout_arrays", "step_context", "work_of"]
+__all__ = [
+    "BINDINGS",
+    "GridResult",
+    "Range",
+    "StepContext",
+    "evaluate",
+    "evaluate_speed",
+    "layout_arrays",
+    "step_context",
+    "work_of",
+]
 
 BINDINGS = tuple(Binding)  # codes of GridResult.binding are positions in this tuple
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-CHUNK = 16_384  # plans per pass: the arrays of one pass stay in the processor's cache
+CHUNK = 8_192  # plans per pass: the arrays of one pass stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A predicted number with its 90 % interval, arrays of shape (plans,)."""
+    """A predicted number with its 90 % interval, arrays of shape (plans,).
+
+    The half-width as a factor is kept per pairing and spread when asked for: a grid has few pairings.
+    """
 
     value: Floats
-    low: Floats
-    high: Floats
+    factor: Floats  # (pairings,)
+    index: Index  # pairing of each plan
+
+    @property
+    def low(self) -> Floats:
+        low: Floats = self.value / self.factor[self.index]
+        return low
+
+    @property
+    def high(self) -> Floats:
+        high: Floats = self.value * self.factor[self.index]
+        return high
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +95,25 @@ class GridResult:
     tpot_s: Range
     extrapolated: NDArray[np.bool_]
     local: NDArray[np.intp]
-    shares: Floats  # shape (plans, len(BINDINGS))
+    shares: NDArray[np.float32]  # shape (plans, len(BINDINGS))
 
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a pass over the plans needs: estimates per pairing, layout per plan, and tables by pairing."""
+    """What a pass over the plans needs: estimates and tables per pairing, layout per plan."""
 
     found: Estimates
+    model: ModelArrays
+    cache: CacheRule
     layout: LayoutArrays
-    tables: StepInputs  # by pairing; its layout is a placeholder
 
     def inputs(self, rows: slice) -> StepInputs:
         """Step inputs of some plans."""
         index = self.found.index[rows]
-        t = self.tables
         return StepInputs(
-            model=gathered(t.model, index),
-            cache=gathered(t.cache, index),
-            dense_bytes=t.dense_bytes[index],
-            dense_params=t.dense_params[index],
-            head_bytes=t.head_bytes[index],
-            machine=gathered(t.machine, index),
+            model=gathered(self.model, index),
+            cache=gathered(self.cache, index),
+            machine=gathered(self.found.machine, index),
             layout=gathered(self.layout, rows),
         )
 
@@ -102,19 +124,29 @@ def evaluate(
     """Sizes every plan under its load; about a microsecond per plan. `table`: other than the public calibration."""
     tuning = tuning or Tuning()
     context = step_context(plans, loads, tuning, table)
-    passes = [_pass(plans, loads, tuning, context, slice(n, n + CHUNK)) for n in range(0, len(plans), CHUNK)]
-    return _joined(passes) if len(passes) != 1 else passes[0]
+    out = _empty(context.found)
+    for start in range(0, len(plans), CHUNK):
+        speeds_into(out, slice(start, start + CHUNK), loads, tuning, context)
+    tables = (len(plans.models) + len(plans.hardware)) * len(plans.runtimes)
+    step = max(CHUNK, 128 * tables)  # the footprint looks up its tables in every pass
+    for start in range(0, len(plans), step):
+        rows = slice(start, start + step)
+        _bytes_into(out, rows, footprint_columns(plans.take(rows), loads.take(rows), tuning))
+    return out
 
 
-def step_context(
-    plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None = None
-) -> StepContext:
+def evaluate_speed(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None) -> GridResult:
+    """Seconds only: the bytes of the result are zero and everything is said to fit."""
+    context = step_context(plans, loads, tuning, table)
+    out = _empty(context.found)
+    speeds_into(out, slice(0, len(plans)), loads, tuning, context)
+    return out
+
+
+def step_context(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None) -> StepContext:
     """Everything that is evaluated once per pairing."""
     found = estimates(plans, loads, tuning, table)
-    model, dense, params, head = found.pairings.profiles()
-    rules = found.pairings.cache_rules()
-    layout = layout_arrays(plans, found, tuning)
-    return StepContext(found, layout, StepInputs(model, rules, dense, params, head, found.machine, layout))
+    return StepContext(found, found.model, found.cache, layout_arrays(plans, found, tuning))
 
 
 def layout_arrays(plans: PlanColumns, found: Estimates, tuning: Tuning) -> LayoutArrays:
@@ -161,79 +193,80 @@ def _chunk_table(plans: PlanColumns, found: Estimates, tuning: Tuning) -> Floats
     return table[p.runtime, p.host_path.codes]
 
 
-def _pass(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, context: StepContext, rows: slice) -> GridResult:
+def speeds_into(out: GridResult, rows: slice, loads: LoadColumns, tuning: Tuning, context: StepContext) -> None:
+    """Writes the seconds of some plans into `out`."""
     found, index = context.found, context.found.index[rows]
     work = work_of(loads, rows)
-    inputs = context.inputs(rows)
-    response = respond(
-        inputs, gathered(found.efficiency, index), work, tuning.accepted_tokens, float(tuning.draft_tokens)
-    )
-    bytes_ = footprint_columns(plans.take(rows).compact(), loads.take(rows), tuning)
-    shares = _shares(response.decode)
-    fits = bytes_.shortfall_bytes <= 0
-    binding = np.where(fits, np.argmax(shares, axis=1), BINDINGS.index(Binding.CAPACITY))
-    times = _times(found, index, work, response)
-    return GridResult(
-        fits=fits,
-        binding=binding,
-        extrapolated=found.extrapolated[index],
-        local=found.local[index],
-        shares=shares,
-        **_bytes(bytes_),
-        **times,
-    )
-
-
-def _times(found: Estimates, index: Index, work: Work, response: Response) -> dict[str, Range]:
+    efficiency = gathered(found.efficiency, index)
+    response = respond(context.inputs(rows), efficiency, work, tuning.accepted_tokens, float(tuning.draft_tokens))
     slow, slow_prefill = found.decode_factor[index], found.prefill_factor[index]
     tpot, ttft = response.tpot_s * slow, response.ttft_s * slow_prefill
-    prefill = work.input_tokens / (response.prefill.total * slow_prefill)
-    output = work.sequences * work.output_tokens / (ttft + np.maximum(work.output_tokens - 1, 1) * tpot)
-
-    def within(value: Floats, metric: str) -> Range:
-        factor = np.exp(found.widths[metric][index])
-        return Range(value, value / factor, value * factor)
-
-    return {
-        "prefill_tok_s": within(prefill, "prefill"),
-        "decode_tok_s": within(1 / tpot, "decode"),
-        "output_tok_s": within(output, "output"),
-        "ttft_s": within(ttft, "ttft"),
-        "tpot_s": within(tpot, "decode"),
-    }
+    last = np.maximum(work.output_tokens - 1, 1)
+    out.prefill_tok_s.value[rows] = work.input_tokens / (response.prefill.total * slow_prefill)
+    out.decode_tok_s.value[rows] = 1 / tpot
+    out.tpot_s.value[rows] = tpot
+    out.ttft_s.value[rows] = ttft
+    out.output_tok_s.value[rows] = work.sequences * work.output_tokens / (ttft + last * tpot)
+    out.extrapolated[rows] = found.extrapolated[index]
+    out.local[rows] = found.local[index]
+    _shares_into(out.shares[rows], response.decode)
+    out.binding[rows] = np.argmax(out.shares[rows], axis=1)
 
 
-def _bytes(f: FootprintArrays) -> dict[str, Floats]:
-    return {
-        "shortfall_bytes": f.shortfall_bytes,
-        "weights_bytes": f.weights_bytes,
-        "kv_cache_bytes": f.kv_cache_bytes,
-        "activation_bytes": f.activation_bytes,
-        "overhead_bytes": f.overhead_bytes,
-        "usable_bytes": f.usable_bytes,
-        "host_bytes": f.host_weights_bytes + f.host_kv_bytes,
-        "max_concurrency": f.max_concurrency,
-        "max_context_tokens": f.max_context_tokens,
-    }
-
-
-def _shares(step: StepTime) -> Floats:
+def _shares_into(out: NDArray[np.float32], step: StepTime) -> None:
     """Shares of a step by BINDINGS."""
-    by_name = {
-        Binding.CAPACITY: np.zeros_like(step.weights),
-        Binding.BANDWIDTH: step.weights + step.cache,
-        Binding.COMPUTE: step.compute,
-        Binding.LINK: step.link,
-        Binding.HOST: step.host,
-    }
-    return np.stack([by_name[b] for b in BINDINGS], axis=1) / step.total[:, None]
+    total = step.total
+    out[:, BINDINGS.index(Binding.CAPACITY)] = 0.0
+    out[:, BINDINGS.index(Binding.BANDWIDTH)] = (step.weights + step.cache) / total
+    out[:, BINDINGS.index(Binding.COMPUTE)] = step.compute / total
+    out[:, BINDINGS.index(Binding.LINK)] = step.link / total
+    out[:, BINDINGS.index(Binding.HOST)] = step.host / total
 
 
-def _joined(passes: list[GridResult]) -> GridResult:
-    def join(name: str) -> object:
-        parts = [getattr(p, name) for p in passes]
-        if isinstance(parts[0], Range):
-            return Range(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("value", "low", "high")))
-        return np.concatenate(parts)
+def _bytes_into(out: GridResult, rows: slice, f: FootprintArrays) -> None:
+    for name in _BYTES:
+        getattr(out, name)[rows] = getattr(f, name)
+    np.add(f.host_weights_bytes, f.host_kv_bytes, out=out.host_bytes[rows])
+    out.fits[rows] = f.shortfall_bytes <= 0
+    out.binding[rows][~out.fits[rows]] = BINDINGS.index(Binding.CAPACITY)
 
-    return GridResult(**{name: join(name) for name in GridResult.__slots__})  # type: ignore[arg-type]
+
+_BYTES = (
+    "shortfall_bytes",
+    "weights_bytes",
+    "kv_cache_bytes",
+    "activation_bytes",
+    "overhead_bytes",
+    "usable_bytes",
+    "max_concurrency",
+    "max_context_tokens",
+)
+
+
+def _empty(found: Estimates) -> GridResult:
+    plans = len(found.index)
+
+    def ranges(metric: str) -> Range:
+        return Range(np.empty(plans), np.exp(found.widths[metric]), found.index)
+
+    return GridResult(
+        fits=np.ones(plans, dtype=bool),
+        binding=np.zeros(plans, dtype=np.intp),
+        shortfall_bytes=np.zeros(plans),
+        weights_bytes=np.zeros(plans),
+        kv_cache_bytes=np.zeros(plans),
+        activation_bytes=np.zeros(plans),
+        overhead_bytes=np.zeros(plans),
+        usable_bytes=np.zeros(plans),
+        host_bytes=np.zeros(plans),
+        max_concurrency=np.zeros(plans),
+        max_context_tokens=np.zeros(plans),
+        prefill_tok_s=ranges("prefill"),
+        decode_tok_s=ranges("decode"),
+        output_tok_s=ranges("output"),
+        ttft_s=ranges("ttft"),
+        tpot_s=ranges("decode"),
+        extrapolated=np.zeros(plans, dtype=bool),
+        local=np.zeros(plans, dtype=np.intp),
+        shares=np.zeros((plans, len(BINDINGS)), dtype=np.float32),
+    )

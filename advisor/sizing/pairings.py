@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from advisor.sizing.cache import CacheRule, MlaCache, cache_rule, gather_rules
 from advisor.sizing.columns import Hardware, ModelKey, Runtime
+from advisor.sizing.efficiency import EfficiencyArrays
 from advisor.sizing.factors import (
     REFERENCE_YEAR,
     Factor,
@@ -20,15 +21,16 @@ from advisor.sizing.factors import (
     model_factors,
     runtime_factors,
 )
-from advisor.sizing.profile import ModelProfile, ProfileArrays, gather, profile
+from advisor.sizing.profile import ModelProfile, gather, profile
 from advisor.sizing.rates import MachineRates, machine_rates, paths
-from advisor.sizing.step import LayoutArrays, MachineArrays, StepInputs
+from advisor.sizing.response import Work
+from advisor.sizing.step import LayoutArrays, MachineArrays, ModelArrays, StepInputs
 
-__all__ = ["CPU_MATRIX", "GPU_STREAM", "Pairings", "gathered", "step_inputs"]
+__all__ = ["CPU_MATRIX", "GPU_STREAM", "Pairings", "gathered", "step_inputs", "taken_inputs"]
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
-R = TypeVar("R", ProfileArrays, CacheRule, MachineArrays, LayoutArrays)
+R = TypeVar("R", ModelArrays, CacheRule, MachineArrays, LayoutArrays, EfficiencyArrays, Work)
 
 CPU_MATRIX, GPU_STREAM = "cpu_amx", "gpu_stream"  # levels of the factor host_path
 # These convert the whole graph, so the output head has the bits of the other matrices.
@@ -119,17 +121,23 @@ class Pairings:
         own = {"year": self.year - REFERENCE_YEAR, "log_hidden": np.log2(hidden / 4096)}
         return FactorColumns(len(self), factors | given, numbers | self._host_numbers() | own)
 
-    def profiles(self) -> tuple[ProfileArrays, Floats, Floats, Floats]:
-        """(model numbers, dense bytes, dense params, head bytes) by pairing."""
+    def model_arrays(self) -> ModelArrays:
+        """Bytes, parameters and operations of the models, as their engine stores them."""
         m = gather([_profile(key) for key in self.models], self.model)
-        touched = np.asarray(m.other_active_params) / np.maximum(m.other_params, 1)
-        dense = m.dense_ffn_bytes + m.shared_expert_bytes + m.router_bytes + m.other_bytes * touched
-        params = m.dense_ffn_params + m.shared_expert_params + m.router_params + m.other_active_params
+        active = np.asarray(m.other_active_params)
+        touched = active / np.maximum(m.other_params, 1)
         quantised = np.array([r.engine.id in _QUANTISES_HEAD for r in self.runtimes])[self.runtime]
         bits = np.array([key.format.bits_per_weight for key in self.models])[self.model]
         head = np.where(quantised, np.minimum(m.head_bytes, m.head_params * bits / 8), m.head_bytes)
-        flops = np.where(self.expanded, m.prefill_attention_flops, m.decode_attention_flops)
-        return replace(m, decode_attention_flops=flops), np.asarray(dense), np.asarray(params), head
+        given = {f.name: np.asarray(getattr(m, f.name)) for f in fields(ModelArrays) if hasattr(m, f.name)}
+        own = {
+            "attention_split_bytes": m.attention_bytes - m.attention_replicated_bytes,
+            "dense_bytes": m.dense_ffn_bytes + m.shared_expert_bytes + m.router_bytes + m.other_bytes * touched,
+            "dense_params": m.dense_ffn_params + m.shared_expert_params + m.router_params + active,
+            "head_bytes": head,
+            "decode_attention_flops": np.where(self.expanded, m.prefill_attention_flops, m.decode_attention_flops),
+        }
+        return ModelArrays(**(given | {name: np.asarray(value) for name, value in own.items()}))
 
     def cache_rules(self) -> CacheRule:
         """Cache rules by pairing."""
@@ -152,15 +160,21 @@ class Pairings:
 
 def step_inputs(pairings: Pairings, machine: MachineArrays, layout: LayoutArrays, index: Index) -> StepInputs:
     """Inputs of the plans that refer to `pairings` by `index`; `layout` is per plan, `machine` per pairing."""
-    model, dense, params, head = pairings.profiles()
     return StepInputs(
-        model=gathered(model, index),
+        model=gathered(pairings.model_arrays(), index),
         cache=gathered(pairings.cache_rules(), index),
-        dense_bytes=dense[index],
-        dense_params=params[index],
-        head_bytes=head[index],
         machine=gathered(machine, index),
         layout=layout,
+    )
+
+
+def taken_inputs(inputs: StepInputs, index: Index | slice) -> StepInputs:
+    """The inputs of some plans."""
+    return StepInputs(
+        gathered(inputs.model, index),
+        gathered(inputs.cache, index),
+        gathered(inputs.machine, index),
+        gathered(inputs.layout, index),
     )
 
 

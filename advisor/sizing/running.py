@@ -1,4 +1,4 @@
-"""How engines run when nobody says otherwise: prompt chunks, sequence caps, windows, where host experts are computed."""
+"""How engines run when nobody says otherwise: prompt chunks, sequence caps, windows, work on the host."""
 
 from __future__ import annotations
 

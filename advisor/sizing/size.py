@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from advisor.catalog import Catalog
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
 from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.footprint import footprint
-from advisor.sizing.grid import BINDINGS, GridResult, Range, evaluate
+from advisor.sizing.grid import BINDINGS, GridResult, Range, evaluate_speed
 from advisor.sizing.plan import Binding, Load, Plan, Sizing
 from advisor.sizing.suggestions import suggestions
 
@@ -26,7 +24,7 @@ def size(
     table: EfficiencyTable | None = None,
 ) -> Sizing:
     """Bytes, seconds, limits and suggestions of a plan. The catalogue is searched for suggestions only."""
-    result = evaluate(PlanColumns.from_plans([plan]), LoadColumns.of(load, 1), tuning, table)
+    result = evaluate_speed(PlanColumns.from_plans([plan]), LoadColumns.of(load, 1), tuning or Tuning(), table)
     return sizing_of(plan, load, result, 0, tuning, catalog)
 
 
@@ -39,8 +37,8 @@ def sizing_of(
     shares = {b: float(result.shares[row, n]) for n, b in enumerate(BINDINGS)}
 
     def quantity(values: Range, factor: float = 1.0) -> Quantity:
-        numbers = (float(np.asarray(v)[row]) * factor for v in (values.value, values.low, values.high))
-        return Quantity(*numbers, basis, SOURCE)
+        low, high = float(values.low[row]) * factor, float(values.high[row]) * factor
+        return Quantity(float(values.value[row]) * factor, low, high, basis, SOURCE)
 
     return Sizing(
         plan=plan,
@@ -59,7 +57,7 @@ def sizing_of(
         ttft_ms=quantity(result.ttft_s, 1e3),
         tpot_ms=quantity(result.tpot_s, 1e3),
         shares=shares,
-        suggestions=suggestions(plan, load, catalog) if catalog is not None else (),
+        suggestions=suggestions(plan, load, catalog) if catalog is not None and not held.fits else (),
     )
 
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from advisor.sizing.cache import CacheRule, read_bytes
 from advisor.sizing.efficiency import EfficiencyArrays
-from advisor.sizing.profile import ProfileArrays
 
 __all__ = [
     "HOST_PREFILL_BEST",
@@ -27,6 +26,7 @@ __all__ = [
     "HOST_PREFILL_STREAM",
     "LayoutArrays",
     "MachineArrays",
+    "ModelArrays",
     "StepInputs",
     "StepTime",
     "batch_step",
@@ -40,6 +40,30 @@ HOST_PREFILL_CPU, HOST_PREFILL_STREAM, HOST_PREFILL_BEST = 0.0, 1.0, 2.0
 STREAM_TOKENS = 32  # llama.cpp moves a matrix product to the GPU from this many rows on
 ACTIVATION_BYTES = 2.0
 DISPATCH_PASSES = 6.0  # reads and writes of a hidden state around the experts: permute, gate, un-permute
+
+
+@dataclass(frozen=True, slots=True)
+class ModelArrays:
+    """What a step reads and multiplies, of one whole replica; arrays of shape (plans,)."""
+
+    n_layers: Floats
+    n_moe_layers: Floats
+    hidden_size: Floats
+    n_experts: Floats  # 0: dense
+    experts_per_tok: Floats
+    attention_params: Floats
+    attention_split_bytes: Floats  # divided by tensor parallelism
+    attention_replicated_bytes: Floats
+    dense_params: Floats  # used by every token: dense feed-forward, shared experts, router, others
+    dense_bytes: Floats
+    expert_params: Floats  # one expert of one layer
+    expert_bytes: Floats
+    head_params: Floats
+    head_bytes: Floats
+    decode_attention_flops: Floats  # per query token and context token
+    prefill_attention_flops: Floats
+    window_attention_flops: Floats
+    indexer_flops: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +100,8 @@ class LayoutArrays:
 class StepInputs:
     """Everything about the plans that the formulas need, apart from efficiency and load."""
 
-    model: ProfileArrays
+    model: ModelArrays
     cache: CacheRule
-    dense_bytes: Floats  # read by every token: dense feed-forward, shared experts, router, others
-    dense_params: Floats
-    head_bytes: Floats
     machine: MachineArrays
     layout: LayoutArrays
 
@@ -155,16 +176,15 @@ def _matrices(i: StepInputs, e: EfficiencyArrays, rows: Floats, sampled: Floats)
     m, layout = i.model, i.layout
     bandwidth, peak = i.machine.bandwidth * e.bandwidth, i.machine.peak * e.compute
     attention_tp = layout.tp / layout.dp_attention
-    split = m.attention_bytes - m.attention_replicated_bytes
-    attention = (split / attention_tp + m.attention_replicated_bytes) / bandwidth
-    dense = i.dense_bytes / layout.tp / bandwidth
-    head = i.head_bytes / layout.tp / bandwidth
+    attention = (m.attention_split_bytes / attention_tp + m.attention_replicated_bytes) / bandwidth
+    dense = m.dense_bytes / layout.tp / bandwidth
+    head = m.head_bytes / layout.tp / bandwidth
     per_row = 2 * rows / layout.tp / peak
     on_device = 1 - layout.host_layers
     read = [attention * on_device, dense * on_device, head]
     work = [
         m.attention_params * per_row * on_device,
-        i.dense_params * per_row * on_device,
+        m.dense_params * per_row * on_device,
         2 * m.head_params * sampled / layout.tp / peak,
     ]
     expert_read, expert_work, expert_extra = _experts(i, e, rows)
@@ -205,13 +225,13 @@ def _host_side(i: StepInputs, e: EfficiencyArrays, rows: Floats) -> Floats:
     streamed = read / pcie + work / (i.machine.peak * e.compute * e.expert_compute * layout.tp)
     chosen = np.where(layout.host_prefill == HOST_PREFILL_STREAM, streamed, np.minimum(streamed, on_cpu))
     chosen = np.where((layout.host_prefill == HOST_PREFILL_CPU) | (rows < STREAM_TOKENS), on_cpu, chosen)
-    dense_read = (m.attention_bytes + i.dense_bytes) / bandwidth
-    dense = _overlap(dense_read, 2 * rows * (m.attention_params + i.dense_params) / peak)
+    dense_read = (m.attention_split_bytes + m.attention_replicated_bytes + m.dense_bytes) / bandwidth
+    dense = _overlap(dense_read, 2 * rows * (m.attention_params + m.dense_params) / peak)
     seconds: Floats = layout.host_experts * chosen + layout.host_layers * dense
     return seconds
 
 
-def _touched(m: ProfileArrays, rows: Floats) -> Floats:
+def _touched(m: ModelArrays, rows: Floats) -> Floats:
     """Experts of one layer that at least one of `rows` tokens chooses; 0 for dense models."""
     experts = np.maximum(m.n_experts, 1)
     chosen = np.minimum(m.experts_per_tok / experts, 1 - 1e-9)

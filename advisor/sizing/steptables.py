@@ -11,7 +11,7 @@ from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
 from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.footprint import footprint
 from advisor.sizing.grid import StepContext, step_context
-from advisor.sizing.pairings import gathered
+from advisor.sizing.pairings import gathered, taken_inputs
 from advisor.sizing.plan import Load, Plan
 from advisor.sizing.running import sequence_cap
 from advisor.sizing.step import StepInputs, batch_step, decode_step
@@ -108,14 +108,4 @@ def _attention(context: StepContext, load: Load) -> tuple[float, float]:
 
 
 def _repeated(context: StepContext, times: int) -> StepInputs:
-    one = context.inputs(slice(0, 1))
-    index = np.zeros(times, dtype=np.intp)
-    return StepInputs(
-        model=gathered(one.model, index),
-        cache=gathered(one.cache, index),
-        dense_bytes=one.dense_bytes[index],
-        dense_params=one.dense_params[index],
-        head_bytes=one.head_bytes[index],
-        machine=gathered(one.machine, index),
-        layout=gathered(one.layout, index),
-    )
+    return taken_inputs(context.inputs(slice(0, 1)), np.zeros(times, dtype=np.intp))
