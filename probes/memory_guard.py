@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,11 @@ from pathlib import Path
 import psutil
 
 from probes.system import own_resident_bytes
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits; the watch remains
+    resource = None
 
 __all__ = [
     "FLOOR_BYTES",
@@ -54,6 +58,8 @@ def watch_memory(limit_bytes: int, on_breach: Callable[[str], None]) -> None:
 
 def limit_address_space(limit_bytes: int) -> None:
     """Let an allocation beyond the limit fail cleanly. For CPU engines only: GPU drivers reserve addresses freely."""
+    if resource is None:
+        return
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
     ceiling = pages * os.sysconf("SC_PAGE_SIZE") + limit_bytes + ADDRESS_SLACK_BYTES
     with contextlib.suppress(ValueError, OSError):
