@@ -102,7 +102,7 @@ def decode_flags(session: Session, engine: Engine, rounds: DecodeRounds, bandwid
 
 
 def prefill_flags(session: Session, result: ProbeResult) -> list[str]:
-    """A format whose products run at less than a quarter of the 16-bit product measured in the same run is slow here."""
+    """A format whose products run at under a quarter of the 16-bit product measured in the same run is slow here."""
     a = session.spec.architecture
     rates = [p.values["ops_per_s"].value for p in session.reporter.points if p.name == "gemm"]
     if a is None or not rates or result.prefill_tok_s is None or "foreign_load" in session.conditions().warnings:
