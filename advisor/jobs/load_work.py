@@ -9,7 +9,7 @@ import numpy as np
 
 from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, PolicyRow
 from advisor.jobs.fleet_work import fleet_report
-from advisor.jobs.messages import CapacityRequest, FleetRequest, PolicyRequest, Request
+from advisor.jobs.messages import CapacityRequest, FleetRequest, PolicyRequest, Request, WarmUpRequest
 from advisor.jobs.runs import class_levels, class_limits, run_length, series_rows, share_of
 from advisor.serving.autoscale import AutoscalePolicy, simulate_autoscaled
 from advisor.serving.capacity import CurvePoint, Progress, find_replicas, latency_curve
@@ -18,7 +18,7 @@ from advisor.serving.control import Sampler
 from advisor.serving.fleet import Fleet, Pool
 from advisor.serving.result import SimulationResult
 from advisor.serving.sampling import sample
-from advisor.serving.simulate import simulate_fleet
+from advisor.serving.simulate import simulate_fleet, warm_up
 from advisor.serving.workload import ArrivalKind
 
 __all__ = ["Tell", "perform"]
@@ -38,8 +38,11 @@ def perform(request: Request, tell: Tell) -> object:
         return _capacity(request, tell)
     if isinstance(request, PolicyRequest):
         return _policies(request, tell)
-    assert isinstance(request, FleetRequest)
-    return fleet_report(request, tell)
+    if isinstance(request, FleetRequest):
+        return fleet_report(request, tell)
+    assert isinstance(request, WarmUpRequest)
+    warm_up()
+    return True
 
 
 def _capacity(request: CapacityRequest, tell: Tell) -> CapacityReport:

@@ -12,7 +12,16 @@ from advisor.serving.fleet import Router
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import Slo, Workload
 
-__all__ = ["CapacityRequest", "FleetMode", "FleetRequest", "PolicyRequest", "PoolRequest", "Request", "Told"]
+__all__ = [
+    "CapacityRequest",
+    "FleetMode",
+    "FleetRequest",
+    "PolicyRequest",
+    "PoolRequest",
+    "Request",
+    "Told",
+    "WarmUpRequest",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,12 @@ class FleetRequest:
     lost: tuple[int, ...] = ()
 
 
-Request = CapacityRequest | PolicyRequest | FleetRequest
+@dataclass(frozen=True, slots=True)
+class WarmUpRequest:
+    """Compile the kernels, or load what was compiled before, while the user still fills in the form."""
+
+
+Request = CapacityRequest | PolicyRequest | FleetRequest | WarmUpRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,11 @@ def first_estimate(prepared: Prepared, found: float) -> None:
     empty_state(word("capacity.ready"), text, icon="speed")
 
 
-def answer(job: Job, prepared: Prepared, slo: Slo) -> None:
-    """The headline: fewest replicas, safe replicas, devices, load, and what holds them back."""
+def answer(job: Job, prepared: Prepared, slo: Slo, ranked: int | None) -> None:
+    """The headline: fewest replicas, safe replicas, devices, load, and what holds them back.
+
+    `ranked`: replicas that the recommendation counted for this plan and traffic.
+    """
     report: CapacityReport = job.answer
     if not report.feasible:
         _infeasible(report, slo)
@@ -103,21 +106,20 @@ def answer(job: Job, prepared: Prepared, slo: Slo) -> None:
             height="stretch",
             icon=":material/speed:",
         )
-    _sentences(report)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        basis_badges([prepared.sizing.decode_tok_s])
-        st.caption(
-            word(
-                "capacity.method",
-                runs=report.runs,
-                requests=f"{report.simulated_requests:,}",
-                cell=f"{report.simulated_replicas:,}",
-                seconds=number(job.seconds, 2),
-            )
+    _sentences(report, ranked)
+    st.caption(
+        word(
+            "capacity.method",
+            runs=report.runs,
+            requests=f"{report.simulated_requests:,}",
+            cell=f"{report.simulated_replicas:,}",
+            seconds=number(job.seconds, 2),
         )
+    )
+    basis_badges([prepared.sizing.decode_tok_s])
 
 
-def _sentences(report: CapacityReport) -> None:
+def _sentences(report: CapacityReport, ranked: int | None) -> None:
     held = word("capacity.bound", limit=_limit(report.binding))
     behind = word("capacity.behind", limit=_limit(report.next_binding)) if report.next_binding else ""
     st.markdown(f":material/front_hand: {held} {behind}")
@@ -125,6 +127,8 @@ def _sentences(report: CapacityReport) -> None:
     if closed > 0:
         key = "capacity.agrees" if report.agrees else "capacity.disagrees"
         st.markdown(f":material/compare_arrows: {word(key, count=f'{closed:,.0f}')}")
+    if ranked is not None and abs(ranked - report.replicas) > max(1.0, 0.25 * report.replicas):
+        st.markdown(f":material/format_list_numbered: {word('capacity.ranked', count=f'{ranked:,}')}")
     if not report.ttft_is_quotable:
         st.markdown(f":material/block: {word('capacity.no_ttft', load=percent_text(report.load))}")
 

@@ -16,6 +16,7 @@ from advisor.serving.assumptions import EnergyRates, energy_rates
 from advisor.serving.economics import ApiComparison, Economics, FleetUse
 from advisor.ui import backend
 from advisor.ui.charts.money import capital_bars, power_bars, year_lines
+from advisor.ui.load_memory import remembered
 from advisor.ui.load_text import word
 from advisor.ui.text import plain
 from advisor.ui.widgets import basis_badges, chart, empty_state, sources
@@ -35,27 +36,28 @@ class ApiPrice:
 
 def choose_use(scenario: Scenario, candidate: Candidate) -> FleetUse:
     """Replicas and traffic on average over a month, from the recommendation, to change. Raises InputError."""
-    key = f"economics.{scenario.id}.{candidate.plan.id}"
+    replicas, load = remembered(candidate.plan.id) or (candidate.replicas, candidate.utilisation)
+    key = f"economics.{scenario.id}.{candidate.plan.id}.{replicas}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        replicas = _number("replicas", float(candidate.replicas), key, step=1.0)
+        count = _number("replicas", float(replicas), key, step=1.0)
         rate = _number("rate", _mean_rate(scenario, candidate), key)
-        busy = _number("busy", round(100 * min(1.0, candidate.utilisation / scenario.peak_factor), 1), key)
+        busy = _number("busy", round(100 * min(1.0, load / scenario.peak_factor), 1), key)
         turns = _number("turns", 1.0, key, step=1.0)
-    if not (replicas == int(replicas) and 1 <= replicas <= _MOST_REPLICAS):
-        raise InputError(word("economics.replicas"), f"1..{_MOST_REPLICAS:,}", replicas)
+    if not (count == int(count) and 1 <= count <= _MOST_REPLICAS):
+        raise InputError(word("economics.replicas"), f"1..{_MOST_REPLICAS:,}", count)
     if not 0 <= rate <= 1e6:
         raise InputError(word("economics.rate"), "0..1,000,000", rate)
     if not 0 <= busy <= 100:
         raise InputError(word("economics.busy"), "0..100", busy)
     if not 1 <= turns <= 1000:
         raise InputError(word("economics.turns"), "1..1,000", turns)
-    load = candidate.load
+    request = candidate.load
     return FleetUse(
-        replicas=int(replicas),
+        replicas=int(count),
         busy_share=busy / 100,
         requests_per_s=rate,
-        output_tok_s=rate * load.output_tokens,
-        input_tok_s=rate * load.input_tokens,
+        output_tok_s=rate * request.output_tokens,
+        input_tok_s=rate * request.input_tokens,
         requests_per_conversation=turns,
     )
 
@@ -63,7 +65,7 @@ def choose_use(scenario: Scenario, candidate: Candidate) -> FleetUse:
 def _mean_rate(scenario: Scenario, candidate: Candidate) -> float:
     """Requests per second on average; of users in a closed loop at the pace of the peak."""
     if scenario.arrivals_per_s is not None:
-        return scenario.arrivals_per_s / scenario.peak_factor
+        return float(f"{scenario.arrivals_per_s / scenario.peak_factor:.4g}")
     users, e2e_s = scenario.closed_loop_users or 1.0, candidate.e2e_ms.value / 1e3
     return float(f"{users / max(e2e_s + scenario.closed_loop_pause_s, 1e-3):.3g}")
 
@@ -184,6 +186,7 @@ def years(answer: Economics, api: ApiComparison | None) -> None:
     if answer.tco_usd or answer.rent_years_usd or api is not None:
         texts = {name: word(f"years.{name}") for name in ("title", "hint", "alt", "x", "y", "own", "rent", "api")}
         chart(year_lines(answer, api.api_month_usd if api else None, texts), key="economics.years", height=380)
+    _spent(answer)
     left, right = st.columns(2)
     with left:
         if answer.capital_usd is not None:
@@ -195,6 +198,15 @@ def years(answer: Economics, api: ApiComparison | None) -> None:
         else:
             names = ("title", "hint", "alt", "idle", "mean", "loaded", "power")
             chart(power_bars(answer, {n: word(f"power.{n}") for n in names}), key="economics.power")
+
+
+def _spent(answer: Economics) -> None:
+    """The same as numbers: total cost after one to five years."""
+    rows: dict[str, list[str]] = {word("years.column"): [word("years.own"), word("years.rent")]}
+    for year in range(5):
+        found = (q[year] if year < len(q) else None for q in (answer.tco_usd, answer.rent_years_usd))
+        rows[word("years.after", year=year + 1)] = [_range(quantity) for quantity in found]
+    st.table(rows, border="horizontal", hide_index=True, alt=word("years.table_alt"))
 
 
 def details(answer: Economics, rates: EnergyRates) -> None:
@@ -210,6 +222,7 @@ def details(answer: Economics, rates: EnergyRates) -> None:
     }
     st.table(rows, border="horizontal", hide_index=True, alt=word("unit.alt"))
     facts = {
+        word("energy.rent_hour"): _range(answer.rent_hour_usd),
         word("energy.tariff"): _with_unit(rates.usd_per_kwh, "USD/kWh"),
         word("energy.kwh"): _with_unit(answer.energy_kwh_month, "kWh"),
         word("energy.usd"): _range(answer.energy_month_usd),
@@ -217,7 +230,7 @@ def details(answer: Economics, rates: EnergyRates) -> None:
         word("energy.carbon"): _with_unit(answer.carbon_month_kg, "kg CO₂e"),
         word("energy.carbon_tokens"): _with_unit(answer.carbon_million_tokens_kg, "kg CO₂e"),
     }
-    st.table({plain(k): plain(v) for k, v in facts.items()}, border="horizontal", alt=word("energy.alt"))
+    st.table({plain(k): v for k, v in facts.items()}, border="horizontal", alt=word("energy.alt"))
     known = {
         word("economics.metric_capital"): (answer.capital_usd, "USD"),
         word("economics.metric_own_month"): (answer.own_month_usd, "USD"),
@@ -264,4 +277,4 @@ def _span(quantity: Quantity) -> str:
 
 
 def _with_unit(quantity: Quantity | None, unit: str) -> str:
-    return "–" if quantity is None else interval_text(quantity, unit)
+    return "–" if quantity is None else plain(interval_text(quantity, unit))

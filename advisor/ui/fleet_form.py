@@ -42,7 +42,7 @@ def choose_mode() -> FleetMode:
     picked = st.segmented_control(
         word("fleet.mode"),
         names,
-        default=str(FleetMode.CASCADE),
+        default=str(FleetMode.ANY),
         format_func=lambda name: word(f"fleet.mode_{name}"),
         key="fleet.mode",
         required=True,
@@ -108,7 +108,13 @@ def choose_rules(mode: FleetMode, workload: Workload, pools: Sequence[PoolChoice
         return Rules()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         share = st.number_input(
-            word(f"fleet.share_{mode}"), value=30.0, step=5.0, format="%g", key="fleet.share", persist_state="session"
+            word(f"fleet.share_{mode}"),
+            value=30.0,
+            step=5.0,
+            format="%g",
+            key="fleet.share",
+            persist_state="session",
+            width=240,
         )
         if not 0 <= share <= 100:
             raise InputError(word(f"fleet.share_{mode}"), "0..100", share)

@@ -65,17 +65,25 @@ def results(job: Job, slo: Slo, decode: Sequence[Quantity]) -> None:
             title=word("fleet.stranded_title"),
             icon=":material/heart_broken:",
         )
-    elif lost is not None:
-        key = "fleet.survives" if lost.in_slo_share >= slo.percentile / 100 else "fleet.suffers"
+    else:
+        _verdict(report, slo)
+    _table("classes", report.classes, lost.classes if lost else ())
+    _table("pools", report.pools, lost.pools if lost else ())
+    st.caption(word("fleet.method", requests=f"{report.requests:,}", seconds=number(job.seconds, 2)))
+    basis_badges(list(decode))
+
+
+def _verdict(report: FleetReport, slo: Slo) -> None:
+    """Does the fleet hold, and does it still hold after the loss?"""
+    wanted, lost = slo.percentile / 100, report.lost
+    if report.in_slo_share < wanted:
+        text = word("fleet.misses", share=_share(report.in_slo_share), wanted=_share(wanted))
+        st.markdown(f":material/warning: {text}")
+    elif lost is None:
+        st.markdown(f":material/check_circle: {word('fleet.holds', share=_share(report.in_slo_share))}")
+    else:
+        key = "fleet.survives" if lost.in_slo_share >= wanted else "fleet.suffers"
         st.markdown(f":material/health_and_safety: {word(key, share=_share(lost.in_slo_share))}")
-    left, right = st.columns(2)
-    with left:
-        _table("classes", report.classes, lost.classes if lost else ())
-    with right:
-        _table("pools", report.pools, lost.pools if lost else ())
-    with st.container(horizontal=True, vertical_alignment="center"):
-        basis_badges(list(decode))
-        st.caption(word("fleet.method", requests=f"{report.requests:,}", seconds=number(job.seconds, 2)))
 
 
 def _metric(name: str, value: str, after: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from advisor.jobs.background import Background, Job, JobState
-from advisor.jobs.messages import Request
+from advisor.jobs.messages import Request, WarmUpRequest
 from advisor.report.numbers import number
 from advisor.ui.load_text import word
 from advisor.ui.widgets import empty_state, problem_state
@@ -18,7 +18,9 @@ _POLL_S = 0.3
 @st.cache_resource(show_spinner=False)
 def jobs() -> Background:
     """Every session sees the same jobs: a reload of the page finds a running search again."""
-    return Background()
+    found = Background()
+    found.start(WarmUpRequest())  # the first search after an installation would wait for the compiler
+    return found
 
 
 def start_button(request: Request, label: str, *, key: str) -> None:

@@ -166,7 +166,7 @@ def _arrivals(scenario: Scenario) -> ArrivalProcess:
         )
         return ArrivalProcess(ArrivalKind.CLOSED_LOOP, users=int(people), think_s=scenario.closed_loop_pause_s)
     wanted = st.number_input(
-        word("traffic.rate"), value=float(rate), format="%g", key=key, persist_state="session", width=170
+        word("traffic.rate"), value=_rounded(rate), format="%g", key=key, persist_state="session", width=240
     )
     cv = st.number_input(
         word("traffic.cv"),
@@ -180,6 +180,11 @@ def _arrivals(scenario: Scenario) -> ArrivalProcess:
     if cv == 1.0:
         return ArrivalProcess(ArrivalKind.POISSON, float(wanted))
     return ArrivalProcess(ArrivalKind.GAMMA, float(wanted), float(cv))
+
+
+def _rounded(value: float) -> float:
+    """Four significant digits: more would only fill the field."""
+    return float(f"{value:.4g}")
 
 
 def _spread(name: str, column: str, mean: float) -> LengthDistribution:

@@ -11,6 +11,7 @@ from advisor.ui import answers, state
 from advisor.ui.capacity_view import answer, curve, does_not_fit, first_estimate, over_time, percentiles, step_times
 from advisor.ui.load_costs import estimate, larger_than_cache, prepare
 from advisor.ui.load_jobs import start_button, watched
+from advisor.ui.load_memory import remember
 from advisor.ui.load_plan import choose_plan
 from advisor.ui.load_text import word
 from advisor.ui.load_traffic import choose_router, choose_slo, choose_traffic
@@ -49,8 +50,11 @@ if job is None:
     first_estimate(prepared, estimate(prepared.costs, workload, slo))
     st.stop()
 
-answer(job, prepared, slo)
 report = job.answer
+of_scenario = chosen.candidate is not None and workload.id == scenario.id
+answer(job, prepared, slo, chosen.candidate.replicas if chosen.candidate and of_scenario else None)
+if chosen.candidate and of_scenario and report.feasible:
+    remember(chosen.candidate.plan.id, report)
 names = ("curve", "percentiles", "queue", "steps", "policy")
 tabs = st.tabs([word(f"tab.{name}") for name in names], key="capacity.tabs", on_change="rerun")
 if tabs[0].open:
