@@ -10,6 +10,7 @@ import streamlit as st
 
 from advisor.catalog.errors import FathomError
 from advisor.catalog.records import Role
+from advisor.evidence.local import local_table
 from advisor.sizing.plan import Sizing
 from advisor.sizing.size import size
 from advisor.ui import backend, probing
@@ -47,8 +48,9 @@ def fit_table(machine: Machine) -> None:
 @st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
 def _sizings(fingerprint: str, store: str, _machine: Machine) -> tuple[Sizing, ...]:  # noqa: ARG001
     catalog = backend.catalog()
-    history = probing.registry().store.history(fingerprint=_machine.fingerprint)
+    history = probing.registry().store.history(fingerprint=_machine.fingerprint, valid_only=True)
     host = host_record(_machine, measured_bandwidth(_machine, history))
+    learned = local_table(history, _machine, catalog)
     devices = dict.fromkeys(match_device(item, catalog.devices) for item in _machine.accelerators)
     variants = [v for v in catalog.variants.values() if v.role in (Role.FULL, Role.DISTILLED)]
     found = []
@@ -61,7 +63,7 @@ def _sizings(fingerprint: str, store: str, _machine: Machine) -> tuple[Sizing, .
                         if device is None
                         else device_plan(catalog, variant, name, device, 1)
                     )
-                    found.append(size(plan, quick_load(CONTEXT_TOKENS, 1), catalog))
+                    found.append(size(plan, quick_load(CONTEXT_TOKENS, 1), catalog, None, learned))
                 except FathomError:  # this engine and format do not go together: simply not a row
                     continue
     return tuple(found)

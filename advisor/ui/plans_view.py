@@ -14,7 +14,7 @@ from advisor.decision.explain import sentence
 from advisor.decision.result import Candidate, Counts, Mix, Recommendation
 from advisor.decision.scenario import Scenario
 from advisor.report.numbers import bytes_text, interval_text, money_text, number, value_text
-from advisor.report.rows import plan_row, plan_title
+from advisor.report.rows import device_text, plan_row, plan_title
 from advisor.report.scenario_text import scenario_chips_text
 from advisor.ui import state
 from advisor.ui.text import language, plain, t
@@ -151,8 +151,14 @@ def plan_table(shown: Sequence[Candidate], *, total: Counts) -> None:
 
 
 def _frame(shown: Sequence[Candidate]) -> pd.DataFrame:
-    rows = [plan_row(c) | {"hardware": plan_title(c.plan).rsplit(" · ", 1)[-1]} for c in shown]
+    rows = [plan_row(c) | {"hardware": device_text(c.plan), "monthly_usd": _dollars(c)} for c in shown]
     return pd.DataFrame([{name: row[name] for name in _SHOWN} for row in rows], columns=list(_SHOWN))
+
+
+def _dollars(candidate: Candidate) -> float | None:
+    """Cents only below ten dollars."""
+    value = candidate.monthly_usd.value if candidate.monthly_usd else None
+    return value if value is None else round(value, 2 if value < 10 else 0)
 
 
 def _columns() -> dict[str, Any]:
