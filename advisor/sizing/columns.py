@@ -97,7 +97,7 @@ class PlanColumns:
         models, model = _table([ModelKey(p.variant, p.format, p.kv_format) for p in plans], _model_id)
         runtimes, runtime = _table([Runtime(p.engine, p.backend) for p in plans], _runtime_id)
         hardware, machine = _table([Hardware(p.device, p.host, p.server) for p in plans], _hardware_id)
-        numbers = {
+        numbers: dict[str, Any] = {
             name: np.array([getattr(p.layout, name) for p in plans], dtype=np.float64)
             for name in ("tp", "pp", "ep", "dp_attention", "gpu_expert_layers", "gpu_layers")
         }
@@ -105,7 +105,7 @@ class PlanColumns:
         offload = np.array([OFFLOADS.index(p.layout.offload) for p in plans], dtype=np.intp)
         return cls(models, runtimes, hardware, model, runtime, machine, replicas=replicas, offload=offload, **numbers)
 
-    def take(self, rows: NDArray[np.bool_] | Index) -> PlanColumns:
+    def take(self, rows: NDArray[np.bool_] | Index | slice) -> PlanColumns:
         """The chosen rows; the tables are shared."""
         columns = {f.name: getattr(self, f.name) for f in fields(self)}
         return PlanColumns(**{k: v[rows] if isinstance(v, np.ndarray) else v for k, v in columns.items()})
@@ -189,7 +189,7 @@ class LoadColumns:
         given = (input_tokens, output_tokens, context_tokens, concurrency, cached_input_tokens)
         return cls(*np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in given)))
 
-    def take(self, rows: NDArray[np.bool_] | Index) -> LoadColumns:
+    def take(self, rows: NDArray[np.bool_] | Index | slice) -> LoadColumns:
         return LoadColumns(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 

@@ -211,8 +211,15 @@ def _applies(pairings: Pairings, item: LocalCalibration) -> Mask:
     formats = [m.format for m in pairings.models]
     known = [f.family == item.format_family and item.format_id in ("", f.id) for f in formats]
     family = np.array(known)[pairings.model]
-    names = [{part.id for part in (h.device, h.host) if part} for h in pairings.hardware]
-    names = [n | ({h.host.cpu_device_id} if h.host else set()) for n, h in zip(names, pairings.hardware, strict=True)]
+    names = [_names(h) for h in pairings.hardware]
     machine = np.array([item.device_id in n for n in names])[pairings.machine]
     rows: Mask = engine & family & machine
     return rows
+
+
+def _names(h: Hardware) -> frozenset[str]:
+    """Ids by which a local measurement may mean this machine."""
+    processor = h.host.cpu_device_id if h.host else None
+    return frozenset(
+        name for name in (h.device.id if h.device else None, h.host.id if h.host else None, processor) if name
+    )
