@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["COMPILED", "jit"]
+__all__ = ["COMPILED", "inlined", "jit"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ def _cache_dir() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def _compiler() -> Callable[[F], F]:
+def _compiler(**extra: Any) -> Callable[[F], F]:
     if not COMPILED:
         return lambda function: function
     numba: Any = import_module("numba")
@@ -38,7 +38,7 @@ def _compiler() -> Callable[[F], F]:
     folder = _cache_dir()
     if folder is not None:
         numba.config.CACHE_DIR = str(folder)
-    options = {"cache": folder is not None, "nogil": True, "error_model": "numpy"}
+    options = {"cache": folder is not None, "nogil": True, "error_model": "numpy"} | extra
     # The kernels allocate nothing: without reference counts on the state's arrays they run four times as fast.
     try:
         compiled: Callable[[F], F] = numba.njit(**options, _nrt=False)
@@ -48,3 +48,4 @@ def _compiler() -> Callable[[F], F]:
 
 
 jit = _compiler()
+inlined = _compiler(inline="always")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.catalog.errors import InputError
-from advisor.serving.kernel_events import lose_group
+from advisor.serving.kernel_run import run
 from advisor.serving.result import TimeSeries
 from advisor.serving.state import NEVER, State, assign, candidates, column, set_candidates
 
@@ -95,7 +95,7 @@ class Outages:
         set_candidates(state, self._allowed, self._active)
         for g, outage in lost:
             if not outage.planned:
-                self.retried += int(lose_group(state, g, now, now + outage.recovery_s))
+                self.retried += int(run(state, now, int(g), now + outage.recovery_s))
         moments = {m for o in self.outages for m in (o.at_s, o.at_s + o.recovery_s) if m > now}
         return min(moments, default=NEVER)
 

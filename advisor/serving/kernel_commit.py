@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from advisor.serving._jit import jit
+from advisor.serving._jit import inlined, jit
 from advisor.serving.kernel_lists import (
     blocks_of,
     growth,
@@ -50,7 +50,7 @@ def commit(s: Any, group: Any) -> None:
             _end_prompts(s, rank, pool, now)
 
 
-@jit
+@inlined
 def _account(s: Any, group: Any, rank: Any, pool: Any, spent: float) -> None:
     """Where the time goes, for the name of the binding limit: what prompts add to a step that decodes anyway."""
     if rank.kind == 3 or rank.ndec == 0:
@@ -66,32 +66,32 @@ def _account(s: Any, group: Any, rank: Any, pool: Any, spent: float) -> None:
         group.budget_s += spent
 
 
-@jit
+@inlined
 def _finish(s: Any, rank: Any, pool: Any, now: float) -> None:
     while rank.nheap > 0:
         entry = s.heap[rank.heap0]
         if entry >> 32 > rank.step:
             return
-        i = entry & 0xFFFFFFFF
+        i = int(entry & 0xFFFFFFFF)
         heap_pop(s, rank)
         _leave_decodes(s, rank, pool, i, s.req[i].off + pool.accepted * rank.step)
         remove_running(s, rank, i)
-        end_request(s, i, now, 0)
+        end_request(s, i, now)
 
 
-@jit
+@inlined
 def _end_prompts(s: Any, rank: Any, pool: Any, now: float) -> None:
     """Prompts of this step emit their token and start to decode; the last one may need more steps."""
-    i = rank.tail
+    i = int(rank.tail)
     count = rank.npart
     rank.npart = 0
     if rank.part >= 0:
-        i = s.req[i].prev
+        i = int(s.req[i].prev)
         count -= 1
         rank.npart = 1
     for _ in range(count):
         q = s.req[i]
-        before = q.prev
+        before = int(q.prev)
         if q.first < 0.0:
             q.first = now
         left = q.out - q.gen - 1
@@ -99,7 +99,7 @@ def _end_prompts(s: Any, rank: Any, pool: Any, now: float) -> None:
         if left <= 0:
             rank.used -= blocks_of(pool, q, total)
             remove_running(s, rank, i)
-            end_request(s, i, now, 0)
+            end_request(s, i, now)
         else:
             q.off = total - pool.accepted * rank.step
             rank.ndec += 1
@@ -113,7 +113,7 @@ def _end_prompts(s: Any, rank: Any, pool: Any, now: float) -> None:
 @jit
 def preempt(s: Any, rank: Any, pool: Any) -> None:
     """The last admitted gives its blocks back and waits at the head of the queue."""
-    i = rank.tail
+    i = int(rank.tail)
     q = s.req[i]
     remove_running(s, rank, i)
     if rank.npart > 0:
@@ -129,7 +129,7 @@ def preempt(s: Any, rank: Any, pool: Any) -> None:
     prepend_waiting(s, rank, i)
 
 
-@jit
+@inlined
 def _leave_decodes(s: Any, rank: Any, pool: Any, i: int, cached: float) -> None:
     q = s.req[i]
     rank.ndec -= 1
@@ -142,13 +142,12 @@ def _leave_decodes(s: Any, rank: Any, pool: Any, i: int, cached: float) -> None:
 
 
 @jit
-def end_request(s: Any, i: int, now: float, status: int) -> None:
-    """Request i leaves the system; the one that follows it gets its time of arrival."""
+def end_request(s: Any, i: int, now: float) -> None:
+    """Request i leaves the system, with the status that the caller set; the one that follows it gets its arrival."""
     q = s.req[i]
     q.last = now
-    q.status = status
     s.groups[s.ranks[q.rank].group].outstanding -= 1
     if q.child >= 0:
         after = s.req[q.child]
         after.arrival = now + s.think[q.child]
-        pending_push(s, q.child)
+        pending_push(s, int(q.child))

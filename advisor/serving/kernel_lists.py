@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from advisor.serving._jit import jit
+from advisor.serving._jit import inlined, jit
 
 __all__ = [
     "append_running",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-@jit
+@inlined
 def heap_push(s: Any, rank: Any, fin: int, i: int) -> None:
     """Request i ends at step `fin` of a rank. Entries are fin * 2**32 + i, so that comparisons stay in the heap."""
     j = rank.nheap
@@ -35,7 +35,7 @@ def heap_push(s: Any, rank: Any, fin: int, i: int) -> None:
     _sift_up(s, rank.heap0, j, (fin << 32) + i)
 
 
-@jit
+@inlined
 def heap_pop(s: Any, rank: Any) -> None:
     """Take out the request that ends first."""
     rank.nheap -= 1
@@ -43,7 +43,7 @@ def heap_pop(s: Any, rank: Any) -> None:
         _sift_down(s, rank.heap0, rank.nheap, 0, s.heap[rank.heap0 + rank.nheap])
 
 
-@jit
+@inlined
 def heap_remove(s: Any, rank: Any, i: int) -> None:
     """Take request i out, wherever it is; only preemptions need this."""
     base = rank.heap0
@@ -61,7 +61,7 @@ def heap_remove(s: Any, rank: Any, i: int) -> None:
         _sift_down(s, base, last, j, moved)
 
 
-@jit
+@inlined
 def _sift_up(s: Any, base: int, j: int, entry: int) -> None:
     while j > 0:
         up = (j - 1) >> 1
@@ -73,7 +73,7 @@ def _sift_up(s: Any, base: int, j: int, entry: int) -> None:
     s.heap[base + j] = entry
 
 
-@jit
+@inlined
 def _sift_down(s: Any, base: int, n: int, j: int, entry: int) -> None:
     c = 2 * j + 1
     while c < n:
@@ -89,7 +89,7 @@ def _sift_down(s: Any, base: int, n: int, j: int, entry: int) -> None:
     s.heap[base + j] = entry
 
 
-@jit
+@inlined
 def append_waiting(s: Any, rank: Any, i: int) -> None:
     q = s.req[i]
     line = s.lines[rank.line0 + q.level]
@@ -102,7 +102,7 @@ def append_waiting(s: Any, rank: Any, i: int) -> None:
     rank.nwait += 1
 
 
-@jit
+@inlined
 def prepend_waiting(s: Any, rank: Any, i: int) -> None:
     q = s.req[i]
     line = s.lines[rank.line0 + q.level]
@@ -113,7 +113,7 @@ def prepend_waiting(s: Any, rank: Any, i: int) -> None:
     rank.nwait += 1
 
 
-@jit
+@inlined
 def drop_head(s: Any, rank: Any, i: int) -> None:
     """Take request i, the head of its level, out of the queue."""
     q = s.req[i]
@@ -124,7 +124,7 @@ def drop_head(s: Any, rank: Any, i: int) -> None:
     rank.nwait -= 1
 
 
-@jit
+@inlined
 def append_running(s: Any, rank: Any, i: int) -> None:
     q = s.req[i]
     tail = rank.tail
@@ -136,7 +136,7 @@ def append_running(s: Any, rank: Any, i: int) -> None:
     rank.nrun += 1
 
 
-@jit
+@inlined
 def remove_running(s: Any, rank: Any, i: int) -> None:
     q = s.req[i]
     if q.prev >= 0:
@@ -178,7 +178,7 @@ def growth(s: Any, rank: Any, pool: Any, k: int) -> float:
     return float(total)
 
 
-@jit
+@inlined
 def steps_until_full(s: Any, rank: Any, pool: Any, free: float, most: int) -> int:
     """Largest k <= most whose growth fits into `free` blocks."""
     n = rank.ndec
@@ -217,7 +217,7 @@ def first_step_at(a: float, b: float, wait: float, most: int) -> int:
     return k
 
 
-@jit
+@inlined
 def pending_push(s: Any, i: int) -> None:
     """Add a follow-up request, ordered by arrival."""
     run = s.run[0]
@@ -234,7 +234,7 @@ def pending_push(s: Any, i: int) -> None:
     s.pending[j] = i
 
 
-@jit
+@inlined
 def pending_pop(s: Any) -> int:
     """Take out the follow-up that arrives first."""
     run = s.run[0]

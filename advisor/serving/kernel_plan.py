@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from advisor.serving._jit import jit
+from advisor.serving._jit import inlined, jit
 from advisor.serving.kernel_commit import end_request, preempt
 from advisor.serving.kernel_lists import append_running, blocks_of, drop_head, first_step_at, growth, steps_until_full
 
 __all__ = ["plan"]
 
-_FOREVER = 1 << 60
 _NEVER = 1e300
 
 
@@ -23,14 +22,14 @@ _NEVER = 1e300
 def plan(s: Any, group: Any) -> None:
     """Decide the next steps of a group, which starts them at its clock."""
     pool = s.pools[group.pool]
-    k = _FOREVER
+    k = group.k
     busy = False
     for r in range(group.rank0, group.rank0 + pool.dp):
         rank = s.ranks[r]
         most = _schedule(s, rank, pool, group.clock)
         if rank.kind > 0:
+            k = min(k, most) if busy else most
             busy = True
-            k = min(k, most)
     if not busy:
         group.end = _NEVER
         group.k = 0
@@ -42,7 +41,7 @@ def plan(s: Any, group: Any) -> None:
     group.end = group.clock + (k * group.a + group.b * k * (k - 1) / 2)
 
 
-@jit
+@inlined
 def _lockstep(s: Any, group: Any, pool: Any, k: int) -> int:
     """Sets the cost of the slowest rank as that of the group; returns for how many of the k steps it stays so."""
     a = -1.0
@@ -65,7 +64,7 @@ def _lockstep(s: Any, group: Any, pool: Any, k: int) -> int:
     return k
 
 
-@jit
+@inlined
 def _cost(s: Any, rank: Any, pool: Any) -> float:
     """Seconds of the first planned step of a rank."""
     n = rank.tokens
@@ -82,13 +81,13 @@ def _cost(s: Any, rank: Any, pool: Any) -> float:
     return float(cost * pool.scale)
 
 
-@jit
+@inlined
 def _slope(rank: Any, pool: Any) -> float:
     """Growth of a rank's cost from one planned step to the next."""
     return float(pool.cdec * rank.ndec * pool.accepted * pool.scale) if rank.kind == 1 else 0.0
 
 
-@jit
+@inlined
 def _until_timeout(s: Any, group: Any, pool: Any, k: int) -> int:
     levels = s.run[0].levels
     for r in range(group.rank0, group.rank0 + pool.dp):
@@ -135,7 +134,7 @@ def _schedule(s: Any, rank: Any, pool: Any, now: float) -> int:
     return max(1, steps_until_full(s, rank, pool, pool.blocks - rank.used, most))
 
 
-@jit
+@inlined
 def _prompts_only(s: Any, rank: Any, pool: Any, now: float) -> bool:
     """Fill the step with prompts alone, if there are any that may enter."""
     kept = rank.npart == 0 or _continue_prompt(s, rank, pool, pool.budget, pool.blocks - rank.used)
@@ -164,7 +163,7 @@ def _continue_prompt(s: Any, rank: Any, pool: Any, room: int, free: float) -> bo
     return True
 
 
-@jit
+@inlined
 def _take(rank: Any, pool: Any, done: int, chunk: int, total: int) -> None:
     """Put a chunk of a prompt into the step. One token after a cached prefix is a decode in all but name."""
     rank.tokens += chunk
@@ -182,14 +181,15 @@ def _admit(s: Any, rank: Any, pool: Any, now: float, room: int, need: float) -> 
     end = line + s.run[0].levels
     closed = pool.static == 1 and rank.nrun > 0
     while line < end:
-        i = s.lines[line].head
+        i = int(s.lines[line].head)
         if i < 0:
             line += 1
             continue
         q = s.req[i]
         if q.arrival + pool.timeout <= now and q.gen == 0:
             drop_head(s, rank, i)
-            end_request(s, i, now, 2)
+            q.status = 2
+            end_request(s, i, now)
             continue
         rank.block = 3
         if room <= 0:

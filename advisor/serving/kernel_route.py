@@ -1,92 +1,93 @@
-"""Which replica gets a request, and the order of events over the fleet. Compiled, see `_jit`."""
+"""Which replica gets a request, and what becomes of the requests of one that is lost. Compiled, see `_jit`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from advisor.serving._jit import jit
-from advisor.serving.kernel import advance, shorten, step_once
-from advisor.serving.kernel_commit import end_request
-from advisor.serving.kernel_lists import append_waiting, blocks_of, pending_pop
+import numpy as np
 
-__all__ = ["dispatch", "finish_all", "run_arrivals", "run_follow_ups"]
+from advisor.serving._jit import inlined
+
+__all__ = ["drawn", "empty_group", "home_of", "pick", "rank_of"]
 
 _NEVER = 1e300
 _CROWDED = 1.25  # a prefix-aware router leaves the home replica when it holds so much more than another
+# Routers by number: 0 round robin, 1 random, 2 two choices, 3 least outstanding, 4 least cache, 5 prefix-aware.
 
 
-@jit
-def run_arrivals(s: Any, until: float) -> None:
-    """Deliver every request that arrives before `until`, in order."""
-    n = len(s.req)
-    i = s.run[0].next
-    while i < n and s.req[i].arrival < until:
-        dispatch(s, i, s.req[i].arrival)
-        i += 1
-    s.run[0].next = i
+@inlined
+def drawn(s: Any, q: Any, i: int, which: int) -> int:
+    """The first or second replica that the router looks at for request i; -1: it looks at no second one."""
+    start = s.cand0[q.cls]
+    n = s.ncand[q.cls]
+    router = s.run[0].router
+    if n == 1:
+        return int(s.cand[start]) if which == 0 else -1
+    if router == 0:
+        if which == 1:
+            return -1
+        s.turn[q.cls] = (s.turn[q.cls] + 1) % n
+        return int(s.cand[start + s.turn[q.cls]])
+    one = int(s.draw[2 * i] * n) % n
+    if which == 0:
+        return int(s.cand[start + one])
+    if router == 1:
+        return -1
+    return int(s.cand[start + (one + 1 + int(s.draw[2 * i + 1] * (n - 1)) % (n - 1)) % n])
 
 
-@jit
-def run_follow_ups(s: Any, until: float) -> None:
-    """As `run_arrivals` where requests may follow the end of others: all groups keep pace."""
-    run = s.run[0]
-    while True:
-        g = 0
-        for j in range(1, len(s.groups)):
-            if s.groups[j].end < s.groups[g].end:
-                g = j
-        end = s.groups[g].end
-        arrival = s.req[s.first[run.next]].arrival if run.next < len(s.first) else _NEVER
-        follow = s.req[s.pending[0]].arrival if run.pending > 0 else _NEVER
-        moment = min(arrival, follow)
-        if min(moment, end) >= until:
-            return
-        if end < moment:
-            step_once(s, s.groups[g])
-        elif arrival <= follow:
-            run.next += 1
-            dispatch(s, s.first[run.next - 1], moment)
-        else:
-            dispatch(s, pending_pop(s), moment)
+@inlined
+def home_of(s: Any, q: Any) -> int:
+    """Group that served the turn before; -1: a new conversation, another router, or a group that takes no more."""
+    if s.run[0].router != 5 or q.prev < 0 or s.req[q.prev].rank < 0:
+        return -1
+    home = s.ranks[s.req[q.prev].rank].group
+    start = s.cand0[q.cls]
+    for j in range(start, start + s.ncand[q.cls]):
+        if s.cand[j] == home:
+            return int(home)
+    return -1
 
 
-@jit
-def finish_all(s: Any, until: float) -> None:
-    """Take every step that ends before `until`."""
-    for g in range(len(s.groups)):
-        advance(s, s.groups[g], until)
+@inlined
+def pick(s: Any, q: Any, one: int, other: int, home: int) -> int:
+    """The group for a request, among those that `one`, `other` and `home` name (all of them for `least`)."""
+    router = s.run[0].router
+    if router == 3 or router == 4:
+        return _least(s, q, router)
+    if home >= 0:
+        crowd = s.groups[home].outstanding
+        if crowd <= 2 or _load(s, home) <= _CROWDED * (_load(s, one) + 1.0):
+            return home
+    if other >= 0 and _load(s, other) < _load(s, one):
+        return other
+    return one
 
 
-@jit
-def dispatch(s: Any, i: int, now: float) -> None:
-    """Request i arrives at the router at `now`."""
-    q = s.req[i]
-    group = s.groups[_choose(s, q, i, now)]
-    advance(s, group, now)
-    pool = s.pools[group.pool]
-    q.rank = _rank(s, group, pool)
-    rank = s.ranks[q.rank]
-    group.outstanding += 1
-    if q.prev >= 0 and s.ranks[s.req[q.prev].rank].group != s.ranks[q.rank].group:
-        q.hit = min(q.hit, q.shared)  # another replica holds what was said before
-    if pool.max_queue > 0 and rank.nwait >= pool.max_queue:
-        end_request(s, i, now, 1)
-        return
-    if blocks_of(pool, q, q.inp + q.out) > pool.blocks:
-        end_request(s, i, now, 3)
-        return
-    waited = rank.nwait > 0 and s.run[0].levels == 1 and pool.timeout >= _NEVER
-    append_waiting(s, rank, i)
-    if group.end >= _NEVER:  # idle: wake up, and let everything that arrives now in together
-        group.clock = now
-        group.end = now
-        group.k = 0
-    elif not waited:
-        shorten(s, group, rank, i, now)
+@inlined
+def _load(s: Any, g: int) -> float:
+    return float(s.groups[g].outstanding / s.pools[s.groups[g].pool].weight)
 
 
-@jit
-def _rank(s: Any, group: Any, pool: Any) -> int:
+@inlined
+def _least(s: Any, q: Any, router: int) -> int:
+    start = s.cand0[q.cls]
+    best = s.cand[start]
+    least = _NEVER
+    for j in range(start, start + s.ncand[q.cls]):
+        g = s.cand[j]
+        load = _load(s, g)
+        if router == 4:
+            group = s.groups[g]
+            load = s.ranks[group.rank0].used / s.pools[group.pool].blocks + 1e-9 * load
+        if load < least:
+            least = load
+            best = g
+    return int(best)
+
+
+@inlined
+def rank_of(s: Any, group: Any, pool: Any) -> int:
     """vLLM's choice among data-parallel ranks: least 4 * waiting + running, the first of equals."""
     best = group.rank0
     least = 1 << 60
@@ -100,65 +101,46 @@ def _rank(s: Any, group: Any, pool: Any) -> int:
     return int(best)
 
 
-@jit
-def _choose(s: Any, q: Any, i: int, now: float) -> int:
-    """Index of the group, by the router's rule, among those that may serve the request's class."""
-    start = s.cand0[q.cls]
-    n = s.ncand[q.cls]
-    if n == 1:
-        return int(s.cand[start])
-    router = s.run[0].router
-    if router == 0:
-        s.turn[q.cls] = (s.turn[q.cls] + 1) % n
-        return int(s.cand[start + s.turn[q.cls]])
-    one = int(s.draw[2 * i] * n) % n
-    if router == 1:
-        return int(s.cand[start + one])
-    if router == 3 or router == 4:
-        return _least(s, start, n, now, router)
-    other = s.cand[start + (one + 1 + int(s.draw[2 * i + 1] * (n - 1)) % (n - 1)) % n]
-    first = s.cand[start + one]
-    advance(s, s.groups[first], now)
-    if router == 5:
-        home = _home(s, q, start, n)
-        if home >= 0:
-            advance(s, s.groups[home], now)
-            crowd = s.groups[home].outstanding
-            if crowd <= 2 or _load(s, home) <= _CROWDED * (_load(s, first) + 1.0):
-                return home
-    advance(s, s.groups[other], now)
-    return int(other) if _load(s, other) < _load(s, first) else int(first)
+@inlined
+def empty_group(s: Any, group: Any, back: float) -> int:
+    """A replica dies and may work again at `back`. Returns its first request; `next` links the others, oldest first."""
+    # Not a literal: the compiler would make a second version of everything that a literal reaches.
+    chain: Any = np.int64(-1)
+    pool = s.pools[group.pool]
+    for r in range(group.rank0, group.rank0 + pool.dp):
+        chain = _empty_rank(s, s.ranks[r], pool, chain)
+    group.outstanding = 0
+    group.clock = back
+    group.end = back
+    group.k = 0
+    return int(chain)
 
 
-@jit
-def _home(s: Any, q: Any, start: int, n: int) -> int:
-    """Group that served the turn before; -1: a new conversation, or a replica that takes no more."""
-    if q.prev < 0 or s.req[q.prev].rank < 0:
-        return -1
-    home = s.ranks[s.req[q.prev].rank].group
-    for j in range(start, start + n):
-        if s.cand[j] == home:
-            return int(home)
-    return -1
-
-
-@jit
-def _load(s: Any, g: int) -> float:
-    return float(s.groups[g].outstanding / s.pools[s.groups[g].pool].weight)
-
-
-@jit
-def _least(s: Any, start: int, n: int, now: float, router: int) -> int:
-    best = s.cand[start]
-    least = _NEVER
-    for j in range(start, start + n):
-        g = s.cand[j]
-        group = s.groups[g]
-        advance(s, group, now)
-        load = _load(s, g)
-        if router == 4:
-            load = s.ranks[group.rank0].used / s.pools[group.pool].blocks + 1e-9 * load
-        if load < least:
-            least = load
-            best = g
-    return int(best)
+@inlined
+def _empty_rank(s: Any, rank: Any, pool: Any, chain: int) -> int:
+    """Puts the rank's requests in front of `chain`."""
+    for line in range(rank.line0 + s.run[0].levels - 1, rank.line0 - 1, -1):
+        if s.lines[line].head >= 0:
+            s.req[s.lines[line].tail].next = chain
+            chain = int(s.lines[line].head)
+        s.lines[line].head = -1
+        s.lines[line].tail = -1
+    i = int(rank.tail)
+    while i >= 0:
+        before = int(s.req[i].prev)
+        s.req[i].next = chain
+        chain = i
+        i = before
+    for j in range(rank.residue0, rank.residue0 + pool.block_tokens):
+        s.residue[j] = 0
+    rank.tail = -1
+    rank.nwait = 0
+    rank.nrun = 0
+    rank.ndec = 0
+    rank.nheap = 0
+    rank.npart = 0
+    rank.part = -1
+    rank.kind = 0
+    rank.read = 0.0
+    rank.used = 0.0
+    return chain

@@ -12,7 +12,7 @@ import numpy as np
 from advisor.serving._jit import COMPILED
 from advisor.serving.engines import EngineOptions
 from advisor.serving.fleet import Fleet, single
-from advisor.serving.kernel_route import finish_all, run_arrivals, run_follow_ups
+from advisor.serving.kernel_run import run
 from advisor.serving.requests import check_requests
 from advisor.serving.result import SimulationResult
 from advisor.serving.state import NEVER, State, build_state, column
@@ -51,15 +51,12 @@ def simulate_fleet(
     warm_up()
     started = time.process_time()
     state = build_state(fleet, table, seed=seed, priorities=priorities)
-    run = run_follow_ups if len(table.follows) else run_arrivals
     due = [control(state, 0.0) for control in controls]
     while controls and min(due) < NEVER and not _is_done(state):
         moment = min(due)
-        run(state, moment)
-        finish_all(state, moment)
+        run(state, moment, -1, 0.0)
         due = [control(state, moment) if at <= moment else at for control, at in zip(controls, due, strict=True)]
-    run(state, NEVER)
-    finish_all(state, NEVER)
+    run(state, NEVER, -1, 0.0)
     cpu_s = time.process_time() - started
     return summarise(state, fleet, table, slos=slos, class_names=class_names, cpu_s=cpu_s)
 
@@ -81,6 +78,4 @@ def warm_up() -> None:
     one = np.ones(1, dtype=np.int64)
     table = RequestTable(np.zeros(1), one, one, 0 * one, 0 * one)
     state = build_state(single(costs), table, seed=0)
-    run_arrivals(state, NEVER)
-    run_follow_ups(state, NEVER)
-    finish_all(state, NEVER)
+    run(state, NEVER, -1, 0.0)
