@@ -10,8 +10,9 @@ from probes.histogram import Histogram
 from probes.result import Measured
 from probes.spec import LoadTarget, ProbeSpec
 
-__all__ = ["Account", "Request", "arrivals", "drift_per_hour"]
+__all__ = ["Account", "Request", "arrivals", "drift_per_hour", "grows"]
 
+GROWTH_SHARE = 0.01  # growth seen during a run, of the memory at its end, that may be called a leak
 LENGTH_SPREAD = 0.5  # lengths are uniform in mean * (1 -+ this)
 
 
@@ -111,10 +112,21 @@ class Account:
         return found | {name: Measured.of([float(count)]) for name, count in counts.items()}
 
 
+def grows(drift: Measured | None, memory: list[tuple[float, float]]) -> bool:
+    """The verdict "leak": grown by more than one percent while we looked, with the whole interval of the slope.
+
+    A minute's settling is not extrapolated to an hour.
+    """
+    if drift is None:
+        return False
+    hours = (memory[-1][0] - memory[0][0]) / 3600
+    return drift.low * hours > GROWTH_SHARE * memory[-1][1]
+
+
 def drift_per_hour(samples: list[tuple[float, float]]) -> Measured | None:
     """Slope of (seconds, bytes) per hour with its 90 % interval; None with fewer than four samples.
 
-    The first third is left out: allocators settle. The verdict "grows" needs the whole interval above zero.
+    The first third is left out: allocators settle.
     """
     kept = samples[len(samples) // 3 :]
     if len(kept) < 4:

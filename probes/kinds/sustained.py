@@ -16,12 +16,11 @@ from probes.nvidia import gpu_state
 from probes.result import Measured, ProbeResult
 from probes.spec import LoadTarget
 from probes.system import own_peak_bytes, own_resident_bytes
-from probes.traffic import LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour
+from probes.traffic import LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour, grows
 
 __all__ = ["run_sustained"]
 
 WINDOW_S = 5.0
-GROWTH_SHARE_PER_HOUR = 0.01  # slower growth than this is not called a leak
 IDLE_S = 0.005
 DRAIN_FACTOR = 2.0  # after the last arrival, wait at most this times the run's length
 
@@ -170,6 +169,6 @@ def _flags(drift: Measured | None, memory: list[tuple[float, float]], queue: int
     flags = []
     if queue > max(2 * target.slots, target.requests_per_s * target.ttft_limit_ms / 1e3):
         flags.append("saturated")
-    if drift is not None and drift.low > GROWTH_SHARE_PER_HOUR * memory[-1][1]:
+    if grows(drift, memory):
         flags.append("memory_grows")
     return flags

@@ -16,7 +16,7 @@ from probes.need import need_of, refusal
 from probes.result import Point
 from probes.resume import continuation, joined, totals
 from probes.spec import Kind, LoadTarget, ProbeSpec
-from probes.traffic import Account, Request, arrivals, drift_per_hour
+from probes.traffic import Account, Request, arrivals, drift_per_hour, grows
 
 TARGET = LoadTarget(requests_per_s=5.0, duration_s=400.0)
 
@@ -70,6 +70,10 @@ def test_drift_by_hand_and_noise_is_no_leak():
     flat = drift_per_hour(noise)
     assert flat is not None
     assert flat.low < 0 < flat.high
+    assert not grows(flat, noise)
+    assert not grows(drift, leak)  # 0.3 MB of 1 GB in five minutes
+    fast = [(t, 1e9 + 1e5 * t) for t, _ in leak]
+    assert grows(drift_per_hour(fast), fast)
     assert drift_per_hour(leak[:3]) is None
 
 
