@@ -20,7 +20,7 @@ _LINEAR = """attn_q attn_k attn_v attn_o q_a q_b kv_a kv_b o_a o_b indexer linea
 ffn_up ffn_down shared_up shared_down expert_up expert_down"""
 _CONDITIONS = """always more_bits first_8th first_16th first_2 first_4 middle gqa4 gqa4_strict no_imatrix not_8_experts
 8_experts 8_experts_more_bits imatrix_first_8th no_imatrix_first_8th moe moe_first_8th dense
-dense_more_bits"""
+dense_more_bits uneven_more_bits"""
 LINEAR_ROLES = frozenset(map(TensorRole, _LINEAR.split()))
 CONDITIONS = frozenset(_CONDITIONS.split())
 _GROUPS = ("moe", "mla", "v4")

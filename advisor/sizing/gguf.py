@@ -146,6 +146,7 @@ def _holds(condition: str, a: Architecture, i: int, imatrix: bool) -> bool:
         "dense": not a.is_moe,
         "moe_first_8th": a.is_moe and i < n // 8,
         "dense_more_bits": not a.is_moe and more_bits,
+        "uneven_more_bits": a.is_moe and (a.moe_intermediate_size or 0) % 256 != 0 and more_bits,
     }
     return facts[condition]
 

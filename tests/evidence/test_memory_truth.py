@@ -39,7 +39,7 @@ def test_at_most_three_percent_are_unpredicted_and_each_is_named(rows: list[Memo
 def test_file_and_weight_bytes(rows: list[MemoryPrediction]) -> None:
     found = errors(rows, "weights_file_bytes", "weights_bytes", prefix=EXACT_SOURCES)
     assert median(found) < 0.002
-    assert np.mean(np.array(found) < 0.02) > 0.9  # the rest: third-party recipes behind a common label
+    assert np.quantile(found, 0.95) < 0.02  # the rest: third-party recipes behind a common label
 
 
 def test_cache_rows(rows: list[MemoryPrediction]) -> None:
