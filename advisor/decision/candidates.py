@@ -17,7 +17,7 @@ from advisor.decision.result import Candidate, Leaf, Money, Reason
 from advisor.decision.scenario import Axis, Scenario
 from advisor.decision.search import Outcome
 from advisor.sizing.columns import LoadColumns, PlanColumns
-from advisor.sizing.grid import Range, evaluate
+from advisor.sizing.grid import evaluate
 from advisor.sizing.plan import Load, Plan, Sizing
 from advisor.sizing.size import sizing_of
 
@@ -90,10 +90,10 @@ def _candidate(
         replicas=plan.replicas,
         quality=model.quality.quantity,
         ttft_ms=_latency(
-            served.ttft_s[row] + model.hidden_tokens * served.tpot_s[row], outcome, row, outcome.grid.ttft_s
+            served.ttft_s[row] + model.hidden_tokens * served.tpot_s[row], outcome, row, outcome.alone.ttft_factor
         ),
-        tpot_ms=_latency(served.tpot_s[row], outcome, row, outcome.grid.tpot_s),
-        e2e_ms=_latency(served.e2e_s[row], outcome, row, outcome.grid.tpot_s),
+        tpot_ms=_latency(served.tpot_s[row], outcome, row, outcome.alone.tpot_factor),
+        e2e_ms=_latency(served.e2e_s[row], outcome, row, outcome.alone.tpot_factor),
         utilisation=float(served.utilisation[row]),
         fleet_output_tok_s=_scaled(sizing.output_tok_s, plan.replicas),
         money=_money(outcome, row, scenario, catalog),
@@ -124,13 +124,10 @@ def _held(load: Load, outcome: Outcome, row: int) -> Load:
     return replace(load, context_tokens=load.input_tokens + load.output_tokens)
 
 
-def _latency(seconds: float, outcome: Outcome, row: int, spread: Range) -> Quantity:
+def _latency(seconds: float, outcome: Outcome, row: int, factor: Floats) -> Quantity:
     """Milliseconds under load, with the relative interval of the step model for this plan."""
-    value = float(seconds) * 1e3
-    centre = max(float(spread.value[row]), 1e-12)
-    low, high = float(spread.low[row]) / centre, float(spread.high[row]) / centre
-    basis = Basis.EXTRAPOLATED if outcome.grid.extrapolated[row] else Basis.ESTIMATED
-    return Quantity(value, value * low, value * high, basis, "closed form on the step model")
+    basis = Basis.EXTRAPOLATED if outcome.alone.extrapolated[row] else Basis.ESTIMATED
+    return Quantity.within(float(seconds) * 1e3, float(factor[row]), basis, "closed form on the step model")
 
 
 def _scaled(quantity: Quantity, factor: float) -> Quantity:
@@ -171,7 +168,7 @@ def _reasons(
     yield Reason("binding", {"binding": f"binding_{candidate.sizing.binding}"})
     if model.hidden_tokens:
         yield Reason("thinks_unasked", {"tokens": model.hidden_tokens})
-    if outcome.grid.extrapolated[row]:
+    if outcome.alone.extrapolated[row]:
         yield Reason("extrapolated", {})
     if not candidate.in_leaf:
         yield Reason("outside_leaf", {"leaf_en": leaf.name.en, "leaf_zh": leaf.name.zh})

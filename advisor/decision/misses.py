@@ -247,7 +247,7 @@ def _figures(outcome: Outcome, miss: Miss, plan: Plan) -> Mapping[str, float]:
     if row is None:
         need = float(space.table.weights_bytes[miss.model])
         return {"need_gib": need / 2**30, "have_gib": have / 2**30, "more": ceil(need / each) - devices}
-    need = have + devices * float(outcome.grid.shortfall_bytes[row])
+    need = have + devices * float(outcome.alone.shortfall_bytes[row])
     return {
         "need_gib": need / 2**30,
         "have_gib": have / 2**30,

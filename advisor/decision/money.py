@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.catalog.records import DeviceClass
+from advisor.decision.loaded import Served
 from advisor.decision.offers import Offer, support_device
 from advisor.decision.scenario import Hosting, Scenario
 from advisor.decision.space import Space
-from advisor.decision.traffic import Served
 from advisor.serving.assumptions import Assumptions, load_assumptions
 
 __all__ = ["HOURS_PER_MONTH", "Costs", "Tariff", "costs", "price_dates", "tariff"]

@@ -143,9 +143,7 @@ def _picks(outcome: Outcome, score: NDArray[np.float64]) -> dict[str, int]:
     rated = rows[~np.isnan(outcome.space.table.quality[outcome.space.plans.model[rows]])]
     rows = rated if len(rated) else rows
     rows = rows[np.argsort(-score[rows], kind="stable")]
-    grid, space = outcome.grid, outcome.space
-    per_device = grid.weights_bytes + grid.kv_cache_bytes + grid.activation_bytes + grid.overhead_bytes
-    memory = (per_device * space.devices + grid.host_bytes) * outcome.served.replicas
+    memory = outcome.alone.used_bytes * outcome.served.replicas
     found = {
         "best": int(rows[0]),
         "fastest": int(rows[np.argmin(outcome.served.e2e_s[rows])]),
@@ -163,7 +161,7 @@ def _counts(outcome: Outcome, ranking: Ranking) -> Counts:
     rejected: dict[Constraint, int] = {c: int(n) for c, n in zip(CHECKED, by_limit, strict=True) if n}
     return Counts(
         enumerated=len(outcome.space),
-        fitting=int(outcome.grid.fits.sum()),
+        fitting=int(outcome.alone.fits.sum()),
         accepted=int(outcome.accepted.sum()),
         on_pareto_front=int(ranking.on_front.sum()),
         rejected=rejected,

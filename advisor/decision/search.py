@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from advisor.catalog.catalog import Catalog
 from advisor.decision.layouts import usable_bytes
+from advisor.decision.loaded import Alone, Served
 from advisor.decision.money import Costs, costs
 from advisor.decision.result import Constraint
 from advisor.decision.scenario import Scenario
 from advisor.decision.space import Space
-from advisor.decision.traffic import Served, Times, first_answer_s, one_replica, serve, unloaded
-from advisor.sizing.grid import GridResult
+from advisor.decision.traffic import first_answer_s, one_replica, serve, unloaded
 
 __all__ = ["CHECKED", "Outcome", "search"]
 
@@ -47,8 +47,7 @@ class Outcome:
     """
 
     space: Space
-    grid: GridResult  # one sequence of the full context
-    alone: Times
+    alone: Alone
     served: Served
     costs: Costs
     excess: Floats
@@ -69,9 +68,9 @@ class Outcome:
 
 def search(space: Space, scenario: Scenario, catalog: Catalog) -> Outcome:
     """Sizes, loads, prices and checks every row."""
-    grid, alone = unloaded(space, scenario)
+    alone = unloaded(space, scenario)
     columns = {
-        Constraint.MEMORY: _memory(space, grid),
+        Constraint.MEMORY: _memory(space, alone),
         **_latency(space, scenario, alone),
         Constraint.QUALITY: _quality(space, scenario),
     }
@@ -88,15 +87,15 @@ def search(space: Space, scenario: Scenario, catalog: Catalog) -> Outcome:
         columns[constraint] = np.where(live, excess, at_least[constraint])
     ones = np.ones(len(space))
     excess = np.stack([columns.get(constraint, ones) for constraint in CHECKED], axis=1)
-    return Outcome(space, grid, alone, served, money.where(live, smallest), excess)
+    return Outcome(space, alone, served, money.where(live, smallest), excess)
 
 
-def _memory(space: Space, grid: GridResult) -> Floats:
+def _memory(space: Space, alone: Alone) -> Floats:
     memory = np.array([usable_bytes(offer.hardware) for offer in space.offers], dtype=np.float64)[space.offer]
-    return np.where(grid.fits, 1.0, 1 + np.maximum(grid.shortfall_bytes / memory, 1e-9))
+    return np.where(alone.fits, 1.0, 1 + np.maximum(alone.shortfall_bytes / memory, 1e-9))
 
 
-def _latency(space: Space, scenario: Scenario, alone: Times) -> dict[Constraint, Floats]:
+def _latency(space: Space, scenario: Scenario, alone: Alone) -> dict[Constraint, Floats]:
     limits = (
         (Constraint.TTFT, first_answer_s(space, alone.ttft_s, alone.tpot_s), scenario.ttft_ms),
         (Constraint.TPOT, alone.tpot_s, scenario.tpot_ms),

@@ -12,88 +12,40 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.decision.loaded import Alone, Rows, Served
 from advisor.decision.scenario import Scenario
 from advisor.decision.space import Space
 from advisor.serving.closed_form import ReplicaRates, Traffic, closed_form
 from advisor.serving.workload import Slo
 from advisor.sizing.columns import LoadColumns
-from advisor.sizing.grid import BINDINGS, GridResult, Range, evaluate
+from advisor.sizing.grid import evaluate
 
-__all__ = ["Served", "Times", "first_answer_s", "one_replica", "serve", "unloaded"]
+__all__ = ["first_answer_s", "one_replica", "serve", "unloaded"]
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.bool_] | NDArray[np.intp]
 
 BATCHES = (16, 256)  # where the step model is asked, beside one sequence
 _SEATS = {"continuous": 256, "slots": 16, "static": 1}  # default number of sequences an engine takes at once
 
 
-_NOTHING = np.zeros(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """One request alone on one replica. Arrays of shape (plans,)."""
-
-    ttft_s: Floats
-    tpot_s: Floats
-    e2e_s: Floats
-
-    def take(self, rows: Rows) -> Times:
-        return Times(self.ttft_s[rows], self.tpot_s[rows], self.e2e_s[rows])
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """The scenario's traffic on the fewest replicas; infinite replicas: no number meets the limits. Seconds are at
-    the scenario's percentile. `low` and `high` factors of the step model's interval apply to all of them."""
-
-    replicas: Floats
-    concurrency: Floats  # sequences in flight per replica
-    ttft_s: Floats
-    tpot_s: Floats
-    e2e_s: Floats
-    utilisation: Floats
-    requests_per_s: Floats  # of the whole fleet, at the peak
-
-    def take(self, rows: Rows) -> Served:
-        return Served(*(getattr(self, item.name)[rows] for item in fields(self)))
-
-    def better(self, rows: NDArray[np.intp], other: Served) -> Served:
-        """With the plans of `other`, which are those at `rows`, wherever they need fewer replicas."""
-        wins = other.replicas < self.replicas[rows]
-        columns = []
-        for item in fields(self):
-            column = getattr(self, item.name).copy()
-            column[rows[wins]] = getattr(other, item.name)[wins]
-            columns.append(column)
-        return Served(*columns)
-
-    def spread(self, rows: NDArray[np.bool_]) -> Served:
-        """These plans at the rows chosen of a larger grid; no fleet at the others."""
-        columns = []
-        for item in fields(self):
-            column = np.full(len(rows), np.inf if item.name == "replicas" else np.nan)
-            column[rows] = getattr(self, item.name)
-            columns.append(column)
-        return Served(*columns)
-
-
-def unloaded(space: Space, scenario: Scenario) -> tuple[GridResult, Times]:
+def unloaded(space: Space, scenario: Scenario) -> Alone:
     """Sizes every plan for one sequence of the full context."""
-    if not len(space):
-        return _empty_grid(), Times(_NOTHING, _NOTHING, _NOTHING)
+    if not len(space):  # nothing to ask the step model about
+        none, no = np.zeros(0), np.zeros(0, dtype=np.bool_)
+        return Alone(no, none, none, none, none, none, none, none, no)
     grid = evaluate(space.plans.compact(), _loads(space, scenario, 1, full_context=True))
     ttft, tpot = grid.ttft_s.value, grid.tpot_s.value
-    return grid, Times(ttft, tpot, ttft + tpot * np.maximum(_outputs(space) - 1, 0))
-
-
-def _empty_grid() -> GridResult:
-    """Of no plans at all, which the step model does not take."""
-    no, nothing, none = np.zeros(0, dtype=np.bool_), _NOTHING, Range(_NOTHING, _NOTHING, _NOTHING)
-    sizes = (nothing,) * 9
-    return GridResult(
-        no, np.zeros(0, np.intp), *sizes, *(none,) * 5, no, np.zeros(0, np.intp), np.zeros((0, len(BINDINGS)))
+    device_bytes = grid.weights_bytes + grid.kv_cache_bytes + grid.activation_bytes + grid.overhead_bytes
+    return Alone(
+        fits=grid.fits,
+        shortfall_bytes=grid.shortfall_bytes,
+        used_bytes=device_bytes * space.devices + grid.host_bytes,
+        ttft_s=ttft,
+        tpot_s=tpot,
+        e2e_s=ttft + tpot * np.maximum(_outputs(space) - 1, 0),
+        ttft_factor=grid.ttft_s.high / np.maximum(ttft, 1e-12),
+        tpot_factor=grid.tpot_s.high / np.maximum(tpot, 1e-12),
+        extrapolated=grid.extrapolated,
     )
 
 
@@ -102,17 +54,17 @@ def first_answer_s(space: Space, ttft_s: Floats, tpot_s: Floats) -> Floats:
     return ttft_s + space.table.hidden_tokens[space.plans.model] * tpot_s
 
 
-def one_replica(alone: Times) -> Served:
+def one_replica(alone: Alone) -> Served:
     """The smallest fleet there is, almost idle: no budget below its cost can be met."""
     n = len(alone.ttft_s)
     ones, none = np.ones(n), np.zeros(n)
     return Served(ones, ones, alone.ttft_s, alone.tpot_s, alone.e2e_s, none, none)
 
 
-def serve(space: Space, scenario: Scenario, alone: Times) -> Served:
+def serve(space: Space, scenario: Scenario, alone: Alone) -> Served:
     """Replicas and latency under the scenario's traffic."""
     if not len(space):
-        return Served(*(_NOTHING for _ in fields(Served)))
+        return Served(*(np.zeros(0) for _ in fields(Served)))
     if not len(space):  # every plan already failed alone
         return one_replica(alone)
     sections = _Sections(space, scenario, alone)
@@ -148,23 +100,36 @@ class _Section:
     base_s: Floats
     slope_s: Floats
 
+    def take(self, rows: NDArray[np.intp]) -> _Section:
+        return _Section(self.seats[rows], self.base_s[rows], self.slope_s[rows])
+
 
 class _Sections:
     """The sections of every plan; the step model is asked only for the rows that still matter."""
 
-    def __init__(self, space: Space, scenario: Scenario, alone: Times) -> None:
+    def __init__(self, space: Space, scenario: Scenario, alone: Alone) -> None:
         self._space, self._scenario, self._alone = space, scenario, alone
         runtimes = space.plans.runtimes
         limit = np.array([_SEATS[r.engine.batching] for r in runtimes], dtype=np.float64)
         self._limit = limit[space.plans.runtime]
+        self._known: dict[int, tuple[NDArray[np.intp], _Section, Floats]] = {}
 
     def first(self) -> tuple[_Section, Floats]:
         """From one sequence to the first batch, all rows; and the step at that batch."""
-        return self._section(np.arange(len(self._space)), 1.0, self._alone.tpot_s, BATCHES[0])
+        return self._known_or_asked(np.arange(len(self._space)), 0, self._alone.tpot_s)
 
     def next(self, rows: NDArray[np.intp], position: int, step_s: Floats) -> tuple[_Section, Floats]:
-        """From batch `position - 1` to `position` for some rows; `step_s` at the lower end."""
-        return self._section(rows, BATCHES[position - 1], step_s, BATCHES[position])
+        """From batch `position - 1` to `position` for some rows, ascending; `step_s` at the lower end."""
+        return self._known_or_asked(rows, position, step_s)
+
+    def _known_or_asked(self, rows: NDArray[np.intp], position: int, step_s: Floats) -> tuple[_Section, Floats]:
+        """Asks the step model once: a second look, at other traffic, wants no rows that the first did not."""
+        if position not in self._known or not np.isin(rows, self._known[position][0]).all():
+            before = BATCHES[position - 1] if position else 1.0
+            self._known[position] = (rows, *self._section(rows, before, step_s, BATCHES[position]))
+        asked, section, after = self._known[position]
+        at = np.searchsorted(asked, rows)
+        return section.take(at), after[at]
 
     def _section(self, rows: NDArray[np.intp], before: float, step_s: Floats, batch: float) -> tuple[_Section, Floats]:
         part = self._space.take(rows)
