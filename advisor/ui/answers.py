@@ -29,7 +29,7 @@ def recommendation(token: str) -> Recommendation:
 
 def load_sizings(candidate: Candidate) -> tuple[Sizing, ...]:
     """The plan of a candidate with 1, 2, 4, … sequences at once, up to what its cache holds."""
-    load = candidate.load
+    load = candidate.sizing.load
     key = f"{candidate.plan.id}|{load.input_tokens}|{load.output_tokens}|{load.context_tokens}"
     return _load_sizings(key, candidate)
 
@@ -38,7 +38,7 @@ def load_sizings(candidate: Candidate) -> tuple[Sizing, ...]:
 def _load_sizings(key: str, _candidate: Candidate) -> tuple[Sizing, ...]:  # noqa: ARG001
     most = max(1, min(MOST_SEQUENCES, _candidate.sizing.max_concurrency))
     counts = sorted({2**power for power in range(13) if 2**power < most} | {most})
-    load = _candidate.load
+    load = _candidate.sizing.load
     return tuple(size(_candidate.plan, replace(load, concurrency=n), backend.catalog()) for n in counts)
 
 

@@ -215,6 +215,7 @@ def _table(name: str, rows: Sequence[Mapping[str, Any]], config: Mapping[str, An
         column_config={**labels, **config},
         on_select="rerun",
         selection_mode="single-row",
+        placeholder="–",
         alt=t(f"catalogue.{name}"),
     )
     st.caption(t("catalogue.count", count=len(rows)))

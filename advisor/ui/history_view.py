@@ -50,6 +50,7 @@ def history(store: Store, machine: Machine) -> None:
         },
         on_select="rerun",
         selection_mode="single-row",
+        placeholder="–",
         alt=t("history.table_alt", count=len(results)),
     )
     if event.selection.rows:

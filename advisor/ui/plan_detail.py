@@ -28,7 +28,7 @@ def plan_detail(candidate: Candidate, scenario: Scenario) -> None:
         left, right = st.columns([3, 2])
         with left:
             chart(memory_bars(candidate.sizing, language()), key="detail.memory")
-            derivation(candidate.plan, candidate.load, key="detail.derivation")
+            derivation(candidate.plan, candidate.sizing.load, key="detail.derivation")
             _numbers(candidate)
             key_values(_facts(candidate), alt=t("detail.facts_alt"))
         with right:

@@ -142,6 +142,7 @@ def plan_table(shown: Sequence[Candidate], *, total: Counts) -> None:
         on_select="rerun",
         selection_mode="single-row",
         lazy=False,
+        placeholder="–",
         alt=t("plans.table_alt", count=len(shown)),
     )
     st.caption(t("plans.count", shown=len(shown), accepted=f"{total.accepted:,}", looked=f"{total.enumerated:,}"))

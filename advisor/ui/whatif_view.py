@@ -20,7 +20,7 @@ MAX_SCORES = 20
 
 def what_if(candidate: Candidate) -> None:
     """One row per change beside the plan as it is; figures are of one replica."""
-    changes = variations(candidate.plan, candidate.load, backend.catalog())
+    changes = variations(candidate.plan, candidate.sizing.load, backend.catalog())
     rows = [("as_is", candidate.sizing), *((str(change.change), change.sizing) for change in changes)]
     st.caption(t("whatif.lead"))
     st.table(

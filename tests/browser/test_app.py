@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.browser.conftest import Server
 
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
@@ -126,7 +127,7 @@ def test_a_small_probe_runs_to_its_end_and_enters_the_history(visitor: Visitor) 
     visitor.settle()
     visitor.press("Load and measure")
     card = visitor.key("probe-card")
-    card.get_by_text("done", exact=True).wait_for(timeout=90_000)
+    card.get_by_text("done", exact=True).wait_for(timeout=180_000)
     card.get_by_text("Decode (tok/s)").first.wait_for(timeout=5_000)
     visitor.sees("Download all measurements")
 
@@ -155,3 +156,16 @@ def test_a_form_with_zero_tokens_gets_one_message(visitor: Visitor) -> None:
     field.press("Enter")
     visitor.settle()
     visitor.page.get_by_role("button", name="Find configurations").wait_for()
+
+
+def test_a_fifty_megabyte_upload_is_refused_in_one_line(visitor: Visitor) -> None:
+    big = visitor.folder / "config.json"
+    with big.open("wb") as file:
+        file.truncate(50 * 2**20)
+    visitor.open("catalogue")
+    visitor.page.get_by_role("tab", name="Your own model").click()
+    field = visitor.key("own.upload").locator("input[type=file]")
+    field.wait_for(state="attached", timeout=15_000)
+    field.set_input_files(big)
+    visitor.sees("1.0MB or smaller")
+    visitor.sees("No model yet")

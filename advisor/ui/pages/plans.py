@@ -55,5 +55,6 @@ with mixed:
 with rejected:
     if rejected.open:
         rejections(answer)
-        for variant in answer.unrated_variants[:20]:
-            st.caption(t("plans.unrated", name=plain(variant.name)))
+        names = t("decision.separator").join(variant.name for variant in answer.unrated_variants)
+        if names:
+            st.caption(t("plans.unrated", name=plain(names)))
