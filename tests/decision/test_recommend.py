@@ -43,7 +43,7 @@ def test_answers_within_a_second_of_cpu(name: str, catalog: Catalog) -> None:
     answer_of(name)  # the first answer of a process also fills caches
     scenario = load_scenarios(catalog)[name]
     spent = []
-    for _ in range(3):
+    for _ in range(5):  # other work on the machine also costs CPU time
         start = time.process_time()
         recommend(scenario, catalog)
         spent.append(time.process_time() - start)
