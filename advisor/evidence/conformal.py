@@ -87,8 +87,8 @@ def _levels(columns: FactorColumns, name: str) -> list[str]:
 def _ridge(matrix: Floats, target: Floats) -> Floats:
     penalty = np.full(matrix.shape[1], RIDGE)
     penalty[0] = 1e-6  # the intercept, first in sorted order
-    solved: Floats = np.linalg.solve(matrix.T @ matrix + np.diag(penalty), matrix.T @ target)
-    return solved
+    solved = np.linalg.solve(matrix.T @ matrix + np.diag(penalty), matrix.T @ target)
+    return np.asarray(solved, dtype=np.float64)
 
 
 def _quantile(ratio: Floats) -> float:

@@ -98,7 +98,8 @@ def coverage_by(rows: Sequence[RowScore]) -> dict[str, float]:
 
 def within_20(error: float) -> bool:
     """|predicted / measured - 1| <= 0.2."""
-    return 0.8 <= 2.0**error <= 1.2
+    ratio: float = 2.0**error
+    return 0.8 <= ratio <= 1.2
 
 
 def _cell(key: tuple[str, str, str], rows: Sequence[RowScore]) -> Cell:

@@ -103,12 +103,14 @@ class PlanColumns:
         }
         replicas = np.array([p.replicas for p in plans], dtype=np.float64)
         offload = np.array([OFFLOADS.index(p.layout.offload) for p in plans], dtype=np.intp)
-        return cls(models, runtimes, hardware, model, runtime, machine, replicas=replicas, offload=offload, **numbers)
+        numbers |= {"replicas": replicas, "offload": offload}
+        return cls(models, runtimes, hardware, model, runtime, machine, **numbers)
 
     def take(self, rows: NDArray[np.bool_] | Index | slice) -> PlanColumns:
         """The chosen rows; the tables are shared."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PlanColumns(**{k: v[rows] if isinstance(v, np.ndarray) else v for k, v in columns.items()})
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {k: v[rows] if isinstance(v, np.ndarray) else v for k, v in given.items()}
+        return PlanColumns(**taken)
 
     def compact(self) -> PlanColumns:
         """The same rows with tables of only what they use: tables are worked through entry by entry and in pairs."""

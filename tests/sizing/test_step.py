@@ -98,7 +98,7 @@ def test_all_reduce_is_two_per_layer() -> None:
 
 
 def test_prefill_is_bound_by_arithmetic() -> None:
-    """2·(7.07e9-0.54e9) operations per token on 165.2 TFLOP/s, plus 28 layers of attention, one head row, two chunks."""
+    """2·(7.07e9-0.54e9) operations per token on 165.2 TFLOP/s, plus 28 layers of attention."""
     i = inputs_of(plan_of("deepseek-r1-distill-qwen-7b", "bf16", "rtx-4090"), Load(1, 1, 8192))
     found = float(prefill_pass(i, efficiency(), np.array([8192.0]), np.array([0.0])).total[0])
     linear = 2 * (7_615_616_512 - 2 * 544_997_376) * 8192 / 165.2e12
