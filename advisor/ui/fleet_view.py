@@ -101,7 +101,7 @@ def _metric(name: str, value: str, after: str | None) -> None:
 def _table(kind: str, rows: Sequence[FleetRow], lost: Sequence[FleetRow]) -> None:
     """One line per class or pool; P95 after the loss in the last column."""
     after = {row.name: row for row in lost}
-    st.markdown(f"**{word(f'fleet.{kind}')}**")
+    st.markdown(f"**{word(f'fleet.table_{kind}')}**")
     columns = {
         word("fleet.column_name"): [plain(row.name) for row in rows],
         word("fleet.column_share"): [f"{100 * row.share:.0f} %" for row in rows],
