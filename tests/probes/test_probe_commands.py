@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from advisor.catalog import load_catalog
 from advisor.catalog.text import texts
 from advisor.cli import main
+from advisor.commands import probe
 from probes.engines.precision import RUNNABLE_FORMATS
 from probes.result import State
 from probes.spec import Kind
@@ -76,16 +79,19 @@ def test_export_and_import(tmp_path, capsys, result):
 
 
 @pytest.mark.probe
-def test_a_probe_from_end_to_end(capsys, tmp_path):
-    """A real small config.json cannot be a catalogue model, so the smallest one runs as a one-layer slice."""
-    words = ["probe", "--kind", "slice", "--layers", "1", "2", "--prompt", "8", "--output", "4", "--repeats", "1"]
-    code = main([*words, "--json"])
+def test_a_probe_from_end_to_end(capsys, monkeypatch, tiny):
+    catalog = load_catalog()
+    small = replace(catalog.variant("deepseek-r1-distill-qwen-1.5b"), id="tiny", architecture=tiny)
+    monkeypatch.setattr(probe, "load_catalog", lambda: replace(catalog, variants={"tiny": small}))
+    words = ["probe", "tiny", "--prompt", "8", "16", "--output", "4", "--repeats", "1", "--json"]
+    code = main(words)
     body = json.loads(capsys.readouterr().out)
     assert code == 0, body["error"]
-    for name in ("load_s", "peak_bytes", "prefill_tok_s", "ttft_ms", "decode_tok_s", "bandwidth_bytes_per_s"):
+    for name in ("load_s", "peak_bytes", "prefill_tok_s", "ttft_ms", "decode_tok_s", "mbu", "bandwidth_bytes_per_s"):
         assert body[name] > 0
-    assert {"value", "low", "high", "basis"} == set(body["predicted"]["decode_tok_s"])
-    assert body["figures"]["full_peak_bytes"]["value"] > 3.5e9
+        assert {"value", "low", "high", "basis"} == set(body["predicted"][name])
+    assert body["conditions"]["load_average"] is not None
+    assert [p["at"]["prompt_tokens"] for p in body["points"] if p["name"] == "prefill"] == [8, 16]
     assert Store().get(body["id"]) is not None
 
 
@@ -107,6 +113,4 @@ def test_every_state_phase_and_flag_has_a_text():
 
 
 def test_runnable_formats_are_in_the_catalogue():
-    from advisor.catalog import load_catalog
-
     assert set(RUNNABLE_FORMATS) <= set(load_catalog().formats)
