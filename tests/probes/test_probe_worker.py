@@ -13,7 +13,8 @@ from probes.codec import encode
 from probes.need import need_of
 from probes.process import Identity, ProbeProcess
 from probes.result import State
-from probes.spec import ProbeSpec
+from probes.spec import Kind, LoadTarget, ProbeSpec
+from probes.traffic import arrivals
 
 pytestmark = pytest.mark.probe
 
@@ -69,7 +70,8 @@ FORMATS = """
 import json, sys
 from dataclasses import replace
 from probes.codec import decode
-from probes.spec import ProbeSpec
+from probes.spec import Kind, LoadTarget, ProbeSpec
+from probes.traffic import arrivals
 from probes.need import need_of
 from probes.engines.torch_engine import TorchEngine, set_threads
 set_threads(1)
@@ -99,7 +101,8 @@ def test_every_cpu_format_runs_and_has_the_bytes_it_should(spec):
 NUMERICS = """
 import torch
 from advisor.catalog.records import Architecture, AttentionKind, Indexer
-from probes.spec import ProbeSpec
+from probes.spec import Kind, LoadTarget, ProbeSpec
+from probes.traffic import arrivals
 from probes.engines.torch_engine import TorchEngine
 torch.set_num_threads(1)
 gqa = dict(hidden_size=64, num_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=97, intermediate_size=96,
@@ -130,3 +133,28 @@ def test_decode_equals_prefill_alone_batched_and_ragged():
     rows = [[float(x) for x in line.split()] for line in done.stdout.splitlines()]
     assert len(rows) == 3, done.stderr[-800:]
     assert max(max(row) for row in rows) < 1e-5
+
+
+def test_a_slice_says_what_the_whole_takes(spec, tiny):
+    """Eight equal layers measured by one and two of them: bytes of the whole are exact, its speed is a number per
+    round.
+    """
+    deep = replace(tiny, num_layers=8)
+    result = measure(replace(spec, architecture=deep, kind=Kind.SLICE, slice_layers=(1, 2), repeats=2))
+    assert result.state is State.DONE, result.error
+    assert "extrapolated" in result.flags
+    assert result.tensor_bytes == need_of(replace(spec, architecture=replace(deep, num_layers=2))).tensor_bytes
+    assert {(p.at["dense_layers"], p.at["moe_layers"]) for p in result.points if p.name == "decode"} == {(1, 0), (2, 0)}
+    whole = result.figures["full_peak_bytes"].value
+    assert whole - (result.peak_bytes or 0) > 0
+    assert result.figures["full_decode_tok_s"].value > 0
+
+
+def test_sustained_load_reports_windows_and_finishes_every_request(spec):
+    load = LoadTarget(requests_per_s=8.0, duration_s=2.0, slots=3)
+    result = measure(replace(spec, kind=Kind.SUSTAINED, load=load))
+    assert result.state is State.DONE, result.error
+    expected = len(list(arrivals(replace(spec, load=load), load)))
+    assert result.figures["finished_requests"].value == expected
+    assert result.figures["p50_ttft_ms"].value <= result.figures["p95_ttft_ms"].value
+    assert {p.name for p in result.points} >= {"window", "tally", "histogram"}
