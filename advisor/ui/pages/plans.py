@@ -55,6 +55,6 @@ with mixed:
 with rejected:
     if rejected.open:
         rejections(answer)
-        names = t("decision.separator").join(variant.name for variant in answer.unrated_variants)
-        if names:
-            st.caption(t("plans.unrated", name=plain(names)))
+        unrated = t("decision.separator").join(variant.name for variant in answer.unrated_variants)
+        if unrated:
+            st.caption(t("plans.unrated", name=plain(unrated)))
