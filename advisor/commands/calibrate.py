@@ -8,7 +8,7 @@ from pathlib import Path
 
 from advisor.catalog import load_catalog
 from advisor.catalog.errors import UnsupportedError
-from advisor.commands.validate_text import summary_text
+from advisor.commands.validate_text import ablation_text, summary_text
 from advisor.evidence.truth import THROUGHPUT_FILE, read_throughput
 from advisor.sizing.efficiency import CALIBRATION_FILE
 
@@ -21,14 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--throughput", type=Path, default=THROUGHPUT_FILE, metavar="CSV", help="measured speeds")
     parser.add_argument("--write", action="store_true", help="replace data/calibration.yaml")
     parser.add_argument("--out", type=Path, default=CALIBRATION_FILE, metavar="YAML", help="where --write puts it")
+    parser.add_argument("--ablate", action="store_true", help="scores with and without each kind of term (long)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     try:
+        from advisor.evidence.ablation import ablations
         from advisor.evidence.calibrate import calibrate, write_calibration
     except ModuleNotFoundError as problem:
         raise UnsupportedError(f"the fit needs {problem.name}: pip install -r requirements-fit.txt") from problem
     rows, missing = read_throughput(arguments.throughput, load_catalog())
+    if arguments.ablate:
+        for item in ablations(rows):
+            sys.stdout.write(ablation_text(item.left_out, item.scheme, item.summary))
+            sys.stdout.flush()
+        return 0
     calibration = calibrate(rows)
     sys.stdout.writelines(f"not predicted: {row.id}: {row.reason}\n" for row in missing)
     for scheme, summary in calibration.summaries().items():

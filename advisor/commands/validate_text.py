@@ -10,7 +10,7 @@ from advisor.evidence.memory_truth import MemoryPrediction
 from advisor.evidence.scores import Cell, Summary
 from advisor.evidence.validate import Validation
 
-__all__ = ["memory_text", "speed_text", "summary_text"]
+__all__ = ["ablation_text", "memory_text", "speed_text", "summary_text"]
 
 _WORST = 10
 
@@ -35,11 +35,20 @@ def summary_text(title: str, s: Summary) -> str:
     classes = ", ".join(f"{name} {share:.0%}" for name, share in s.coverage_by_class.items())
     return (
         f"{title}: {s.rows} rows, {s.unpredicted} not predicted, {s.cells} cells\n"
-        f"  mean over cells of median |log2(predicted/measured)|: {s.mean_cell_median:.3f} (all rows {s.median_abs_log2:.3f})\n"
+        f"  mean over cells of median |log2(predicted/measured)|: {s.mean_cell_median:.3f}"
+        f" (all rows {s.median_abs_log2:.3f})\n"
         f"  within 20 %: {s.within_20_percent:.1%}   within 2x: {s.within_2x:.1%}\n"
         f"  single-stream decode on GPUs: {single}   worst cell of ten rows or more: {worst}\n"
         f"  90 % intervals cover {s.coverage_90:.1%} ({classes})\n"
     )
+
+
+def ablation_text(left_out: str, scheme: str, s: Summary) -> str:
+    """One line of the table of what each term is worth."""
+    name = f"without {left_out}" if left_out else "all terms"
+    worst = s.worst_cell_of_ten_rows or 0.0
+    shares = f"20 % {s.within_20_percent:.1%}  2x {s.within_2x:.1%}"
+    return f"{name:34s} by {scheme:7s} cells {s.mean_cell_median:.3f}  {shares}  worst {worst:.2f}\n"
 
 
 def memory_text(rows: Sequence[MemoryPrediction]) -> str:

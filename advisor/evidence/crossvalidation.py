@@ -70,8 +70,8 @@ def held_out_rows(rows: Sequence[TruthRow], sets: dict[str, OutOfFold], scheme: 
         held = fold == n
         intervals = fit_intervals([_part(s, ~held) for s in sets.values()])
         widths[held] = widths_by_metric(intervals, chosen.columns, chosen.metrics, chosen.new)[held]
-    logs = np.log([row.value for row in rows]) + chosen.residuals
-    return [predicted_row(row, logs[n], widths[n], False) for n, row in enumerate(rows)]
+    found = zip(rows, chosen.residuals, widths, strict=True)
+    return [predicted_row(row, residual, width, relative=True) for row, residual, width in found]
 
 
 def _part(rows: OutOfFold, keep: Mask) -> OutOfFold:

@@ -96,7 +96,7 @@ def predict_truth(rows: Sequence[TruthRow], table: EfficiencyTable) -> list[Pred
     strange = np.zeros(len(rows), dtype=bool)
     for name in ("engine", "backend", "generation", "family"):
         strange |= is_new(columns, name, table.seen.get(name, frozenset()))
-    return [predicted_row(row, logs[n], widths[n], bool(strange[n])) for n, row in enumerate(rows)]
+    return [predicted_row(row, logs[n], widths[n], extrapolated=bool(strange[n])) for n, row in enumerate(rows)]
 
 
 def widths_by_metric(intervals: Intervals, columns: FactorColumns, metrics: Sequence[str], new: Mask) -> Floats:
@@ -109,9 +109,11 @@ def widths_by_metric(intervals: Intervals, columns: FactorColumns, metrics: Sequ
     return out
 
 
-def predicted_row(row: TruthRow, log_value: float, width: float, extrapolated: bool) -> Predicted:
-    """One row as numbers."""
-    value = float(np.exp(log_value))
+def predicted_row(
+    row: TruthRow, log_value: float, width: float, *, extrapolated: bool = False, relative: bool = False
+) -> Predicted:
+    """One row as numbers; `relative`: `log_value` is that of predicted / measured."""
+    value = float(np.exp(log_value)) * (row.value if relative else 1.0)
     factor = float(np.exp(width))
     basis = Basis.EXTRAPOLATED if extrapolated else Basis.ESTIMATED
     return Predicted(
