@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.report.report_example import example_answer
-
 from advisor.report.render import Kind, render
+from tests.report.report_example import example_answer
 
 if __name__ == "__main__":
     folder = Path(__file__).parent / "golden"

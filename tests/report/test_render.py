@@ -13,12 +13,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.report.report_example import example_answer, nothing_answer
 
 from advisor.catalog.errors import UnsupportedError
 from advisor.decision.scenario_form import scenario_from_mapping
 from advisor.report import render as render_module
 from advisor.report.render import Kind, render
+from tests.report.report_example import example_answer, nothing_answer
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = [(kind, language) for kind in (Kind.HTML, Kind.MD) for language in ("en", "zh")]

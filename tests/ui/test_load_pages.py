@@ -45,6 +45,7 @@ def _word(language: str, key: str) -> str:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_capacity_search_runs_to_its_end(open_page: OpenPage, language: str) -> None:
     app = open_page("capacity", language, scenario=SCENARIO)
+    app.number_input(key="load.cv").set_value({"en": 1.1, "zh": 1.2}[language]).run()  # not answered before
     assert _word(language, "capacity.ready") in _texts(app)
     app.button(key="capacity.go").click().run()
     _until_answered(app)
@@ -94,7 +95,7 @@ def test_senseless_burstiness_and_limits_get_a_clear_message(open_page: OpenPage
     app.number_input(key="load.cv").set_value(1.0).run()
     app.number_input(key=f"load.{SCENARIO}.e2e_ms").set_value(0.0).run()
     assert len(app.error) == 1
-    assert _word("en", "slo.e2e_ms") in app.error[0].value
+    assert _word("en", "slo.e2e_ms") in app.error[0].value.replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -136,6 +137,7 @@ def test_a_plan_built_here_that_does_not_fit_says_what_is_short(open_page: OpenP
     app.selectbox(key="load.plan").set_value("build").run()
     app.selectbox(key="load.variant").set_value("deepseek-r1-distill-llama-70b").run()
     app.selectbox(key="load.device").set_value("rtx-4090").run()
+    app.selectbox(key="load.engine").set_value("vllm").run()
     app.selectbox(key="load.format").set_value("bf16").run()
     assert not app.exception
     text = _texts(app)
