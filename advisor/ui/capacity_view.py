@@ -125,8 +125,8 @@ def _sentences(report: CapacityReport, ranked: int | None) -> None:
     st.markdown(f":material/front_hand: {held} {behind}")
     closed = report.closed_form_replicas
     if closed > 0:
-        key = "capacity.agrees" if report.agrees else "capacity.disagrees"
-        st.markdown(f":material/compare_arrows: {word(key, count=f'{closed:,.0f}')}")
+        said = word("capacity.agrees" if report.agrees else "capacity.disagrees", count=f"{closed:,.0f}")
+        st.markdown(f":material/compare_arrows: {said}")
     if ranked is not None and abs(ranked - report.replicas) > max(1.0, 0.25 * report.replicas):
         st.markdown(f":material/format_list_numbered: {word('capacity.ranked', count=f'{ranked:,}')}")
     if not report.ttft_is_quotable:
@@ -190,11 +190,12 @@ def curve(report: CapacityReport, slo: Slo) -> None:
         return
     limits = {name: getattr(slo, f"{name}_ms") for name in METRICS}
     first = next((name for name in METRICS if limits[name] is not None), METRICS[0])
+    names = {name: word(f"metric.{name}") for name in METRICS}
     metric = st.segmented_control(
         word("curve.metric"),
         METRICS,
         default=first,
-        format_func=lambda name: word(f"metric.{name}"),
+        format_func=names.__getitem__,
         key=f"capacity.metric.{first}",
         required=True,
     )

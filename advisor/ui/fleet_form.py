@@ -38,12 +38,12 @@ class Rules:
 
 
 def choose_mode() -> FleetMode:
-    names = [str(mode) for mode in FleetMode]
+    names = {str(mode): word(f"fleet.mode_{mode}") for mode in FleetMode}
     picked = st.segmented_control(
         word("fleet.mode"),
-        names,
+        list(names),
         default=str(FleetMode.ANY),
-        format_func=lambda name: word(f"fleet.mode_{name}"),
+        format_func=names.__getitem__,
         key="fleet.mode",
         required=True,
         persist_state="session",
@@ -146,15 +146,12 @@ def choose_loss(pools: Sequence[PoolChoice]) -> tuple[int, ...]:
     """Replicas of each pool that are down: one, or all of one server."""
     options = ["none", *(f"{kind}.{i}" for i in range(len(pools)) for kind in ("replica", "server"))]
 
-    def label(name: str) -> str:
-        kind, _, index = name.partition(".")
-        return word(f"fleet.loss_{kind}", pool=pools[int(index)].name if index else "")
-
+    labels = {name: _loss(name, pools) for name in options}
     picked = st.selectbox(
         word("fleet.loss"),
         options,
         index=1,
-        format_func=label,
+        format_func=labels.__getitem__,
         key=f"fleet.loss.{len(pools)}",
         persist_state="session",
         width=320,
@@ -167,6 +164,11 @@ def choose_loss(pools: Sequence[PoolChoice]) -> tuple[int, ...]:
     together = max(1, devices_per_server(pool.candidate) // max(1, pool.candidate.plan.layout.devices))
     lost[int(index)] = min(pool.replicas, 1 if kind == "replica" else together)
     return tuple(lost)
+
+
+def _loss(name: str, pools: Sequence[PoolChoice]) -> str:
+    kind, _, index = name.partition(".")
+    return word(f"fleet.loss_{kind}", pool=pools[int(index)].name if index else "")
 
 
 def devices_per_server(candidate: Candidate) -> int:

@@ -82,8 +82,9 @@ def _verdict(report: FleetReport, slo: Slo) -> None:
     elif lost is None:
         st.markdown(f":material/check_circle: {word('fleet.holds', share=_share(report.in_slo_share))}")
     else:
-        key = "fleet.survives" if lost.in_slo_share >= wanted else "fleet.suffers"
-        st.markdown(f":material/health_and_safety: {word(key, share=_share(lost.in_slo_share))}")
+        holds = lost.in_slo_share >= wanted
+        said = word("fleet.survives" if holds else "fleet.suffers", share=_share(lost.in_slo_share))
+        st.markdown(f":material/health_and_safety: {said}")
 
 
 def _metric(name: str, value: str, after: str | None) -> None:

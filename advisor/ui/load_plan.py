@@ -25,7 +25,7 @@ __all__ = ["PlanChoice", "candidates_of", "choose_candidate", "choose_plan", "on
 _BUILD = "build"
 _MOST = 40
 _COUNTS = (1, 2, 4, 8, 16)
-_FIRST_MODEL, _FIRST_DEVICE = "deepseek-r1-distill-qwen-7b", "l40s-48"
+_FIRST_MODEL, _FIRST_DEVICE = "deepseek-r1-distill-qwen-7b", "l40s"
 _PREFERRED = ("vllm", "sglang", "trtllm", "llama.cpp")
 
 
@@ -59,13 +59,14 @@ def candidates_of(answer: Recommendation) -> Mapping[str, tuple[str, Candidate]]
 def choose_plan(answer: Recommendation) -> PlanChoice | None:
     """A select box over the candidates and "build one". None: nothing can be built from the choices yet."""
     known = candidates_of(answer)
+    names = {_BUILD: word("plan.build")} | {name: label for name, (label, _) in known.items()}
     options = [*known, _BUILD]
     wanted = state.chosen_plan() or ""
     picked = st.selectbox(
         word("plan.label"),
         options,
         index=options.index(wanted) if wanted in known else 0,
-        format_func=lambda name: word("plan.build") if name == _BUILD else known[name][0],
+        format_func=names.__getitem__,
         key="load.plan",
         persist_state="session",
     )

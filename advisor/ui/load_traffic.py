@@ -35,11 +35,12 @@ _LARGEST_LIMIT_MS = 1e8
 def choose_traffic(scenario: Scenario, candidate: Candidate | None, *, traces: bool = True) -> Workload | None:
     """None: a trace is wanted and none is there yet. Raises FathomError for traffic that cannot be simulated."""
     kinds = ("scenario", "builtin", "trace") if traces else ("scenario", "builtin")
+    names = {name: word(f"traffic.{name}") for name in kinds}
     kind = st.segmented_control(
         word("traffic.label"),
         kinds,
         default="scenario",
-        format_func=lambda name: word(f"traffic.{name}"),
+        format_func=names.__getitem__,
         key="load.traffic" if traces else "fleet.traffic",
         required=True,
         persist_state="session",
@@ -73,12 +74,12 @@ def choose_slo(scenario: Scenario, *, prefix: str = "load") -> Slo:
 
 
 def choose_router() -> Router:
-    names = [str(router) for router in Router]
+    names = {str(router): word(f"router.{router}") for router in Router}
     picked = st.selectbox(
         word("router.label"),
-        names,
-        index=names.index(Router.TWO_CHOICES),
-        format_func=lambda name: word(f"router.{name}"),
+        list(names),
+        index=list(names).index(Router.TWO_CHOICES),
+        format_func=names.__getitem__,
         key="load.router",
         persist_state="session",
         width=320,
@@ -133,10 +134,11 @@ def _of_scenario(scenario: Scenario, candidate: Candidate | None) -> Workload:
     tokens_out = load.output_tokens if load else scenario.total_output_tokens
     with st.container(horizontal=True, vertical_alignment="bottom"):
         arrivals = _arrivals(scenario)
+        names = {name: word(f"traffic.spread_{name.replace('-', '_')}") for name in _SPREADS}
         spread = st.selectbox(
             word("traffic.spread"),
             _SPREADS,
-            format_func=lambda name: word(f"traffic.spread_{name.replace('-', '_')}"),
+            format_func=names.__getitem__,
             key="load.spread",
             help=word("traffic.spread_help"),
             persist_state="session",
@@ -199,11 +201,12 @@ def _spread(name: str, column: str, mean: float) -> LengthDistribution:
 
 def _builtin() -> Workload:
     known = load_workloads()
+    names = {name: workload_name(found) for name, found in known.items()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         picked = st.selectbox(
             word("traffic.which"),
             list(known),
-            format_func=lambda name: workload_name(known[name]),
+            format_func=names.__getitem__,
             key="load.workload",
             persist_state="session",
             width=380,
