@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 
-.PHONY: app test check browser-deps clean
+.PHONY: app test check machine-deps clean
 
 # Opens a browser where there is a screen; `make app HEADLESS=true` never does.
 HEADLESS ?= $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s))),false,true)
@@ -12,7 +12,7 @@ HEADLESS ?= $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell unam
 app: $(VENV)/app.stamp
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(HEADLESS) --server.showEmailPrompt false
 
-test: $(VENV)/dev.stamp browser-deps
+test: $(VENV)/dev.stamp machine-deps
 	$(BIN)/python -m pytest
 
 check: $(VENV)/dev.stamp
@@ -20,11 +20,15 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Chromium and Chinese fonts for the browser tests. Where they cannot be installed those tests are skipped, with the reason.
-browser-deps:
-	@command -v chromium >/dev/null 2>&1 || (command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] \
-	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null) \
-	  || echo "chromium is not installed and cannot be installed here: browser tests will be skipped"
+# Programs that some tests drive. Where one cannot be installed, its tests are skipped, with the reason.
+machine-deps:
+	@if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	  want=""; \
+	  command -v chromium >/dev/null 2>&1 || want="$$want chromium fonts-noto-cjk"; \
+	  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || want="$$want postgresql"; \
+	  ldconfig -p | grep -q libpangoft2 || want="$$want libpango-1.0-0 libpangoft2-1.0-0"; \
+	  if [ -n "$$want" ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends $$want >/dev/null; fi; \
+	fi || echo "could not install:$$want; the tests that need them will be skipped"
 
 $(VENV)/app.stamp: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,30 +1,26 @@
-"""Measurements on disk: SQLite, one row per probe, with machine, versions, conditions and what was foreseen."""
+"""Stored measurements: one row per probe, with machine, versions, conditions and what was foreseen.
+
+A SQLite file by default; any database that SQLAlchemy reaches, for a team.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+
+from sqlalchemy import Connection, delete, insert, select
 
 from advisor.catalog.errors import DataError, InputError
 from probes.codec import decode, encode
 from probes.result import Measured, ProbeResult, State
+from probes.store_tables import PROBES, database_url, open_engine, place_name, transaction
 
 __all__ = ["Store", "default_path"]
 
-SCHEMA = """
-create table if not exists probe (
-  id text primary key, started_at text not null, fingerprint text not null, machine_name text not null,
-  variant_id text not null, format_id text not null, engine text not null, device text not null, kind text not null,
-  state text not null, decode_tok_s real, prefill_tok_s real, peak_bytes integer, record text not null
-);
-create index if not exists probe_by_machine on probe (fingerprint, started_at);
-"""
 LIMITS = {  # beyond these a figure is a mistake, not a machine
     "load_s": 86_400.0,
     "peak_bytes": 2.0**50,
@@ -38,10 +34,10 @@ EXPORT_VERSION = 1
 MAX_IMPORT_CHARACTERS = 50_000_000
 
 
-def default_path() -> Path:
-    """`FATHOM_STORE`, else fathom/probes.sqlite in the user's state folder."""
+def default_path() -> Path | str:
+    """`FATHOM_STORE` (a file, or a database URL), else fathom/probes.sqlite in the user's state folder."""
     if given := os.environ.get("FATHOM_STORE"):
-        return Path(given).expanduser()
+        return given if "://" in given else Path(given).expanduser()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     elif sys.platform == "darwin":
@@ -54,19 +50,22 @@ def default_path() -> Path:
 class Store:
     """Thread-safe and safe for several processes; every call opens and closes its own connection."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or default_path()
+    def __init__(self, place: Path | str | None = None) -> None:
+        url = database_url(place or default_path())
+        self.name = place_name(url)
+        self._engine = open_engine(url)
 
     def add(self, result: ProbeResult) -> None:
-        """Keep one result. Absurd figures raise InputError; an unwritable, full or damaged file raises DataError."""
+        """Keep one result. Absurd figures raise InputError; an unwritable, full or damaged place raises DataError."""
         check_plausible(result)
-        with self._connection() as connection:
-            _insert(connection, result)
+        with transaction(self._engine) as connection:
+            connection.execute(delete(PROBES).where(PROBES.c.id == result.id))
+            connection.execute(insert(PROBES).values(_row(result)))
 
     def get(self, result_id: str) -> ProbeResult | None:
-        with self._connection() as connection:
-            row = connection.execute("select record from probe where id = ?", (result_id,)).fetchone()
-        return _read(row[0]) if row else None
+        with transaction(self._engine) as connection:
+            record = connection.scalar(select(PROBES.c.record).where(PROBES.c.id == result_id))
+        return _read(record) if record else None
 
     def history(
         self,
@@ -78,12 +77,13 @@ class Store:
     ) -> Sequence[ProbeResult]:
         """Newest first."""
         wanted = {"fingerprint": fingerprint, "variant_id": variant_id, "state": State.DONE if valid_only else None}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        where = " and ".join(f"{name} = :{name}" for name in given) or "1"
-        query = f"select record from probe where {where} order by started_at desc, rowid desc limit :limit"  # noqa: S608
-        with self._connection() as connection:
-            rows = connection.execute(query, {**given, "limit": limit}).fetchall()
-        return [_read(row[0]) for row in rows]
+        query = select(PROBES.c.record).order_by(PROBES.c.started_at.desc(), PROBES.c.id.desc()).limit(limit)
+        for name, value in wanted.items():
+            if value is not None:
+                query = query.where(PROBES.c[name] == str(value))
+        with transaction(self._engine) as connection:
+            records = connection.scalars(query).all()
+        return [_read(record) for record in records]
 
     def export_json(self) -> str:
         """Everything, with fingerprints, to pool with others."""
@@ -95,25 +95,8 @@ class Store:
         results = _parse_export(text)
         for result in results:
             check_plausible(result)
-        with self._connection() as connection:
-            return sum(_insert(connection, result, keep_existing=True) for result in results)
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=10.0)
-        except (OSError, sqlite3.Error) as problem:
-            raise DataError(str(self.path), "", "", "a folder that can be written", str(problem)) from problem
-        try:
-            connection.execute("pragma journal_mode = wal")
-            connection.executescript(SCHEMA)
-            with connection:  # commits, or rolls back when the body fails
-                yield connection
-        except sqlite3.DatabaseError as problem:
-            raise DataError(str(self.path), "", "", _expected(problem), str(problem)) from problem
-        finally:
-            connection.close()
+        with transaction(self._engine) as connection:
+            return sum(_insert_new(connection, result) for result in results)
 
 
 def check_plausible(result: ProbeResult) -> None:
@@ -126,16 +109,32 @@ def check_plausible(result: ProbeResult) -> None:
         raise InputError(f"probe {result.id}: duration_s", "a number from 0", result.duration_s)
 
 
-def _insert(connection: sqlite3.Connection, result: ProbeResult, *, keep_existing: bool = False) -> int:
+def _insert_new(connection: Connection, result: ProbeResult) -> int:
+    """1 if the result was not there yet, else 0."""
+    if connection.scalar(select(PROBES.c.id).where(PROBES.c.id == result.id)):
+        return 0
+    connection.execute(insert(PROBES).values(_row(result)))
+    return 1
+
+
+def _row(result: ProbeResult) -> dict[str, object]:
     spec = result.spec
-    row = (
-        result.id, result.started_at, result.fingerprint, result.machine_name, spec.variant_id, spec.format_id,
-        str(spec.engine), spec.device, str(spec.kind), str(result.state), _value(result.decode_tok_s),
-        _value(result.prefill_tok_s), result.peak_bytes, json.dumps(encode(result), separators=(",", ":")),
-    )  # fmt: skip
-    verb = "insert or ignore" if keep_existing else "insert or replace"
-    marks = ",".join("?" * len(row))
-    return connection.execute(f"{verb} into probe values ({marks})", row).rowcount
+    return {
+        "id": result.id,
+        "started_at": result.started_at,
+        "fingerprint": result.fingerprint,
+        "machine_name": result.machine_name,
+        "variant_id": spec.variant_id,
+        "format_id": spec.format_id,
+        "engine": str(spec.engine),
+        "device": spec.device,
+        "kind": str(spec.kind),
+        "state": str(result.state),
+        "decode_tok_s": _value(result.decode_tok_s),
+        "prefill_tok_s": _value(result.prefill_tok_s),
+        "peak_bytes": result.peak_bytes,
+        "record": json.dumps(encode(result), separators=(",", ":")),
+    }
 
 
 def _value(figure: Measured | None) -> float | None:
@@ -160,14 +159,3 @@ def _parse_export(text: str) -> list[ProbeResult]:
     if not isinstance(rows, list):
         raise DataError(where, "", "results", "a list", type(rows).__name__)
     return [decode(ProbeResult, row, where=where) for row in rows]
-
-
-def _expected(problem: sqlite3.DatabaseError) -> str:
-    text = str(problem).lower()
-    if "full" in text:
-        return "free space on the disk (the measurement was not stored; earlier ones are intact)"
-    if "malformed" in text or "not a database" in text:
-        return "an intact SQLite file (move it aside to start a new history)"
-    if "readonly" in text:
-        return "a file that can be written"
-    return "a working SQLite file"

@@ -113,7 +113,7 @@ def _keep(store: Store, result: ProbeResult) -> str:
         store.add(result)
     except FathomError as problem:
         return translate(language(), "probes.command.not_stored", reason=problem)
-    return translate(language(), "probes.command.stored", id=result.id, path=store.path)
+    return translate(language(), "probes.command.stored", id=result.id, path=store.name)
 
 
 def _export(store: Store, path: Path) -> int:
