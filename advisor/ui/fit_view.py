@@ -29,7 +29,7 @@ _FORMATS = ("bf16", "int8-w8a8", "gguf-q8_0", "gguf-q4_k_m")
 
 def fit_table(machine: Machine) -> None:
     """Fits first, fastest first within."""
-    sizings = _sizings(machine.fingerprint, probing.registry().store.path.as_posix(), machine)
+    sizings = _sizings(machine.fingerprint, probing.registry().store.name, machine)
     if not sizings:
         st.caption(t("machine.nothing_sized"))
         return
