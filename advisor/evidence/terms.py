@@ -13,7 +13,7 @@ from advisor.sizing.efficiency import Term
 
 __all__ = ["TERMS"]
 
-_WIDE, _STRONG, _MIDDLE, _THIN = 1.0, 0.4, 0.25, 0.15
+_WIDE, _STRONG, _MIDDLE, _THIN = 1.0, 0.35, 0.2, 0.12
 
 _DECLARED: Mapping[str, tuple[tuple[str, float, str | None], ...]] = {
     "bandwidth": (
@@ -127,8 +127,6 @@ _DECLARED: Mapping[str, tuple[tuple[str, float, str | None], ...]] = {
     "bias": (
         ("dataset", 0.3, None),
         ("dataset engine", _THIN, None),
-        ("load_mode", 0.2, None),
-        ("load_mode engine", _THIN, None),
         ("device phase", 0.1, None),
         ("model", 0.07, None),
     ),
