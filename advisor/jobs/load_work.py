@@ -29,7 +29,7 @@ CURVE_LOADS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
 _SEARCH_SHARE = 0.6
 _SERIES_CELL = 16  # replicas that are simulated for the queue over time
 _POLICY_CELL = 24
-_MOST_REQUESTS = 250_000
+_MOST_REQUESTS = 700_000
 
 
 def perform(request: Request, tell: Tell) -> object:

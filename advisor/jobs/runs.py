@@ -15,9 +15,9 @@ from advisor.serving.workload import ArrivalKind, Slo, Workload
 
 __all__ = ["class_levels", "class_limits", "run_length", "series_rows", "share_of"]
 
-_LEAST, _MOST = 2_000, 200_000  # requests of a run
+_LEAST, _MOST = 6_000, 200_000  # requests of a run
 _RESIDENCE_TIMES = 20  # length of a run whose traffic does not change
-_SAMPLES = 240
+_SAMPLES = 120  # two lines of them stay below 300 marks
 
 
 def class_limits(workload: Workload, slo: Slo) -> tuple[Slo, ...]:
@@ -51,7 +51,7 @@ def run_length(workload: Workload, costs: StepCosts) -> int:
 
 
 def series_rows(result: SimulationResult, replicas: int) -> Series | None:
-    """At most 240 samples; queues as the mean of a replica."""
+    """At most 120 samples; queues as the mean of a replica."""
     found = result.series
     if found is None or not len(found.time_s):
         return None

@@ -109,7 +109,7 @@ def _table(base: Assumptions) -> pd.DataFrame:
         hide_index=True,
         disabled=["name", "source"],
         column_config={
-            "name": column.TextColumn(word("assumptions.name"), pinned=True, width="medium"),
+            "name": column.TextColumn(word("assumptions.name"), pinned=True, width="large"),
             **{
                 name: column.NumberColumn(word(f"assumptions.{name}"), format="%g", required=True, width="small")
                 for name in _NUMBERS

@@ -10,6 +10,7 @@ import streamlit as st
 from advisor.catalog.quantity import Quantity
 from advisor.jobs.answers import FleetReport, FleetRow
 from advisor.jobs.background import Job
+from advisor.jobs.messages import FleetMode, FleetRequest
 from advisor.report.numbers import number
 from advisor.report.rows import plan_title
 from advisor.serving.workload import Slo
@@ -50,6 +51,7 @@ def _placed(pool: PoolChoice, prepared: Prepared, lost: int) -> Placed:
 
 def results(job: Job, slo: Slo, decode: Sequence[Quantity]) -> None:
     """Headline, classes, pools; with and without the replicas that were lost."""
+    assert isinstance(job.request, FleetRequest)
     report: FleetReport = job.answer
     lost = report.lost
     with st.grid(4, min_column_width=180):
@@ -66,19 +68,20 @@ def results(job: Job, slo: Slo, decode: Sequence[Quantity]) -> None:
             icon=":material/heart_broken:",
         )
     else:
-        _verdict(report, slo)
+        _verdict(report, slo, job.request.mode)
     _table("classes", report.classes, lost.classes if lost else ())
     _table("pools", report.pools, lost.pools if lost else ())
     st.caption(word("fleet.method", requests=f"{report.requests:,}", seconds=number(job.seconds, 2)))
     basis_badges(list(decode))
 
 
-def _verdict(report: FleetReport, slo: Slo) -> None:
+def _verdict(report: FleetReport, slo: Slo, mode: FleetMode) -> None:
     """Does the fleet hold, and does it still hold after the loss?"""
     wanted, lost = slo.percentile / 100, report.lost
     if report.in_slo_share < wanted:
         text = word("fleet.misses", share=_share(report.in_slo_share), wanted=_share(wanted))
-        st.markdown(f":material/warning: {text}")
+        why = word("fleet.misses_cascade") if mode is FleetMode.CASCADE else ""
+        st.markdown(f":material/warning: {text} {why}")
     elif lost is None:
         st.markdown(f":material/check_circle: {word('fleet.holds', share=_share(report.in_slo_share))}")
     else:
