@@ -144,7 +144,8 @@ def _design(cases: Cases, terms: Sequence[Term], fitted: Mask) -> _Design:
 def _term_matrix(cases: Cases, term: Term, fitted: Mask) -> tuple[tuple[str, ...], sparse.csr_matrix]:
     values = np.ones(len(cases)) if term.covariate is None else cases.columns.numbers[term.covariate]
     keys = np.array(cases.columns.keys(term.factors))
-    names = np.unique(keys[fitted])
+    blank = np.array([bool(term.factors) and "" in key.split("|") for key in keys])
+    names = np.unique(keys[fitted & ~blank])  # "not stated" is no level of its own
     place = np.minimum(np.searchsorted(names, keys), len(names) - 1)
     rows = np.flatnonzero(names[place] == keys)
     matrix = sparse.csr_matrix((values[rows], (rows, place[rows])), shape=(len(cases), len(names)))
