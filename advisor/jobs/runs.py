@@ -13,9 +13,10 @@ from advisor.serving.result import SimulationResult
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import ArrivalKind, Slo, Workload
 
-__all__ = ["class_levels", "class_limits", "run_length", "series_rows", "share_of"]
+__all__ = ["class_levels", "class_limits", "run_length", "series_rows", "share_of", "time_alone"]
 
 _LEAST, _MOST = 6_000, 200_000  # requests of a run
+_LEAST_ROUNDS = 600  # requests of users who wait for their answers
 _RESIDENCE_TIMES = 20  # length of a run whose traffic does not change
 _SAMPLES = 120  # two lines of them stay below 300 marks
 
@@ -42,12 +43,16 @@ def run_length(workload: Workload, costs: StepCosts) -> int:
     """Requests: a whole period of traffic that changes, else many times the time that a request takes."""
     arrivals = workload.arrivals
     if arrivals.kind is ArrivalKind.CLOSED_LOOP:
-        return int(np.clip(12 * arrivals.users, _LEAST, _MOST))
+        return int(np.clip(12 * arrivals.users, _LEAST_ROUNDS, _MOST))
     if arrivals.shape:
         return int(np.clip(arrivals.rate_per_s * arrivals.period_s, _LEAST, _MOST))
+    return int(np.clip(_RESIDENCE_TIMES * time_alone(workload, costs) * arrivals.rate_per_s, _LEAST, _MOST))
+
+
+def time_alone(workload: Workload, costs: StepCosts) -> float:
+    """Seconds of a mean request on an idle replica."""
     rates = rates_from_step_costs(costs, workload)
-    alone = float(rates.prefill_s + workload.mean_output_tokens * rates.step_base_s)
-    return int(np.clip(_RESIDENCE_TIMES * alone * arrivals.rate_per_s, _LEAST, _MOST))
+    return float(rates.prefill_s + workload.mean_output_tokens * rates.step_base_s)
 
 
 def series_rows(result: SimulationResult, replicas: int) -> Series | None:
