@@ -16,11 +16,11 @@ __all__ = ["LEVEL", "OutOfFold", "fit_intervals"]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-LEVEL = 0.915  # rows of one group err together, so their plain quantile covers less than its level
+LEVEL = 0.92  # rows of one group err together, so their plain quantile covers less than its level
 SMALLEST = 0.02  # log units: below it residuals say nothing about spread
 RIDGE = 3.0  # rows' worth of prior for each level
 FEW = 12  # a kind of machine with fewer rows uses the overall quantile
-TRUST = 10.0  # rows' worth of the overall quantile mixed into that of a kind
+TRUST = 25.0  # rows' worth of the overall quantile mixed into that of a kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ __all__ = ["FOLDS", "SCHEMES", "cross_validate", "fold_of", "folds_of", "predict
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-FOLDS = 16
+FOLDS = 20
 SCHEMES = ("group", "device")
 
 

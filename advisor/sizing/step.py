@@ -5,7 +5,8 @@ arithmetic of one matrix group overlap (a soft maximum); groups, cache reads, la
 
 * Routed experts touched by M tokens: `E·(1 - (1 - k/E)^(M^r))`, the expected union of independent choices for r = 1;
   popular experts make r a little smaller.
-* Matrix units pad small expert batches to tiles: each touched expert costs as if it had `padding` more rows.
+* Matrix units pad small expert batches to tiles: each touched expert costs as if it had `padding` more rows, and
+  the products run at `expert_compute` of the rate of large ones; processors multiply row by row and lose neither.
 * All-reduce: two per layer, `α·(1 + log2 tp)/2 + 2·(tp-1)/tp · bytes/β` (ring; Thakur et al. 2005).
 * The MLA latent and keys beyond n_kv_heads are read by every tensor-parallel rank unless attention is data-parallel.
 """
@@ -205,7 +206,7 @@ def _experts(i: StepInputs, e: EfficiencyArrays, rows: Floats) -> tuple[Floats, 
     work = 2 * m.expert_params * m.n_moe_layers * (m.experts_per_tok * rows + touched * padding) * part
     moved = rows * m.experts_per_tok * m.hidden_size * m.n_moe_layers * ACTIVATION_BYTES * DISPATCH_PASSES / tp
     bandwidth = i.machine.bandwidth * e.bandwidth * e.expert_bandwidth
-    peak = i.machine.peak * e.compute * e.expert_compute
+    peak = i.machine.peak * e.compute * np.where(i.machine.tiled > 0, e.expert_compute, 1.0)
     return read / bandwidth, work / peak, e.dispatch * moved / i.machine.bandwidth
 
 
