@@ -25,6 +25,8 @@ __all__ = ["Ranking", "build_candidates", "load_of", "plan_of"]
 
 Floats = NDArray[np.float64]
 
+_ROUNDING = 0.01  # of a sequence in flight: no reason for a further seat
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
@@ -50,7 +52,7 @@ def load_of(outcome: Outcome, row: int, scenario: Scenario) -> Load:
         input_tokens=scenario.input_tokens,
         output_tokens=model.output_tokens,
         context_tokens=model.context_tokens,
-        concurrency=max(1, ceil(sequences)) if np.isfinite(sequences) else 1,
+        concurrency=max(1, ceil(sequences - _ROUNDING)) if np.isfinite(sequences) else 1,
         cached_input_tokens=scenario.cached_input_tokens,
     )
 

@@ -17,12 +17,11 @@ Rows = NDArray[np.bool_] | NDArray[np.intp]
 class Alone:
     """One request of the full context alone on one replica. Arrays of shape (plans,).
 
-    `used_bytes`: on all devices and the host. A time lies within [value / factor, value * factor] with 90 %.
+    A time lies within [value / factor, value * factor] with 90 %.
     """
 
     fits: NDArray[np.bool_]
     shortfall_bytes: Floats  # per device
-    used_bytes: Floats
     ttft_s: Floats
     tpot_s: Floats
     e2e_s: Floats

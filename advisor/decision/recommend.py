@@ -21,7 +21,7 @@ from advisor.decision.result import Constraint, Counts, Leaf, Picks, Recommendat
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import resolve_ids
 from advisor.decision.search import CHECKED, Outcome, search
-from advisor.decision.space import Space, enumerate_space
+from advisor.decision.space import Space, enumerate_space, installed_bytes
 from advisor.decision.tree import load_tree, walk
 from probes.machine import detect
 from probes.machine_records import Machine
@@ -135,15 +135,15 @@ def _varied(outcome: Outcome, rows: list[int]) -> list[int]:
 
 
 def _picks(outcome: Outcome, score: NDArray[np.float64]) -> dict[str, int]:
-    """Rows of the best, fastest, smallest and cheapest accepted plan among those with a published quality (all,
-    where there is none); among equals the one with the higher score."""
+    """Rows of the best, fastest, smallest (least installed memory) and cheapest accepted plan among those with a
+    published quality (all, where there is none); among equals the one with the higher score."""
     rows = np.flatnonzero(outcome.accepted)
     if not len(rows):
         return {}
     rated = rows[~np.isnan(outcome.space.table.quality[outcome.space.plans.model[rows]])]
     rows = rated if len(rated) else rows
     rows = rows[np.argsort(-score[rows], kind="stable")]
-    memory = outcome.alone.used_bytes * outcome.served.replicas
+    memory = installed_bytes(outcome.space) * outcome.served.replicas
     found = {
         "best": int(rows[0]),
         "fastest": int(rows[np.argmin(outcome.served.e2e_s[rows])]),

@@ -20,10 +20,10 @@ from advisor.decision.layouts import LAYOUTS, layers_on_device, layout_mask
 from advisor.decision.models import ModelTable
 from advisor.decision.offers import UNLIMITED, Offer, support_device
 from advisor.decision.scenario import Scenario
-from advisor.sizing.columns import OFFLOADS, PlanColumns, Runtime
+from advisor.sizing.columns import OFFLOADS, Hardware, PlanColumns, Runtime
 from advisor.sizing.plan import Layout, Offload
 
-__all__ = ["Space", "enumerate_space", "largest_layout", "unlimited"]
+__all__ = ["Space", "enumerate_space", "installed_bytes", "largest_layout", "unlimited"]
 
 _ONLY_BY_NAME = frozenset(
     {
@@ -94,6 +94,18 @@ def enumerate_space(
         ),
     )
     return Space(plans, table, found, offer[row], supported, wanted)
+
+
+def installed_bytes(space: Space) -> NDArray[np.float64]:
+    """Memory of the hardware that one replica occupies: of its devices, or of the host where there is none."""
+    sizes = [_memory(offer.hardware) for offer in space.offers]
+    return np.array(sizes, dtype=np.float64)[space.offer] * space.devices
+
+
+def _memory(hardware: Hardware) -> float:
+    if hardware.device is not None:
+        return float(hardware.device.memory_bytes)
+    return float((hardware.host.memory_bytes if hardware.host else None) or np.inf)
 
 
 def unlimited(space: Space) -> Space:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from advisor.catalog import Catalog
+from advisor.catalog.records import Engine
 from advisor.serving.engines import PRESETS, EngineOptions
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import Workload
@@ -14,7 +15,7 @@ from advisor.sizing.plan import Binding, Load, Plan, Sizing
 from advisor.sizing.size import size
 from advisor.sizing.steptables import step_tables
 
-__all__ = ["ServingPlan", "engine_options", "serving_plan", "typical_load"]
+__all__ = ["ServingPlan", "engine_options", "rules_of", "serving_plan", "typical_load"]
 
 _TYPICAL_BATCH = 64  # around which the attention cost is made linear
 _BY_ENGINE = {"vllm": "vllm", "vllm-ascend": "vllm", "sglang": "sglang", "trtllm": "tensorrt-llm"}
@@ -38,9 +39,15 @@ def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPla
     load = typical_load(workload, concurrency=1)
     sizing = size(plan, load, catalog)
     options = engine_options(plan)
-    if sizing.fits:
-        load = typical_load(workload, concurrency=max(1, min(_TYPICAL_BATCH, sizing.max_concurrency)))
-        sizing = size(plan, load, catalog)
+    batch = _TYPICAL_BATCH
+    while sizing.fits and batch > 1:  # the workspace grows with the batch: what one sequence leaves is too much
+        batch = max(1, min(batch, sizing.max_concurrency))
+        load = typical_load(workload, concurrency=batch)
+        larger = size(plan, load, catalog)
+        if larger.fits:
+            sizing = larger
+            break
+        batch = min(batch - 1, larger.max_concurrency)
     shares = {str(name): share for name, share in sizing.shares.items() if name is not Binding.CAPACITY}
     costs = StepCosts(**asdict(step_tables(plan, load))) if sizing.fits else None
     return ServingPlan(plan, load, sizing, costs, options, shares)
@@ -56,4 +63,9 @@ def typical_load(workload: Workload, *, concurrency: int) -> Load:
 
 def engine_options(plan: Plan) -> EngineOptions:
     """Scheduler rules of the plan's engine; those of its way of batching where the engine has no preset."""
-    return PRESETS[_BY_ENGINE.get(plan.engine.id) or _BY_BATCHING.get(plan.engine.batching, "vllm")]
+    return rules_of(plan.engine)
+
+
+def rules_of(engine: Engine) -> EngineOptions:
+    """Scheduler rules of an engine."""
+    return PRESETS[_BY_ENGINE.get(engine.id) or _BY_BATCHING.get(engine.batching, "vllm")]
