@@ -11,8 +11,9 @@ from advisor.catalog import load_catalog
 from advisor.catalog.text import translate
 from advisor.decision.as_json import recommendation_json
 from advisor.decision.explain import sentence
+from advisor.decision.finalists import PICKS, check_finalists
 from advisor.decision.recommend import recommend
-from advisor.decision.result import Candidate, Picks, Recommendation
+from advisor.decision.result import Candidate, Recommendation
 from advisor.decision.scenarios import find_scenario, load_scenarios
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the known scenarios")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="plans to show (default 10)")
     parser.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the answer")
+    parser.add_argument("--no-simulation", action="store_true", help="rank only: do not simulate the picks")
     parser.add_argument("--json", action="store_true", help="machine-readable answer")
 
 
@@ -38,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
             _line(f"{scenario.id:30} {scenario.name.get(arguments.lang)}")
         return 0
     answer = recommend(find_scenario(arguments.scenario, catalog), catalog)
+    if not arguments.no_simulation:
+        answer = check_finalists(answer, catalog)
     top = max(1, arguments.top)
     if arguments.json:
         _line(json.dumps(recommendation_json(answer, top=top, language=arguments.lang), ensure_ascii=False, indent=2))
@@ -58,7 +62,7 @@ def _show(answer: Recommendation, top: int, lang: str) -> None:
     rows = [_row(number, candidate) for number, candidate in enumerate(answer.candidates[:top], start=1)]
     for row in _aligned([header, *rows]):
         _line(row)
-    _show_picks(answer.picks, lang)
+    _show_picks(answer, lang)
     for mix in answer.mixes:
         _line("")
         _line(f"{_t(lang, 'mixes')}: " + " ".join(sentence(lang, reason) for reason in mix.reasons))
@@ -76,14 +80,17 @@ def _show_misses(answer: Recommendation, lang: str) -> None:
             _line(f"    {sentence(lang, remedy)}")
 
 
-def _show_picks(picks: Picks, lang: str) -> None:
-    for name in ("best", "cheapest", "fastest", "smallest"):
-        candidate = getattr(picks, name)
+def _show_picks(answer: Recommendation, lang: str) -> None:
+    checks = {check.plan_id: check for check in answer.checks}
+    for name in PICKS:
+        candidate = getattr(answer.picks, name)
         if candidate is None:
             continue
         _line("")
         _line(f"{translate(lang, f'decision.pick.{name}')}: {candidate.plan.id}")
-        for reason in candidate.reasons if name == "best" else candidate.reasons[:1]:
+        check = checks.get(candidate.plan.id)
+        reasons = candidate.reasons if name == "best" else candidate.reasons[:1]
+        for reason in (*reasons, *(check.reasons if check else ())):
             _line(f"- {sentence(lang, reason)}")
 
 

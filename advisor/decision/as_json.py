@@ -8,7 +8,7 @@ from typing import Any
 
 from advisor.catalog.quantity import Quantity
 from advisor.decision.explain import sentence
-from advisor.decision.result import Candidate, Mix, NearMiss, Reason, Recommendation, Rejection, TreeStep
+from advisor.decision.result import Candidate, FinalistCheck, Mix, NearMiss, Reason, Recommendation, Rejection, TreeStep
 from advisor.decision.scenario_form import scenario_to_mapping
 from advisor.sizing.plan import Plan
 
@@ -40,6 +40,7 @@ def recommendation_json(answer: Recommendation, *, top: int | None = None, langu
             "rejected": {str(constraint): count for constraint, count in answer.counts.rejected.items()},
         },
         "picks": {name: None if found is None else found.plan.id for name, found in picks.items()},
+        "simulated": [_check(check, language) for check in answer.checks],
         "candidates": [candidate_json(candidate, language=language) for candidate in answer.candidates[:top]],
         "mixes": [_mix(mix, language) for mix in answer.mixes],
         "rejected": [_rejection(item, language) for item in answer.rejected],
@@ -126,6 +127,24 @@ def _step(step: TreeStep, language: str) -> dict[str, Any]:
         "decided_by": dict(step.decided_by),
         "branch": step.branch.get(language),
         "counterfactuals": _sentences(step.counterfactuals, language),
+    }
+
+
+def _check(check: FinalistCheck, language: str) -> dict[str, Any]:
+    return {
+        "plan": check.plan_id,
+        "picks": list(check.picks),
+        "ranked_replicas": check.ranked_replicas,
+        "replicas": check.replicas,
+        "safe_replicas": check.safe_replicas,
+        "replicas_if_steps_take_1.1_times": check.replicas_if_slower,
+        "agrees": check.agrees,
+        "load": check.load,
+        "binding": check.binding,
+        "ttft_ms": _quantity(check.ttft_ms),
+        "tpot_ms": _quantity(check.tpot_ms),
+        "e2e_ms": _quantity(check.e2e_ms),
+        "reasons": _sentences(check.reasons, language),
     }
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "Candidate",
     "Constraint",
     "Counts",
+    "FinalistCheck",
     "Leaf",
     "Mix",
     "MixKind",
@@ -196,6 +197,30 @@ class Picks:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalistCheck:
+    """A pick under simulation. `replicas` hold the peak with most seeds, `safe_replicas` with every seed; 0: none
+    does, or the plan was not run. `replicas_if_slower`: when every step takes a tenth longer (0: none).
+
+    Times are at the scenario's percentile with `replicas`; `ttft_ms` (the first token of all) is None above the load
+    where it means something.
+    """
+
+    plan_id: str
+    ranked_replicas: int  # what the ranking says
+    replicas: int = 0
+    safe_replicas: int = 0
+    replicas_if_slower: int = 0
+    agrees: bool = False  # within a quarter, or one replica
+    load: float | None = None  # of the rate that keeps up
+    binding: str = ""  # text key `serving.limit.<binding>`
+    ttft_ms: Quantity | None = None
+    tpot_ms: Quantity | None = None
+    e2e_ms: Quantity | None = None
+    picks: tuple[str, ...] = ()  # names under which the plan was picked
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """Everything that the results page, the report and the command show. No candidates: nothing fits."""
 
@@ -211,6 +236,7 @@ class Recommendation:
     unrated_variants: tuple[Variant, ...]  # no published quality for this task
     catalog_date: str
     version: str
+    checks: tuple[FinalistCheck, ...] = ()  # of the picks, by simulation; empty until `check_finalists`
 
     @property
     def nothing_fits(self) -> bool:

@@ -180,21 +180,23 @@ def _crowded_step(curve: StepCurve, s: _State, z: float) -> Floats:
     variance = s.others * (1 - s.inside) * s.step_s / curve.decode_s[0]
     crowd = np.minimum(s.others + z * np.sqrt(variance), np.maximum(curve.seats, s.others))
     decode, chunk = curve.at(1 + crowd)
-    return np.maximum(decode + crowd * curve.chunks / curve.steps * chunk, s.step_s)
+    step = decode + crowd * curve.chunks / curve.steps * chunk
+    return np.asarray(np.maximum(step, s.step_s), dtype=np.float64)
 
 
 def _prompt_wait(curve: StepCurve, s: _State, share: float) -> Floats:
     """For room among the prompt tokens of a step; at most for all the others."""
     service = curve.chunks * s.step_s
     wait = _tail(s.prompts / curve.chunks_per_step, curve.chunks_per_step, service / 2, share)
-    most: Floats = s.others * service / curve.chunks_per_step
-    return np.minimum(wait, most)
+    every: Floats = s.others * service / curve.chunks_per_step
+    return np.asarray(np.minimum(wait, every), dtype=np.float64)
 
 
 def _seat_wait(curve: StepCurve, demand: Demand, s: _State, share: float) -> Floats:
     if demand.rate_per_s is None and not demand.pause_s:
         return np.zeros_like(s.others)
-    return _tail(s.rate / _keeps_up(curve), np.maximum(curve.seats, 1), s.time_s, share)
+    load: Floats = s.rate / _keeps_up(curve)
+    return _tail(load, np.maximum(curve.seats, 1), s.time_s, share)
 
 
 def _tail(load: Floats, servers: Floats, service_s: Floats, share: float) -> Floats:

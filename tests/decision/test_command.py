@@ -33,6 +33,16 @@ def test_json_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert content["candidates"][0]["plan"]["device"]
 
 
+def test_the_picks_are_simulated_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", "--scenario", "private-assistant", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert {item["plan"] for item in content["simulated"]} == set(content["picks"].values())
+    assert main(["recommend", "--scenario", "private-assistant"]) == 0
+    assert "by simulation" in capsys.readouterr().out
+    assert main(["recommend", "--scenario", "private-assistant", "--no-simulation"]) == 0
+    assert "by simulation" not in capsys.readouterr().out
+
+
 def test_nothing_fits_is_an_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("{id: mine, name: Mine, concurrency: 1, owned: {jetson-nano-4: 1}, quality_floor: 90}", "utf-8")

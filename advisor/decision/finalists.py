@@ -1,0 +1,162 @@
+"""The picks again, by simulation: how many replicas it asks for, at what latency, and whether the ranking agrees.
+
+Every request has the lengths that the scenario states; the peak is simulated, with three seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from advisor.catalog.catalog import Catalog
+from advisor.catalog.quantity import Quantity
+from advisor.decision.curves import SLOTS
+from advisor.decision.result import Candidate, FinalistCheck, Picks, Reason, Recommendation
+from advisor.decision.simulated_traffic import scenario_workload
+from advisor.serving.capacity import CapacityAnswer, Progress, find_replicas
+from advisor.serving.plan_costs import ServingPlan, serving_plan
+from advisor.serving.step_costs import StepCosts
+
+__all__ = ["PICKS", "agrees", "check_finalist", "check_finalists"]
+
+PICKS = ("best", "cheapest", "fastest", "smallest")
+_SOURCE = "simulation on the step model"
+
+
+def check_finalists(
+    recommendation: Recommendation,
+    catalog: Catalog,
+    progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Recommendation:
+    """The recommendation with a check of each pick. `progress` gets a share 0..1.
+
+    Raises CancelledError when `cancelled()` says so.
+    """
+    found = _distinct(recommendation.picks)
+    checks = []
+    for number, (candidate, names) in enumerate(found):
+
+        def tell(share: float, done: int = number) -> None:
+            if progress:
+                progress((done + share) / len(found))
+
+        check = check_finalist(recommendation, candidate, catalog, tell, cancelled)
+        checks.append(replace(check, picks=names))
+        tell(1.0)
+    return replace(recommendation, checks=tuple(checks))
+
+
+def check_finalist(
+    recommendation: Recommendation,
+    candidate: Candidate,
+    catalog: Catalog,
+    progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> FinalistCheck:
+    """One candidate simulated under the scenario's peak."""
+    load, one = candidate.load, replace(candidate.plan, replicas=1)
+    traffic = scenario_workload(recommendation.scenario, generated_tokens=load.output_tokens)
+    served = serving_plan(one, traffic, catalog)
+    if served.costs is None:
+        return _not_run(candidate)
+    answer = find_replicas(
+        _seated(served.costs, candidate, served),
+        traffic,
+        traffic.classes[0].slo,
+        options=served.options,
+        step_shares=served.step_shares,
+        progress=(lambda step: _tell(progress, step)) if progress else None,
+        cancelled=cancelled,
+    )
+    return _check(candidate, answer, recommendation)
+
+
+def agrees(ranked: int, simulated: int) -> bool:
+    """Within a quarter, or one replica."""
+    return simulated > 0 and abs(ranked - simulated) <= max(1.0, 0.25 * simulated)
+
+
+def _tell(progress: Callable[[float], None] | None, step: Progress) -> None:
+    if progress:
+        progress(step.share)
+
+
+def _distinct(picks: Picks) -> list[tuple[Candidate, tuple[str, ...]]]:
+    """Each picked plan once, with the names under which it was picked."""
+    names: dict[str, list[str]] = {}
+    by_plan: dict[str, Candidate] = {}
+    for name in PICKS:
+        candidate = getattr(picks, name)
+        if candidate is not None:
+            names.setdefault(candidate.plan.id, []).append(name)
+            by_plan[candidate.plan.id] = candidate
+    return [(by_plan[key], tuple(values)) for key, values in names.items()]
+
+
+def _seated(costs: StepCosts, candidate: Candidate, served: ServingPlan) -> StepCosts:
+    """Engines with fixed slots take no more sequences than they have slots, each with the whole context."""
+    slots = SLOTS.get(candidate.plan.engine.batching)
+    if slots is None:
+        return costs
+    tokens = served.load.context_tokens
+    seats = min(slots, costs.max_num_seqs, max(1, costs.kvcap_tokens // max(candidate.load.context_tokens, tokens)))
+    return replace(costs, max_num_seqs=seats)
+
+
+def _not_run(candidate: Candidate) -> FinalistCheck:
+    return FinalistCheck(
+        plan_id=candidate.plan.id,
+        ranked_replicas=candidate.replicas,
+        reasons=(Reason("simulated_no_room", {}),),
+    )
+
+
+def _check(candidate: Candidate, answer: CapacityAnswer, recommendation: Recommendation) -> FinalistCheck:
+    trial = answer.trial
+    window = trial.window if trial else None
+    quotable = trial is not None and trial.result.ttft_is_quotable
+    return FinalistCheck(
+        plan_id=candidate.plan.id,
+        ranked_replicas=candidate.replicas,
+        replicas=answer.replicas,
+        safe_replicas=answer.safe_replicas,
+        replicas_if_slower=answer.at_step_factor.get(1.1, 0),
+        agrees=agrees(candidate.replicas, answer.replicas),
+        load=answer.load if trial else None,
+        binding=str(answer.binding),
+        ttft_ms=_around(window.ttft_ms, candidate.ttft_ms) if window and quotable else None,
+        tpot_ms=_around(window.tpot_ms, candidate.tpot_ms) if window else None,
+        e2e_ms=_around(window.e2e_ms, candidate.e2e_ms) if window else None,
+        reasons=tuple(_reasons(candidate, answer, recommendation)),
+    )
+
+
+def _around(value: float, like: Quantity) -> Quantity:
+    """With the relative interval that the step model has for this plan."""
+    factor = like.high / like.value if like.value > 0 else 1.0
+    return Quantity.within(value, max(factor, 1.0), like.basis, _SOURCE)
+
+
+def _reasons(candidate: Candidate, answer: CapacityAnswer, recommendation: Recommendation) -> list[Reason]:
+    limit = f"limit_{answer.binding}"
+    if not answer.feasible:
+        return [Reason("simulated_infeasible", {"ranked": candidate.replicas, "limit": limit})]
+    values: dict[str, float | str] = {
+        "replicas": answer.replicas,
+        "safe": answer.safe_replicas,
+        "ranked": candidate.replicas,
+        "limit": limit,
+    }
+    reasons = [
+        Reason("simulated_agrees" if agrees(candidate.replicas, answer.replicas) else "simulated_differs", values)
+    ]
+    if answer.trial is not None:
+        window = answer.trial.window
+        seen = {"ttft": window.ttft_ms, "tpot": window.tpot_ms, "e2e": window.e2e_ms}
+        reasons.append(Reason("simulated_latency", {**seen, "percentile": recommendation.scenario.percentile}))
+    slower = answer.at_step_factor.get(1.1, 0)
+    if slower != answer.replicas:
+        key = "simulated_slower" if slower else "simulated_slower_fails"
+        reasons.append(Reason(key, {"replicas": slower}))
+    return reasons
