@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from advisor.evidence.validate import Predicted, predicted_row, widths_by_metric
 from advisor.sizing.efficiency import Term
 from advisor.sizing.factors import Factor, FactorColumns
 
-__all__ = ["FOLDS", "SCHEMES", "cross_validate", "fold_of", "folds_of", "predict_held_out"]
+__all__ = ["FOLDS", "SCHEMES", "cross_validate", "folds_of", "predict_held_out"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -44,14 +43,11 @@ def cross_validate(
 
 
 def folds_of(rows: Sequence[TruthRow], scheme: str, folds: int = FOLDS) -> NDArray[np.intp]:
-    """Fold of every row."""
+    """Fold of every row: groups in alphabetical order are dealt out in turn, so relatives fall into different folds."""
     keys = [row.group if scheme == "group" else row.device_key for row in rows]
-    return np.array([fold_of(key, folds) for key in keys])
-
-
-def fold_of(key: str, folds: int = FOLDS) -> int:
-    """Fold of a group, the same in every run."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % folds
+    _, place = np.unique(keys, return_inverse=True)
+    fold: NDArray[np.intp] = place % folds
+    return fold
 
 
 def predict_held_out(rows: Sequence[TruthRow], scheme: str) -> list[Predicted]:

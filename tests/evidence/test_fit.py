@@ -14,7 +14,7 @@ from advisor.catalog import load_catalog
 from advisor.cli import main
 from advisor.evidence.cases import build_cases
 from advisor.evidence.conformal import OutOfFold, fit_intervals
-from advisor.evidence.crossvalidation import cross_validate, fold_of
+from advisor.evidence.crossvalidation import cross_validate, folds_of
 from advisor.evidence.fit import FitResult, fit
 from advisor.evidence.predict import predict_rows
 from advisor.evidence.scores import RowScore, cells_of, summary_of, within_20
@@ -71,7 +71,10 @@ def test_cross_validation_keeps_groups_together() -> None:
     held = cross_validate(rows, build_cases(rows), "group", SMALL_TERMS, folds=3)
     assert len(held.residuals) == len(rows)
     assert np.median(np.abs(held.residuals)) < 0.3
-    assert len({fold_of(row.group, 3) for row in rows if row.group == rows[0].group}) == 1
+    fold = folds_of(rows, "group", 3)
+    assert all(
+        len({f for f, row in zip(fold, rows, strict=True) if row.group == g}) == 1 for g in {r.group for r in rows}
+    )
 
 
 def columns(places: Sequence[str]) -> FactorColumns:
