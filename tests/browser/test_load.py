@@ -17,7 +17,7 @@ def test_a_capacity_search_shows_progress_and_its_answer(visitor: Visitor) -> No
     visitor.sees("Cancel")
     visitor.sees("Fewest replicas", timeout=120_000)
     visitor.settle()
-    visitor.sees("Held back by")
+    visitor.sees("Held back by", timeout=60_000)
     visitor.page.locator(".js-plotly-plot").first.wait_for(timeout=30_000)
     visitor.page.get_by_role("tab", name="Percentiles").click()
     visitor.sees("time to first token")
