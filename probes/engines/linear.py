@@ -65,7 +65,7 @@ class FloatLinear(Linear):
                 }
             elif self.weight.dtype is torch.float16:  # half-precision products are emulated on most processors
                 candidates["expand"] = lambda: linear(x.float(), self.weight.float()).half()
-        return self._tuner.run((self.weight.dtype, row_bucket(rows)), candidates)
+        return self._tuner.run((self.weight.dtype, self.weight.shape, row_bucket(rows)), candidates)
 
     def _float32(self, x: Tensor, rows: int) -> dict[str, Callable[[], Tensor]]:
         found: dict[str, Callable[[], Tensor]] = {"linear": lambda: linear(x, self.weight)}
@@ -103,7 +103,7 @@ class Int8Linear(Linear):
         }
         if x.shape[0] == 1:
             candidates["numba"] = lambda: _numba_gemv_int8(self.weight, self.scale, x)
-        return self._tuner.run(("int8-a16", row_bucket(x.shape[0])), candidates)
+        return self._tuner.run(("int8-a16", self.weight.shape, row_bucket(x.shape[0])), candidates)
 
     def _product_a8(self, x: Tensor) -> Tensor:
         scale = float(x.abs().max()) / 127 or 1.0

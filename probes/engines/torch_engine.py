@@ -20,6 +20,8 @@ from probes.spec import ProbeSpec
 
 __all__ = ["TorchEngine", "select_device", "synchroniser"]
 
+CACHE_SWEEP_BYTES = 64 * 2**20
+
 
 class TorchEngine:
     """Implements `probes.engines.base.Engine`."""
@@ -33,9 +35,13 @@ class TorchEngine:
         self._device = select_device(spec.device)
         self._synchronise = synchroniser(self._device)
         self._ids = torch.Generator().manual_seed(spec.seed)
-        self.tuner = Tuner(self._synchronise)
+        self.tuner = Tuner(self._synchronise, self._empty_caches)
         self._decoder: Decoder | None = None
         self._graphs: dict[tuple[int, int], tuple[Callable[[], None], torch.Tensor]] = {}
+
+    def _empty_caches(self) -> None:
+        """Push the weights out of the caches, by writing more than they hold."""
+        torch.ones(CACHE_SWEEP_BYTES, dtype=torch.uint8, device=self._device)
 
     @property
     def decoder(self) -> Decoder:

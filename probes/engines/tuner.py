@@ -1,8 +1,8 @@
 """Chooses, on the machine in front of us, the fastest of several kernels that compute the same product.
 
 Which kernel is fast differs between processors: oneDNN's bf16 matrix-vector product reads 13 GB/s on a Zen 4 where
-torch's own
-reads 28, and the other way round with AMX. So nothing is assumed: each is tried twice on the first real call.
+torch's own reads 28, and the other way round with AMX. So nothing is assumed: each is tried on the first real call,
+with the caches emptied before, because while a model decodes every weight comes from memory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ ROUNDS = 3
 class Tuner:
     """Remembers the fastest candidate by key. `chosen` maps each key to the candidate's name."""
 
-    def __init__(self, synchronise: Callable[[], None]) -> None:
+    def __init__(self, synchronise: Callable[[], None], empty_caches: Callable[[], None]) -> None:
         self.chosen: dict[Hashable, str] = {}
-        self._synchronise = synchronise
+        self._synchronise, self._empty_caches = synchronise, empty_caches
 
     def run(self, key: Hashable, candidates: Mapping[str, Callable[[], T]]) -> T:
         """The result of the fastest candidate; candidates that raise RuntimeError are not available here."""
@@ -45,6 +45,7 @@ class Tuner:
         try:
             call()
             for _ in range(ROUNDS):
+                self._empty_caches()
                 self._synchronise()
                 start = time.perf_counter()
                 call()
