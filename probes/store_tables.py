@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from advisor.catalog.errors import DataError, InputError
 
@@ -87,7 +88,11 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("pragma journal_mode = wal")
-            PROBES.metadata.create_all(connection, checkfirst=True)
+            connection.execute(
+                CreateTable(PROBES, if_not_exists=True)
+            )  # in one statement: several writers may start at once
+            for index in PROBES.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
             yield connection
     except OSError as problem:
         raise DataError(where, "", "", "a folder that can be written", str(problem)) from problem
