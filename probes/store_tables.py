@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
+    inspect,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -88,17 +89,22 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("pragma journal_mode = wal")
-            connection.execute(
-                CreateTable(PROBES, if_not_exists=True)
-            )  # in one statement: several writers may start at once
-            for index in PROBES.indexes:
-                connection.execute(CreateIndex(index, if_not_exists=True))
+            _make_table(connection)
             yield connection
     except OSError as problem:
         raise DataError(where, "", "", "a folder that can be written", str(problem)) from problem
     except SQLAlchemyError as problem:
         cause = str(getattr(problem, "orig", None) or problem).strip().splitlines()[0]
         raise DataError(where, "", "", _expected(cause), cause) from problem
+
+
+def _make_table(connection: Connection) -> None:
+    """Only where it is missing; "if not exists" because several writers may find it missing at once."""
+    if inspect(connection).has_table(PROBES.name):
+        return
+    connection.execute(CreateTable(PROBES, if_not_exists=True))
+    for index in PROBES.indexes:
+        connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def _make_folder(url: URL) -> None:
