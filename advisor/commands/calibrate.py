@@ -19,7 +19,7 @@ HELP = "fit the efficiency coefficients to measured speeds"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--throughput", type=Path, default=THROUGHPUT_FILE, metavar="CSV", help="measured speeds")
-    parser.add_argument("--write", action="store_true", help="replace data/calibration.yaml")
+    parser.add_argument("--write", action="store_true", help="replace calibration.yaml and held_out.csv in data/")
     parser.add_argument("--out", type=Path, default=CALIBRATION_FILE, metavar="YAML", help="where --write puts it")
     parser.add_argument("--ablate", action="store_true", help="scores with and without each kind of term (long)")
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         from advisor.evidence.ablation import ablations
-        from advisor.evidence.calibrate import calibrate, write_calibration
+        from advisor.evidence.calibrate import HELD_OUT_FILE, calibrate, write_calibration, write_held_out
     except ModuleNotFoundError as problem:
         raise UnsupportedError(f"the fit needs {problem.name}: pip install -r requirements-fit.txt") from problem
     rows, missing = read_throughput(arguments.throughput, load_catalog())
@@ -42,5 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(summary_text(f"cross-validated by {scheme}", summary))
     if arguments.write:
         write_calibration(calibration, arguments.out, arguments.throughput.name)
-        sys.stdout.write(f"wrote {arguments.out}\n")
+        held_out = HELD_OUT_FILE if arguments.out == CALIBRATION_FILE else arguments.out.with_name(HELD_OUT_FILE.name)
+        write_held_out(calibration, held_out)
+        sys.stdout.write(f"wrote {arguments.out} and {held_out}\n")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +21,17 @@ from advisor.evidence.crossvalidation import FOLDS, SCHEMES, cross_validate, hel
 from advisor.evidence.fit import FitResult, fit
 from advisor.evidence.scores import Summary
 from advisor.evidence.terms import TERMS
-from advisor.evidence.truth import TruthRow
-from advisor.evidence.validate import scored
+from advisor.evidence.truth import THROUGHPUT_FILE, TruthRow
+from advisor.evidence.validate import Predicted, scored
 from advisor.sizing.efficiency import Term
 from advisor.sizing.factors import FACTORS, FactorColumns
 from advisor.sizing.intervals import Intervals
 
-__all__ = ["Calibration", "calibrate", "write_calibration"]
+__all__ = ["HELD_OUT_FILE", "Calibration", "calibrate", "write_calibration", "write_held_out"]
 
 Floats = NDArray[np.float64]
 
+HELD_OUT_FILE = THROUGHPUT_FILE.with_name("held_out.csv")
 NEGLIGIBLE = 5e-4
 
 
@@ -43,10 +45,14 @@ class Calibration:
     out_of_fold: Mapping[str, OutOfFold]
     intervals: Intervals
 
-    def summaries(self) -> dict[str, Summary]:
-        """Scores of each scheme, with intervals that saw neither the row nor its fold."""
+    def held_out(self) -> dict[str, list[Predicted]]:
+        """Rows of each scheme, predicted by coefficients and intervals that saw neither the row nor its fold."""
         sets = dict(self.out_of_fold)
-        return {name: scored(held_out_rows(self.rows, sets, name), []).summary for name in sets}
+        return {name: held_out_rows(self.rows, sets, name) for name in sets}
+
+    def summaries(self) -> dict[str, Summary]:
+        """Scores of each scheme."""
+        return {name: scored(rows, []).summary for name, rows in self.held_out().items()}
 
 
 def calibrate(rows: Sequence[TruthRow]) -> Calibration:
@@ -79,6 +85,18 @@ def write_calibration(calibration: Calibration, path: Path, source: str) -> None
     }
     text = yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True)
     path.write_text(text, encoding="utf-8")
+
+
+def write_held_out(calibration: Calibration, path: Path) -> None:
+    """Writes the out-of-fold prediction and 90 % interval of every row, in the unit of its metric."""
+    found = calibration.held_out()
+    header = ["id", *(f"by_{name}{part}" for name in found for part in ("", "_low", "_high"))]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row in zip(*found.values(), strict=True):
+            numbers = [value for p in row for value in (p.predicted, p.low, p.high)]
+            writer.writerow([row[0].id, *(f"{value:.5g}" for value in numbers if value is not None)])
 
 
 def _residual_summary(residuals: Floats) -> dict[str, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from advisor.evidence.cases import Cases, build_cases
 from advisor.evidence.columns import rows_columns
 from advisor.evidence.conformal import OutOfFold, fit_intervals
-from advisor.evidence.fit import fit
+from advisor.evidence.fit import design_of, fit
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import TruthRow
 from advisor.evidence.validate import Predicted, predicted_row, widths_by_metric
@@ -35,9 +35,10 @@ def cross_validate(
     measured = np.log([row.value for row in rows])
     residuals, new = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
     devices = np.array([row.device_key for row in rows])
+    design = design_of(cases, terms)
     for n in np.unique(fold):
         held = fold == n
-        residuals[held] = fit(cases, measured, terms, ~held).residuals[held]
+        residuals[held] = fit(cases, measured, terms, ~held, design).residuals[held]
         new[held] = ~np.isin(devices[held], devices[~held])
     return OutOfFold(rows_columns(cases), [row.metric for row in rows], residuals, new)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,6 +13,7 @@ import pytest
 
 from advisor.catalog import load_catalog
 from advisor.cli import main
+from advisor.evidence.calibrate import HELD_OUT_FILE
 from advisor.evidence.cases import build_cases
 from advisor.evidence.conformal import OutOfFold, fit_intervals
 from advisor.evidence.crossvalidation import cross_validate, folds_of
@@ -118,6 +120,15 @@ def test_the_published_calibration_predicts_the_public_truth() -> None:
     assert found.summary.mean_cell_median < 0.2
     assert found.summary.coverage_90 > 0.9
     assert all(row.low is not None and row.low < (row.predicted or 0) < (row.high or 0) for row in found.rows)
+
+
+def test_every_row_has_a_held_out_prediction() -> None:
+    rows = read_throughput(THROUGHPUT_FILE, CATALOG)[0]
+    with HELD_OUT_FILE.open(encoding="utf-8", newline="") as file:
+        held = list(csv.DictReader(file))
+    assert [row["id"] for row in held] == [row.id for row in rows]
+    for scheme in ("by_group", "by_device"):
+        assert all(float(r[f"{scheme}_low"]) < float(r[scheme]) < float(r[f"{scheme}_high"]) for r in held)
 
 
 def test_the_calibration_file_is_complete_and_says_how_good_it_is() -> None:
