@@ -22,6 +22,7 @@ from advisor.catalog.records import (
     NamedRate,
     PowerUsage,
     Price,
+    Role,
     Server,
     Variant,
 )
@@ -71,8 +72,14 @@ class Catalog:
     overlay_dir: Path | None = None
 
     def variant(self, wanted: str) -> Variant:
-        """By id, alias or Hugging Face repository name. Raises UnknownIdError with the nearest ids."""
-        return self._find("model", self.variants, wanted)
+        """By id, alias or Hugging Face repository name; a model's id means its newest tuned checkpoint.
+
+        Raises UnknownIdError with the nearest ids.
+        """
+        of_model = [variant for variant in self.variants.values() if variant.model_id == wanted]
+        if wanted in self.variants or not of_model:
+            return self._find("model", self.variants, wanted)
+        return ([variant for variant in of_model if variant.role is not Role.BASE] or of_model)[-1]
 
     def device(self, wanted: str, memory_bytes: int | None = None) -> Device:
         """By id or alias, such as the name that NVML reports. Raises UnknownIdError.

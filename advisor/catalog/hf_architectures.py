@@ -172,6 +172,10 @@ def _llama4(f: Fields) -> Values:
     }
 
 
+def _phi3(f: Fields) -> Values:
+    return {**base(f), "fused_qkv": True}
+
+
 def _starcoder2(f: Fields) -> Values:
     bias = f.flag("use_bias", default=True)
     values = {**_mistral(f), "qkv_bias": bias, "o_bias": bias, "mlp_bias": bias, "mlp_matrices": 2}
@@ -198,7 +202,7 @@ def _chatglm(f: Fields) -> Values:
     groups = f.optional("multi_query_group_num") if f.flag("multi_query_attention") else None
     values |= {"n_kv_heads": groups or values["n_heads"], "intermediate_size": f.integer("ffn_hidden_size")}
     values |= {"head_dim": f.optional("kv_channels") or values["head_dim"], "qkv_bias": f.flag("add_qkv_bias")}
-    return {**values, "max_position_embeddings": f.optional("seq_length")}
+    return {**values, "max_position_embeddings": f.optional("seq_length"), "fused_qkv": True}
 
 
 FAMILIES: Mapping[str, Callable[[Fields], Values]] = {
@@ -206,7 +210,7 @@ FAMILIES: Mapping[str, Callable[[Fields], Values]] = {
     **dict.fromkeys(("mistral", "ministral", "ministral3"), _mistral),
     "qwen2": _qwen2,
     "qwen3": _qwen3,
-    "phi3": base,
+    "phi3": _phi3,
     "gemma": _gemma,
     "gemma2": _gemma2,
     **dict.fromkeys(("gemma3_text", "gemma3"), _gemma3),

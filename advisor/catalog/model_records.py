@@ -177,6 +177,7 @@ class Architecture:
     attention_output_gate: bool = False  # query projection is twice as wide (Qwen3-Next and later)
     shared_expert_gate: bool = False  # one scalar gate per shared expert
     shared_intermediate_size: int | None = None  # width of all shared experts together, where not n_shared x moe width
+    fused_qkv: bool = False  # one matrix for queries, keys and values in GGUF files
     global_kv_shared: bool = False  # layers with full attention use one matrix for keys and values
 
     @property

@@ -132,6 +132,7 @@ class ArchitectureSchema(Schema):
     shared_expert_gate: bool = False
     shared_intermediate_size: Width | None = None
     global_kv_shared: bool = False
+    fused_qkv: bool = False
 
     @model_validator(mode="after")
     def _coherent(self) -> ArchitectureSchema:

@@ -14,6 +14,7 @@ from advisor.catalog import Catalog, load_catalog
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.files import DataFile, read_yaml
 from advisor.commands.validate_text import memory_text, speed_text
+from advisor.evidence.memory_scores import memory_scores, stored_memory_scores
 from advisor.evidence.memory_truth import MemoryPrediction, predict_memory_rows
 from advisor.evidence.truth import THROUGHPUT_FILE
 from advisor.evidence.validate import CrossValidation, Validation, validate_throughput
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if speed:
         sys.stdout.write(speed_text(speed, str(arguments.cv), stored))
     if memory:
-        sys.stdout.write(memory_text(memory))
+        sys.stdout.write(memory_text(memory, stored_memory_scores()))
     return 0
 
 
@@ -73,8 +74,11 @@ def _stored() -> Mapping[str, Any]:
 def _as_json(speed: Validation | None, memory: list[MemoryPrediction], stored: Mapping[str, Any]) -> dict[str, object]:
     rows = [_row(row) for row in speed.rows] if speed else []
     summary: dict[str, object] = speed.summary.as_json() if speed else {}
-    if stored:
+    if stored and speed:
         summary["cross_validated"] = stored
+    if memory:
+        by_kind = [score.as_json() for score in memory_scores(memory)]
+        summary["memory"] = {"by_quantity": by_kind, "cross_validated": stored_memory_scores()}
     return {
         "cells": [asdict(cell) for cell in speed.cells] if speed else [],
         "summary": summary,
@@ -91,6 +95,7 @@ def _memory_row(row: MemoryPrediction) -> dict[str, object]:
     return {
         "id": row.id,
         "metric": row.what,
+        "value_bytes": row.measured_bytes,
         "measured": row.measured_bytes,
         "predicted": row.predicted_bytes,
         "low": row.low,

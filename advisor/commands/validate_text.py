@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from advisor.evidence.memory_scores import memory_scores
 from advisor.evidence.memory_truth import MemoryPrediction
 from advisor.evidence.scores import Cell, Summary
 from advisor.evidence.validate import Validation
@@ -51,23 +51,21 @@ def ablation_text(left_out: str, scheme: str, s: Summary) -> str:
     return f"{name:34s} by {scheme:7s} cells {s.mean_cell_median:.3f}  {shares}  worst {worst:.2f}\n"
 
 
-def memory_text(rows: Sequence[MemoryPrediction]) -> str:
-    """Median and tail of the relative error of each kind of bytes."""
-    return "\nmemory (rows, median error, 90th percentile, inside the interval):\n" + "".join(_memory_lines(rows))
-
-
-def _memory_lines(rows: Sequence[MemoryPrediction]) -> Iterator[str]:
-    for what in sorted({row.what for row in rows}):
-        known = [row for row in rows if row.what == what and row.predicted_bytes is not None]
-        if not known:
-            continue
-        errors = sorted(abs((row.predicted_bytes or 0) / row.measured_bytes - 1) for row in known)
-        tail = errors[min(int(0.9 * len(errors)), len(errors) - 1)]
-        inside = sum((row.low or 0) <= row.measured_bytes <= (row.high or 0) for row in known) / len(known)
-        yield f"  {what:22s} {len(known):4d}  {median(errors):7.2%}  {tail:7.2%}  {inside:6.1%}\n"
-    for row in rows:
-        if row.predicted_bytes is None:
-            yield f"  not predicted: {row.id}: {row.unpredicted_reason}\n"
+def memory_text(rows: Sequence[MemoryPrediction], stored: Mapping[str, Any]) -> str:
+    """Errors of each kind of bytes, the rows that were not predicted, and what held-out fits scored."""
+    lines = ["\nmemory (rows, not predicted, median error, 90th and 95th percentile, inside the interval):\n"]
+    lines += [
+        f"  {s.what:22s} {s.rows:4d} {s.unpredicted:3d}  {s.median_error:7.2%}  {s.p90_error:7.2%}  {s.p95_error:7.2%}"
+        f"  {s.coverage_90:6.1%}\n"
+        for s in memory_scores(rows)
+    ]
+    lines += [f"  not predicted: {r.id}: {r.unpredicted_reason}\n" for r in rows if r.predicted_bytes is None]
+    lines += [
+        f"  buffers and peaks, cross-validated {name}: {s['all']['rows']} rows, "
+        f"median {s['all']['median_error']:.2%}, within 20 % {s['all']['within_20_percent']:.1%}\n"
+        for name, s in stored.items()
+    ]
+    return "".join(lines)
 
 
 def _cell_line(cell: Cell) -> str:

@@ -213,16 +213,16 @@ def _work(cases: Sequence[_Case], pairings: Pairings, inputs: StepInputs) -> Wor
 def _lengths(row: TruthRow) -> tuple[float, float, float]:
     """(prompt tokens, output tokens, tokens cached while decoding)."""
     dataset = history().datasets.get(row.dataset)
-    decode = row.metric in ("decode_tok_s", "tpot_ms")
     prompt = row.number("input_tokens") or (dataset.input_tokens if dataset else None)
     output = row.number("output_tokens") or (dataset.output_tokens if dataset else None)
     window = static_window(row.runtime.engine.id)
     depth = window or row.number("depth") or 0.0
-    if decode and not depth and not _serving(row):
+    if row.metric in ("decode_tok_s", "tpot_ms") and not depth and not _serving(row):
         depth = prompt or 0.0
     if row.load_mode == "batch" and row.metric == "ttft_ms":
         prompt = (prompt or PROMPT_TOKENS) * (row.number("concurrency") or 1.0)
-    return prompt or PROMPT_TOKENS, output or (DECODE_TOKENS if decode else 0.0), depth
+    usual = 0.0 if row.metric in ("prefill_tok_s", "ttft_ms") else DECODE_TOKENS
+    return prompt or PROMPT_TOKENS, output or usual, depth
 
 
 def _prefill_depth(row: TruthRow) -> float:

@@ -2,14 +2,15 @@
 
 Run `python -m advisor.evidence.fit_memory`. Each engine's workspace is a sum of physical features with non-negative
 coefficients, fitted with a robust loss on relative errors and drawn weakly towards 1 (the value that the shape alone
-would give). Intervals are quantiles of measured / predicted with every row predicted by a fit that did not see it.
+would give). Intervals are quantiles of measured / predicted with every row predicted by a fit that did not see its
+model; `cross_validated` holds the scores of such fits, by model and by source.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -66,6 +67,7 @@ def fit_memory(paths: Sequence[Path], catalog: Catalog) -> dict[str, Any]:
     return {
         "models": models,
         "intervals": intervals,
+        "cross_validated": {"by_model": _scores(kinds, _by_model), "by_source": _scores(kinds, _by_source)},
         "header_bytes_per_token": _header(cases, catalog),
         **_server_constants(cases, models["server"], catalog),
         "visible_share": _visible(catalog),
@@ -75,6 +77,8 @@ def fit_memory(paths: Sequence[Path], catalog: Catalog) -> dict[str, Any]:
 def _cases(rows: Sequence[MemoryRow], catalog: Catalog) -> list[_Case]:
     out = []
     for row in rows:
+        if row.what == "peak_bytes" and not row.context_tokens:  # its cache is an assumption
+            continue
         try:
             out.append(_Case(row, row_parts(row, catalog)))
         except ValueError:  # named by `predict_memory_rows`
@@ -127,15 +131,47 @@ def _predicted(design: Floats, coefficients: Floats) -> Floats:
     return predicted
 
 
-def _left_out(cases: Sequence[_Case]) -> list[float]:
-    """Measured / predicted, each row by a fit without it."""
+def _by_model(row: MemoryRow) -> str:
+    return row.model_id
+
+
+def _by_row(row: MemoryRow) -> str:
+    return row.id
+
+
+def _by_source(row: MemoryRow) -> str:
+    return f"{row.source} {row.source_ref}"
+
+
+def _left_out(cases: Sequence[_Case], group: Callable[[MemoryRow], str] = _by_model) -> list[float]:
+    """Measured / predicted, each row by a fit without its group.
+
+    Where one group is all there is: without its model; where one model is all: without the row.
+    """
     names, design, target = _design(cases)
-    out = []
-    for i in range(len(cases)):
-        keep = np.arange(len(cases)) != i if len(cases) > 1 else np.array([True])
+    choices = [np.array([name(case.row) for case in cases]) for name in (group, _by_model, _by_row)]
+    groups = next((found for found in choices if len(set(found)) > 1), choices[-1])
+    out = np.ones(len(cases))
+    for one in sorted(set(groups)):
+        held = groups == one
+        keep = ~held if not held.all() else held
         coefficients = _solve(names, design[keep], target[keep])
-        out.append(float(target[i] / _predicted(design[i : i + 1], coefficients)[0]))
-    return out
+        out[held] = target[held] / _predicted(design[held], coefficients)
+    return [float(ratio) for ratio in out]
+
+
+def _scores(kinds: Mapping[str, Sequence[_Case]], group: Callable[[MemoryRow], str]) -> dict[str, Any]:
+    """Errors of buffers and peaks whose group the fit did not see, over all engines and by engine."""
+    errors = {kind: np.abs(1 / np.array(_left_out(cases, group)) - 1) for kind, cases in sorted(kinds.items())}
+    return {name: _score(found) for name, found in {"all": np.concatenate(list(errors.values())), **errors}.items()}
+
+
+def _score(errors: Floats) -> dict[str, Any]:
+    return {
+        "rows": len(errors),
+        "median_error": float(f"{np.median(errors):.4g}"),
+        "within_20_percent": float(f"{np.mean(errors <= 0.2):.4g}"),
+    }
 
 
 def _intervals(ratios: Mapping[str, Sequence[float]]) -> dict[str, Any]:

@@ -6,15 +6,16 @@ Each row is split into exact bytes (weights, cache) and a workspace whose coeffi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from advisor.catalog import Catalog
-from advisor.catalog.errors import UnknownIdError
+from advisor.catalog.errors import FathomError
 from advisor.catalog.formats import Format, TensorRole
 from advisor.catalog.quantity import Basis
-from advisor.catalog.records import Architecture, Variant
+from advisor.catalog.records import Architecture, AttentionKind, Variant
 from advisor.evidence.memory_rows import MemoryRow, read_memory_rows, workspace_of
 from advisor.sizing.cache import MlaCache, Number, cache_bytes, cache_rule, default_kv_format
 from advisor.sizing.gguf import MlaLayout
@@ -28,6 +29,10 @@ __all__ = ["MemoryParts", "MemoryPrediction", "predict_memory_rows", "row_parts"
 _LATENT = {"latent": MlaCache.LATENT, "latent+v": MlaCache.LATENT_AND_V, "expanded": MlaCache.EXPANDED}
 _MIX_WITHOUT_RECIPE = "gguf-mix"
 UTILISATION = 0.9  # vLLM's default when the reports were written
+ASSUMED_CONTEXT = 4096  # tokens in the cache where a peak was measured at a context that its source does not state
+UNSTATED_CONTEXT = 1.5  # such a peak is known within this factor at best
+UBATCH = 512  # tokens of one llama.cpp pass unless told otherwise
+CELLS = 256  # llama.cpp rounds its cache up to this many tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def predict_memory_rows(path: Path, catalog: Catalog) -> list[MemoryPrediction]:
 
 
 def row_parts(row: MemoryRow, catalog: Catalog) -> MemoryParts:
-    """What a row adds up to. Raises `UnknownIdError`, or ValueError with the reason that it cannot be predicted."""
+    """What a row adds up to. Raises FathomError for an unknown id or word, ValueError with another reason."""
     match row.what:
         case "weights_file_bytes" | "weights_bytes":
             return _weights(row, catalog)
@@ -77,21 +82,24 @@ def row_parts(row: MemoryRow, catalog: Catalog) -> MemoryParts:
 def _predict(row: MemoryRow, catalog: Catalog) -> MemoryPrediction:
     try:
         parts = row_parts(row, catalog)
-    except (UnknownIdError, ValueError) as problem:
+    except (FathomError, ValueError) as problem:
         return MemoryPrediction(row.id, row.what, row.value_bytes, None, None, None, "", str(problem))
     model = load_memory_model()
     value = parts.exact
     if parts.kind:
         value += float(model.coefficients_of(parts.kind).activation_bytes(parts.features))
     low, high = model.interval_of(parts.group)
-    basis = Basis.EXACT if parts.group in ("weights", "cache") else Basis.ESTIMATED
+    if row.what == "peak_bytes" and not row.context_tokens:
+        basis, low, high = Basis.EXTRAPOLATED, low / UNSTATED_CONTEXT, high * UNSTATED_CONTEXT
+    else:
+        basis = Basis.EXACT if parts.group in ("weights", "cache") else Basis.ESTIMATED
     return MemoryPrediction(row.id, row.what, row.value_bytes, value, value * low, value * high, str(basis))
 
 
 def _weights(row: MemoryRow, catalog: Catalog) -> MemoryParts:
     variant, f = catalog.variant(row.model_id), _format(row, catalog)
     a = variant.architecture
-    split = max(row.tp, 1) if row.scope == "gpu" else 1
+    split = _ranks(row) if row.scope == "gpu" else 1
     if split > 1:
         device, _ = device_weights(weight_shares(a, f), replace(Shards.of_one(), tp=float(split)))
         return MemoryParts(float(device), "", {}, "weights_on_device")
@@ -108,10 +116,21 @@ def _cache(row: MemoryRow, catalog: Catalog) -> MemoryParts:
     a = catalog.variant(row.model_id).architecture
     fmt = row.kv_format or ("f16" if "llama" in row.engine_id else default_kv_format(a))
     rule = cache_rule(a, fmt, mla=_LATENT.get(row.kv_layout, MlaCache.LATENT))
-    if row.what == "kv_bytes_per_token":
-        scanned = float(rule.scanned_token_bytes) if row.kv_layout != "latent+indexer" and a.indexer else 0.0
-        return MemoryParts(float(rule.token_bytes) - scanned, "", {}, "cache")
-    return MemoryParts(float(cache_bytes(rule, row.context_tokens)), "", {}, "cache")
+    share = min(_ranks(row), float(rule.shards)) if row.scope == "gpu" and "llama" not in row.engine_id else 1.0
+    if row.what == "kv_bytes_per_token":  # of a token inside the window, where layers have one
+        alone = a.attention is AttentionKind.MLA_DSA and row.kv_layout != "latent+indexer"
+        scanned = float(rule.scanned_token_bytes) if alone else 0.0
+        window = float(rule.window_token_bytes) if a.attention is AttentionKind.GQA else 0.0
+        return MemoryParts((float(rule.token_bytes) + window - scanned) / share, "", {}, "cache")
+    if not row.context_tokens:
+        raise ValueError("the tokens in the cache are not stated")
+    context = row.context_tokens
+    if "llama" in row.engine_id:
+        context = -(-context // CELLS) * CELLS
+        kept = -(-int(rule.window_tokens + (row.n_ubatch or UBATCH)) // CELLS) * CELLS
+        rule = replace(rule, window_tokens=min(kept, context) if rule.window_tokens else 0)
+    sequences = max(row.concurrency, 1) if "llama" not in row.engine_id else 1
+    return MemoryParts(float(cache_bytes(rule, context)) * sequences / share, "", {}, "cache")
 
 
 def _pool(row: MemoryRow, catalog: Catalog) -> MemoryParts:
@@ -119,7 +138,7 @@ def _pool(row: MemoryRow, catalog: Catalog) -> MemoryParts:
     variant = catalog.variant(row.model_id)
     a = variant.architecture
     rule = cache_rule(a, row.kv_format or default_kv_format(a))
-    tp = max(row.tp, 1)
+    tp = _ranks(row)
     if row.kv_pool_tokens:
         per_token = float(rule.token_bytes + rule.window_token_bytes) / min(tp, float(rule.shards))
         return MemoryParts(per_token * row.kv_pool_tokens, "", {}, "pool")
@@ -132,7 +151,15 @@ def _pool(row: MemoryRow, catalog: Catalog) -> MemoryParts:
     budget = visible * (row.gpu_memory_utilization or UTILISATION)
     used = float(weights_bytes) + float(model.coefficients_of(kind).activation_bytes(features)) + model.non_torch_bytes
     used += model.collective_bytes if tp > 1 else 0.0
+    if used >= budget:
+        need, have = used / 2**30, budget / 2**30
+        raise ValueError(f"does not fit: {need:.1f} GiB needed beside the pool, {have:.1f} GiB allowed")
     return MemoryParts(budget - used, "", {}, "pool")
+
+
+def _ranks(row: MemoryRow) -> int:
+    """Devices that share one copy: tensor parallelism where it is stated, else all of them."""
+    return max(row.tp or row.n_devices, 1)
 
 
 def _visible_bytes(row: MemoryRow, catalog: Catalog) -> float:
@@ -152,12 +179,11 @@ def _buffers(row: MemoryRow, catalog: Catalog) -> MemoryParts:
     a = variant.architecture
     mla = MlaCache.EXPANDED if kind == "npu" else MlaCache.LATENT
     rule = cache_rule(a, row.kv_format or "f16", mla=mla)
-    context = row.context_tokens
-    if not context:
-        raise ValueError("the context of the measured run is not stated")
+    context = row.context_tokens or ASSUMED_CONTEXT
     held = float(cache_bytes(rule, context)) * max(row.concurrency, 1)
     if row.scope == "gpu":
-        device, _ = device_weights(weight_shares(a, f), replace(Shards.of_one(), experts_on_cpu=1.0))
+        held_as = catalog.format(variant.native_format) if row.engine_id == "ktransformers" else f
+        device, _ = device_weights(weight_shares(a, held_as), replace(Shards.of_one(), experts_on_cpu=1.0))
         return MemoryParts(float(device) + held, kind, features, f"peak_{kind}")
     w = weights(a, f)
     exact = w.total_bytes + _tied_head(row, variant, f) - _unread_embedding(kind, variant, f)
@@ -168,13 +194,25 @@ def _format(row: MemoryRow, catalog: Catalog) -> Format:
     if not row.format_id:
         raise ValueError("the weight format is not stated")
     f = catalog.format(row.format_id)
-    if row.format_bpw:
-        return replace(f, whole_model_bpw=row.format_bpw)
+    by_size_only = f.id == _MIX_WITHOUT_RECIPE or f.whole_model_bpw is not None
+    bits = row.format_bpw or (_stated_bits(row, catalog) if by_size_only else 0.0)
+    if bits:
+        return replace(f, whole_model_bpw=bits)
     if f.id == _MIX_WITHOUT_RECIPE:
         raise ValueError("a custom mix of tensor types whose recipe and size are not stated")
     if f.gguf is not None and "near-pure" in row.notes:
         return replace(f, gguf=replace(f.gguf, pure=True, token_embd=None, output=None), whole_model_bpw=None)
     return f
+
+
+def _stated_bits(row: MemoryRow, catalog: Catalog) -> float:
+    """Bits per weight that the source states of a custom mix, which its label does not determine; 0: none."""
+    bits = re.search(r"([\d.]+) bits per weight", row.notes)
+    stored = re.search(r"params line ([\d.]+) B", row.notes)
+    if bits is None:
+        return 0.0
+    params = total_params(catalog.variant(row.model_id).architecture)
+    return float(bits[1]) * (float(stored[1]) * 1e9 / params if stored else 1.0)
 
 
 def _mla_layout(row: MemoryRow) -> MlaLayout:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from advisor.catalog import Catalog
-from advisor.catalog.errors import DataError, FathomError
+from advisor.catalog.errors import DataError, FathomError, InputError
 from advisor.catalog.files import DataFile, read_yaml
 from advisor.catalog.paths import DATA_DIR
-from advisor.sizing.cache import KV_FORMATS, default_kv_format
+from advisor.sizing.cache import KV_FORMATS, cache_rule, default_kv_format
 from advisor.sizing.columns import Hardware, ModelKey, Runtime
 
 __all__ = ["THROUGHPUT_FILE", "Dataset", "History", "TruthRow", "Unpredicted", "history", "read_throughput"]
 
 THROUGHPUT_FILE = DATA_DIR / "truth" / "throughput.csv"
+OFFLOAD_WORDS = ("none", "cpu_only", "experts_cpu", "experts_split", "layers_split")
+LOAD_MODES = ("single", "batch", "closed_loop", "burst", "open_loop", "offline_max", "server_slo")
 METRICS = ("decode_tok_s", "prefill_tok_s", "output_tok_s", "total_tok_s", "ttft_ms", "tpot_ms")
 REQUIRED = ("id", "group", "model_id", "format_id", "engine_id", "engine_backend", "n_devices", "metric", "value")
 
@@ -95,7 +97,7 @@ def read_throughput(path: Path, catalog: Catalog) -> tuple[list[TruthRow], list[
     missing: list[Unpredicted] = []
     for raw in _raw_rows(path):
         try:
-            rows.append(_row(raw, catalog))
+            rows.append(_row(path, raw, catalog))
         except DataError:
             raise
         except FathomError as problem:
@@ -160,10 +162,11 @@ _NUMBERS = [
 ]
 
 
-def _row(raw: Mapping[str, str], catalog: Catalog) -> TruthRow:
-    path = THROUGHPUT_FILE
+def _row(path: Path, raw: Mapping[str, str], catalog: Catalog) -> TruthRow:
     if raw["metric"] not in METRICS:
         raise DataError(path.name, raw["id"], "metric", f"one of {', '.join(METRICS)}", raw["metric"])
+    _known(raw, "offload", OFFLOAD_WORDS)
+    _known(raw, "load_mode", LOAD_MODES)
     numbers = {name: _number(path, raw, name) for name in _NUMBERS}
     variant = catalog.variant(raw["model_id"])
     fmt = catalog.format(raw["format_id"])
@@ -174,6 +177,9 @@ def _row(raw: Mapping[str, str], catalog: Catalog) -> TruthRow:
     kv = raw.get("kv_format", "") or _default_kv(variant.architecture, fmt.family, fmt.kv_format, engine.id)
     device = catalog.device(raw["device_id"]) if raw["device_id"] else None
     host = catalog.host(raw["host_id"]) if raw["host_id"] else None
+    if device is None and host is None:
+        raise InputError("device_id, host_id", "the id of a device or of a host", "neither")
+    cache_rule(variant.architecture, kv)  # raises for a cache format that is not known
     on_host = raw.get("offload", "") == "cpu_only" and host is not None
     return TruthRow(
         id=raw["id"],
@@ -195,6 +201,12 @@ def _row(raw: Mapping[str, str], catalog: Catalog) -> TruthRow:
         numbers=numbers,
         source=raw.get("source", ""),
     )
+
+
+def _known(raw: Mapping[str, str], name: str, words: Sequence[str]) -> None:
+    text = raw.get(name, "")
+    if text and text not in words:
+        raise InputError(name, f"one of {', '.join(words)}", text)
 
 
 def _backend(raw: Mapping[str, str]) -> str:

@@ -33,6 +33,7 @@ Q4_0 = StorageType("q4_0", 32, 18)
 Q5_0 = StorageType("q5_0", 32, 22)
 Q5_1 = StorageType("q5_1", 32, 24)
 Q8_0 = StorageType("q8_0", 32, 34)
+Q4_K = StorageType("q4_k", 256, 144)
 Q5_K = StorageType("q5_k", 256, 176)
 Q6_K = StorageType("q6_k", 256, 210)
 
@@ -94,23 +95,26 @@ def gguf_storage(
 
 
 def _output_type(mix: GgufMix, cols: int) -> StorageType:
-    if mix.output is not None:
-        return mix.output
     if mix.pure or mix.base.block_elements == 1 or mix.base.id == "q8_0":
-        return mix.base
-    return Q8_0 if cols % mix.base.block_elements else Q6_K
+        return mix.output or mix.base
+    if cols % mix.base.block_elements:
+        return Q8_0
+    return mix.output or Q6_K
 
 
 def _layer_type(a: Architecture, mix: GgufMix, tensor: Tensor, layer: int, imatrix: bool) -> StorageType:
     name = _RULE_NAMES.get(tensor.role, "")
+    if a.fused_qkv and name in ("attn_q", "attn_k", "attn_v"):
+        name = "attn_qkv"
+    smallest = mix.base.id.startswith(("iq1", "iq2"))  # these file types have a branch of their own
     if name == "attn_k" and a.n_routed_experts == 8:
-        return Q8_0
+        return Q4_K if smallest else Q8_0
     kind = mix.base
     for candidate, condition in mix.rules.get(_EXPERT_NAMES.get(tensor.role, name), mix.rules.get(name, ())):
         if _holds(condition, a, layer, imatrix):
             kind = candidate
             break
-    return _attn_v_exceptions(a, kind) if name == "attn_v" else kind
+    return _attn_v_exceptions(a, kind) if name == "attn_v" and not smallest else kind
 
 
 def _attn_v_exceptions(a: Architecture, kind: StorageType) -> StorageType:
