@@ -114,7 +114,7 @@ def _scale_bytes(t: Tensor, precision: Precision) -> int:
     """As this program's own engine stores them."""
     if precision is Precision.INT4_A16:
         return t.rows * (t.cols // INT4_GROUP) * 4
-    return {Precision.INT8_A8: 4, Precision.INT8_A16: 2}.get(precision, 0) * t.rows
+    return t.rows * 4 if precision in (Precision.INT8_A8, Precision.INT8_A16) else 0
 
 
 def _cache_width(a: Architecture) -> int:

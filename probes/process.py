@@ -183,7 +183,7 @@ def _environment(spec: ProbeSpec) -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     environment.setdefault("GOMP_SPINCOUNT", "1000")  # idle threads must not keep a core from other libraries' threads
     if spec.threads:
-        environment["OMP_NUM_THREADS"] = environment["NUMBA_NUM_THREADS"] = str(spec.threads)
+        environment["OMP_NUM_THREADS"] = str(spec.threads)
     else:
         environment.pop("OMP_NUM_THREADS", None)
     return environment

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import rms_norm, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from advisor.catalog.records import Architecture
-from probes.engines.linear import TORCH_TYPES, Linear, make_linear
+from probes.engines.linear import TORCH_TYPES, Linear
+from probes.engines.norm import Norm
 from probes.engines.precision import Precision
+from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner, row_bucket
 
-__all__ = ["EPSILON", "Attention", "GqaAttention", "Positions", "Rope", "rotate", "vector"]
+__all__ = ["Attention", "GqaAttention", "Positions", "Rope", "causal", "rotate"]
 
-EPSILON = 1e-6
+TRIAL_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +85,14 @@ class GqaAttention(Attention):
         width = (a.n_heads + 2 * a.n_kv_heads) * a.head_dim
         self._qkv = make_linear(a.hidden_size, width, precision, pool, tuner, bias=a.qkv_bias)
         self._out = make_linear(a.n_heads * a.head_dim, a.hidden_size, precision, pool, tuner, bias=a.o_bias)
-        self._norms = [vector(a.head_dim, pool) for _ in range(2)] if a.qk_norm else []
+        self._norms = [Norm(a.head_dim, pool, tuner) for _ in range(2)] if a.qk_norm else []
         self.linears = (self._qkv, self._out)
         shape = (slots, a.n_kv_heads, tokens, a.head_dim)
         self._keys, self._values = (torch.zeros(shape, dtype=dtype, device=pool.device) for _ in range(2))
         self.caches = (self._keys, self._values)
 
     def extra_bytes(self) -> int:
-        return sum(n.numel() * n.element_size() for n in self._norms)
+        return sum(n.bytes for n in self._norms)
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
         q, k, v = self._split(x, rope)
@@ -97,25 +100,26 @@ class GqaAttention(Attention):
         self._keys[slot, :, :tokens] = k.transpose(0, 1)
         self._values[slot, :, :tokens] = v.transpose(0, 1)
         q, k, v = (t.transpose(0, 1)[None] for t in (q, k, v))
-        y = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self._heads != self._kv_heads)
+        y = causal(q, k, v, self._tuner)
         return self._out(y[0].transpose(0, 1).reshape(tokens, -1))
 
     def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
         q, k, v = self._split(x, rope)
-        rows, end = x.shape[0], at.longest + 1
+        rows = x.shape[0]
         if at.mask is None:
             self._keys[:rows, :, at.longest] = k
             self._values[:rows, :, at.longest] = v
-            keys, values = self._keys[:rows, :, :end], self._values[:rows, :, :end]
         else:
             self._keys[at.slots, :, at.lengths] = k
             self._values[at.slots, :, at.lengths] = v
-            keys, values = self._keys[at.slots, :, :end], self._values[at.slots, :, :end]
         candidates = {
-            "sdpa": lambda: self._sdpa(q, keys, values, at.mask),
-            "matmul": lambda: self._matmul(q, keys, values, at.mask),
+            "compiled": lambda: self._compiled(q, at),
+            "sdpa": lambda: self._sdpa(q, at),
+            "matmul": lambda: self._matmul(q, at),
         }
-        y = self._tuner.run(("attention", rows, row_bucket(end), at.mask is None), candidates)
+        if q.is_cuda:
+            del candidates["compiled"]
+        y = self._tuner.run(("attention", rows, row_bucket(at.longest + 1), at.mask is None), candidates)
         return self._out(y.reshape(rows, -1))
 
     def _split(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,21 +127,53 @@ class GqaAttention(Attention):
         turning, v = heads.split([self._heads + self._kv_heads, self._kv_heads], dim=1)
         if self._norms:
             parts = zip(turning.split([self._heads, self._kv_heads], dim=1), self._norms, strict=True)
-            turning = torch.cat([rms_norm(t, (self._dim,), w, EPSILON) for t, w in parts], dim=1)
+            turning = torch.cat([norm(t) for t, norm in parts], dim=1)
         q, k = rotate(turning, rope).split([self._heads, self._kv_heads], dim=1)
         return q, k, v
 
-    def _sdpa(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    def _compiled(self, q: Tensor, at: Positions) -> Tensor:
+        from probes.engines.compiled import attend
+
+        return attend(q, self._keys, self._values, at.slots, at.lengths, at.longest)
+
+    def _sdpa(self, q: Tensor, at: Positions) -> Tensor:
         """The queries of a group as query positions of one head: ten times as fast on CPU as repeating the keys."""
         grouped = q.reshape(q.shape[0], self._kv_heads, -1, self._dim)
-        return scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
+        keys, values = self._visible(at)
+        return scaled_dot_product_attention(grouped, keys, values, attn_mask=at.mask)
 
-    def _matmul(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    def _matmul(self, q: Tensor, at: Positions) -> Tensor:
         grouped = q.reshape(q.shape[0], self._kv_heads, -1, self._dim)
+        keys, values = self._visible(at)
         scores = grouped @ keys.transpose(-1, -2) * self._dim**-0.5
-        if mask is not None:
-            scores = scores + mask
+        if at.mask is not None:
+            scores = scores + at.mask
         return torch.softmax(scores, dim=-1) @ values
+
+    def _visible(self, at: Positions) -> tuple[Tensor, Tensor]:
+        """Keys and values of each row up to the longest."""
+        end, chosen = at.longest + 1, slice(len(at.slots)) if at.mask is None else at.slots
+        return self._keys[chosen, :, :end], self._values[chosen, :, :end]
+
+
+def causal(q: Tensor, k: Tensor, v: Tensor, tuner: Tuner, scale: float | None = None) -> Tensor:
+    """Attention of a prompt to itself; q (1, heads, tokens, width), k and v (1, kv heads, tokens, width).
+
+    16-bit products are emulated on many processors: there float32 is tried too.
+    """
+
+    def attend(dtype: torch.dtype, tokens: int) -> Tensor:
+        parts = (t[:, :, :tokens].to(dtype) for t in (q, k, v))
+        y = scaled_dot_product_attention(*parts, is_causal=True, enable_gqa=q.shape[1] != k.shape[1], scale=scale)
+        return y.to(q.dtype)
+
+    tokens = q.shape[2]
+    if q.is_cuda or q.dtype is torch.float32:
+        return attend(q.dtype, tokens)
+    types = {"float32": torch.float32, "as-is": q.dtype}
+    trials = {name: partial(attend, dtype, min(tokens, TRIAL_TOKENS)) for name, dtype in types.items()}
+    key = ("prefill-attention", q.shape[1], q.shape[3], row_bucket(min(tokens, TRIAL_TOKENS)))
+    return attend(types[tuner.choose(key, trials)], tokens)
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
@@ -145,8 +181,3 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     cosine, sine = rope
     first, second = x.chunk(2, dim=-1)
     return x * cosine + torch.cat((-second, first), dim=-1) * sine
-
-
-def vector(size: int, pool: RandomPool) -> Tensor:
-    """A norm's weights: around one."""
-    return pool.floats((size,), TORCH_TYPES[pool.activation]) + 1

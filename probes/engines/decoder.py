@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.nn.functional import rms_norm
 
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.records import Architecture, AttentionKind
-from probes.engines.attention import EPSILON, Attention, GqaAttention, Positions, Rope, vector
+from probes.engines.attention import Attention, GqaAttention, Positions, Rope
 from probes.engines.feed_forward import DenseFeedForward, MoeFeedForward
 from probes.engines.latent_attention import DsaAttention, MlaAttention
-from probes.engines.linear import TORCH_TYPES, FloatLinear, make_linear
+from probes.engines.linear import TORCH_TYPES, FloatLinear, Linear
+from probes.engines.norm import Norm
 from probes.engines.precision import FormatPrecision
+from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner
 from probes.layers import LayerCount
@@ -33,25 +35,22 @@ class Layer:
     """Attention and feed-forward, each behind a norm."""
 
     def __init__(
-        self, attention: Attention, feed_forward: DenseFeedForward | MoeFeedForward, norms: tuple[Tensor, Tensor]
+        self, attention: Attention, feed_forward: DenseFeedForward | MoeFeedForward, norms: tuple[Norm, Norm]
     ) -> None:
         self.attention, self.feed_forward, self._norms = attention, feed_forward, norms
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.attention.prefill(self._norm(x, 0), slot, rope)
-        return x + self.feed_forward(self._norm(x, 1))
+        x = x + self.attention.prefill(self._norms[0](x), slot, rope)
+        return x + self.feed_forward(self._norms[1](x))
 
     def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.attention.decode(self._norm(x, 0), at, rope)
-        return x + self.feed_forward(self._norm(x, 1))
+        x = x + self.attention.decode(self._norms[0](x), at, rope)
+        return x + self.feed_forward(self._norms[1](x))
 
     def fixed_bytes(self) -> int:
         """Weights outside the feed-forward."""
-        norms = sum(n.numel() * n.element_size() for n in self._norms)
+        norms = sum(n.bytes for n in self._norms)
         return norms + self.attention.extra_bytes() + sum(m.bytes for m in self.attention.linears)
-
-    def _norm(self, x: Tensor, which: int) -> Tensor:
-        return rms_norm(x, (x.shape[-1],), self._norms[which], EPSILON)
 
 
 class Decoder:
@@ -67,7 +66,7 @@ class Decoder:
         self._dtype = TORCH_TYPES[pool.activation]
         self._embedding = pool.floats((a.vocab_size, a.hidden_size), self._dtype)
         self._head = self._make_head(formats, pool, tuner)
-        self._norm = vector(a.hidden_size, pool)
+        self._norm = Norm(a.hidden_size, pool, tuner)
         experts = resident_experts or a.n_routed_experts
         self.layers = [
             self._make_layer(formats, pool, tuner, experts if index >= count.dense else 0)
@@ -76,16 +75,16 @@ class Decoder:
         self._all, self._count = self.layers, count
         self._rope = Rope(tokens, self.layers[0].attention.rotary_dimension, self._dtype, pool.device)
 
-    def _make_head(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner) -> FloatLinear:
+    def _make_head(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner) -> Linear:
         a = self._a
         if a.tie_word_embeddings:
             return FloatLinear(a.hidden_size, a.vocab_size, tuner, self._embedding, None)
-        return make_linear(a.hidden_size, a.vocab_size, formats.head, pool, tuner)  # type: ignore[return-value]
+        return make_linear(a.hidden_size, a.vocab_size, formats.head, pool, tuner)
 
     def _make_layer(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner, experts: int) -> Layer:
         a = self._a
         attention = ATTENTION[a.attention](a, formats.attention, pool, tuner, self._slots, self._tokens)
-        norms = (vector(a.hidden_size, pool), vector(a.hidden_size, pool))
+        norms = (Norm(a.hidden_size, pool, tuner), Norm(a.hidden_size, pool, tuner))
         if experts:
             return Layer(attention, MoeFeedForward(a, experts, formats.feed_forward, pool, tuner), norms)
         width = a.intermediate_size or 0
@@ -96,6 +95,16 @@ class Decoder:
         """Run only the first dense and the first mixture-of-experts layers; the rest stays loaded."""
         dense, moe = self._all[: self._count.dense], self._all[self._count.dense :]
         self.layers = [*dense[: count.dense], *moe[: count.moe]]
+
+    @contextmanager
+    def only_first(self) -> Iterator[None]:
+        """One layer of each sort, for the time of the block."""
+        kept, count = self.layers, LayerCount(1, 1).within(self._count)
+        self.use(count)
+        try:
+            yield
+        finally:
+            self.layers = kept
 
     def prefill(self, ids: Tensor, slot: int) -> Tensor:
         """ids (tokens) -> logits of the last one (vocabulary)."""
@@ -128,8 +137,8 @@ class Decoder:
     def tensor_bytes(self) -> int:
         """Weights, without caches; a tied head counts once."""
         head = 0 if self._a.tie_word_embeddings else self._head.bytes
-        ends = sum(t.numel() * t.element_size() for t in (self._embedding, self._norm)) + head
-        return ends + sum(layer.fixed_bytes() + layer.feed_forward.tensor_bytes() for layer in self._all)
+        ends = self._embedding.numel() * self._embedding.element_size() + self._norm.bytes
+        return ends + head + sum(layer.fixed_bytes() + layer.feed_forward.tensor_bytes() for layer in self._all)
 
     def cache_bytes(self) -> int:
         return sum(c.numel() * c.element_size() for layer in self._all for c in layer.attention.caches)
@@ -144,7 +153,7 @@ class Decoder:
         return int(weights + self._head.bytes + rows * (row + cache))
 
     def _logits(self, x: Tensor) -> Tensor:
-        return self._head(rms_norm(x, (x.shape[-1],), self._norm, EPSILON))
+        return self._head(self._norm(x))
 
 
 def _check(a: Architecture) -> None:

@@ -10,8 +10,9 @@ from torch.nn.functional import gelu, silu
 
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.records import Architecture
-from probes.engines.linear import Linear, make_linear
+from probes.engines.linear import Linear
 from probes.engines.precision import Precision
+from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, relu, rms_norm, scaled_dot_product_attention
+from torch.nn.functional import pad, relu, scaled_dot_product_attention
 
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.records import Architecture
-from probes.engines.attention import EPSILON, Attention, Positions, rotate, vector
-from probes.engines.linear import TORCH_TYPES, make_linear
+from probes.engines.attention import Attention, Positions, causal, rotate
+from probes.engines.linear import TORCH_TYPES, FloatLinear
+from probes.engines.norm import Norm
 from probes.engines.precision import Precision
+from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
-from probes.engines.tuner import Tuner
+from probes.engines.tuner import Tuner, row_bucket
 
 __all__ = ["DsaAttention", "MlaAttention"]
 
@@ -41,26 +45,31 @@ class MlaAttention(Attention):
         dtype = TORCH_TYPES[pool.activation]
         # engines keep this one unquantised, because decode multiplies by both of its halves
         self._kv_b = pool.floats((a.n_heads, self._nope + self._v, self._rank), dtype)
-        self._q_norm, self._kv_norm = vector(q_input, pool), vector(self._rank, pool)
+        wide = self._kv_b.view(-1, self._rank)
+        self._expand = FloatLinear(self._rank, wide.shape[0], tuner, wide, None)
+        self._q_norm, self._kv_norm = Norm(q_input, pool, tuner), Norm(self._rank, pool, tuner)
         self._cache = torch.zeros((slots, tokens, self._rank + self._rope), dtype=dtype, device=pool.device)
         self.caches = (self._cache,)
 
     def extra_bytes(self) -> int:
-        tensors = (self._kv_b, self._kv_norm, *((self._q_norm,) if self._q_a else ()))
-        return sum(t.numel() * t.element_size() for t in tensors)
+        norms = (self._kv_norm, *((self._q_norm,) if self._q_a else ()))
+        return self._expand.bytes + sum(n.bytes for n in norms)
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
         tokens = x.shape[0]
         inner, q_nope, q_rope, latent = self._project(x, rope)
         self._cache[slot, :tokens] = latent
         mask = self._prefill_mask(x, inner, slot)
-        expanded = (latent[:, : self._rank] @ self._kv_b.view(-1, self._rank).t()).view(tokens, self._heads, -1)
+        expanded = self._expand(latent[:, : self._rank]).view(tokens, self._heads, -1)
         k_nope, v = expanded.split([self._nope, self._v], dim=-1)
         k_rope = latent[:, None, self._rank :].expand(-1, self._heads, -1)
         q = torch.cat((q_nope, q_rope), dim=-1).transpose(0, 1)[None]
         k = torch.cat((k_nope, k_rope), dim=-1).transpose(0, 1)[None]
         v = pad(v, (0, self._nope + self._rope - self._v)).transpose(0, 1)[None]  # the fused kernel wants equal widths
-        y = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=self._scale)
+        if mask is None:
+            y = causal(q, k, v, self._tuner, self._scale)
+        else:
+            y = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self._scale)
         return self._out(y[0, :, :, : self._v].transpose(0, 1).reshape(tokens, -1))
 
     def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
@@ -72,18 +81,25 @@ class MlaAttention(Attention):
         else:
             self._cache[at.slots, at.lengths] = latent
             cache = self._cache[at.slots, :end]
-        absorbed = self._bmm(q_nope.transpose(0, 1), self._kv_b[:, : self._nope]).transpose(0, 1)
+        absorbed = self._absorb(q_nope)
         cache, mask = self._visible(x, inner, cache, at)
         y = self._attend(torch.cat((absorbed, q_rope), dim=-1), cache, mask)
-        y = self._bmm(y.transpose(0, 1), self._kv_b[:, self._nope :].transpose(1, 2)).transpose(0, 1)
-        return self._out(y.reshape(rows, -1))
+        return self._out(self._leave(y).reshape(rows, -1))
 
     def _attend(self, q: Tensor, cache: Tensor, mask: Tensor | None) -> Tensor:
         """q (rows, heads, rank + rope), cache (rows, tokens, rank + rope) -> (rows, heads, rank)."""
-        scores = q @ cache.transpose(1, 2) * self._scale
-        if mask is not None:
-            scores = scores + mask[:, 0]
-        return torch.softmax(scores, dim=-1) @ cache[:, :, : self._rank]
+
+        def attend(dtype: torch.dtype) -> Tensor:
+            entries = cache.to(dtype)
+            scores = q.to(dtype) @ entries.transpose(1, 2) * self._scale
+            if mask is not None:
+                scores = scores + mask[:, 0]
+            return (torch.softmax(scores, dim=-1) @ entries[:, :, : self._rank]).to(q.dtype)
+
+        if q.is_cuda or q.dtype is torch.float32:
+            return attend(q.dtype)
+        candidates = {"float32": lambda: attend(torch.float32), "as-is": lambda: attend(q.dtype)}
+        return self._tuner.run(("latent", q.shape, row_bucket(cache.shape[1])), candidates)
 
     def _prefill_mask(self, _x: Tensor, _inner: Tensor, _slot: int) -> Tensor | None:
         """Which tokens each token of a prompt sees; None: all before it."""
@@ -95,22 +111,41 @@ class MlaAttention(Attention):
 
     def _project(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(input of the query projection, query without and with position, entry for the cache)."""
-        inner = rms_norm(self._q_a(x), (self._q_norm.numel(),), self._q_norm, EPSILON) if self._q_a else x
+        inner = self._q_norm(self._q_a(x)) if self._q_a else x
         q = self._q_b(inner).view(x.shape[0], self._heads, -1)
         q_nope, q_rope = q.split([self._nope, self._rope], dim=-1)
         latent, k_rope = self._kv_a(x).split([self._rank, self._rope], dim=-1)
-        latent = rms_norm(latent, (self._rank,), self._kv_norm, EPSILON)
+        latent = self._kv_norm(latent)
         k_rope = rotate(k_rope[:, None], rope)[:, 0]
         return inner, q_nope, rotate(q_rope, rope), torch.cat((latent, k_rope), dim=-1)
 
-    def _bmm(self, left: Tensor, right: Tensor) -> Tensor:
-        """(heads, rows, inner) @ (heads, inner, outer)."""
-        candidates = {"bmm": lambda: torch.bmm(left, right)}
-        if left.shape[1] == 1:
-            candidates["loop"] = lambda: torch.stack([torch.mv(r.t(), m[0]) for m, r in zip(left, right, strict=True)])[
-                :, None
-            ]
-        return self._tuner.run(("mla", left.shape[1], right.shape), candidates)
+    def _absorb(self, q: Tensor) -> Tensor:
+        """q (rows, heads, nope) -> (rows, heads, rank)."""
+        candidates = {
+            "compiled": lambda: self._compiled("absorb", q),
+            "bmm": lambda: torch.bmm(q.transpose(0, 1), self._kv_b[:, : self._nope]).transpose(0, 1),
+        }
+        return self._best("absorb", q, candidates)
+
+    def _leave(self, y: Tensor) -> Tensor:
+        """y (rows, heads, rank) -> (rows, heads, v)."""
+        candidates = {
+            "compiled": lambda: self._compiled("leave", y),
+            "bmm": lambda: torch.bmm(y.transpose(0, 1), self._kv_b[:, self._nope :].transpose(1, 2)).transpose(0, 1),
+        }
+        return self._best("leave", y, candidates)
+
+    def _compiled(self, step: str, x: Tensor) -> Tensor:
+        from probes.engines import compiled
+
+        if step == "absorb":
+            return compiled.absorb(x, self._kv_b[:, : self._nope])
+        return compiled.leave(x, self._kv_b[:, self._nope :])
+
+    def _best(self, name: str, x: Tensor, candidates: dict[str, Callable[[], Tensor]]) -> Tensor:
+        if x.is_cuda:
+            return candidates["bmm"]()
+        return self._tuner.run((name, row_bucket(x.shape[0]), self._kv_b.shape), candidates)
 
 
 class DsaAttention(MlaAttention):
@@ -129,14 +164,14 @@ class DsaAttention(MlaAttention):
         self._index_q = make_linear(a.q_lora_rank, self._index_heads * self._index_dim, kept, pool, tuner)
         self._index_k = make_linear(a.hidden_size, self._index_dim, kept, pool, tuner)
         self._index_weights = make_linear(a.hidden_size, self._index_heads, kept, pool, tuner)
-        self._index_norm = vector(2 * self._index_dim, pool)
+        self._index_norm = Norm(self._index_dim, pool, tuner)
         self.linears = (*self.linears, self._index_q, self._index_k, self._index_weights)
         shape = (slots, tokens, self._index_dim)
         self._index_cache = torch.zeros(shape, dtype=TORCH_TYPES[kept], device=pool.device)
         self.caches = (*self.caches, self._index_cache)
 
     def extra_bytes(self) -> int:
-        return super().extra_bytes() + self._index_norm.numel() * self._index_norm.element_size()
+        return super().extra_bytes() + self._index_norm.bytes
 
     def _prefill_mask(self, x: Tensor, inner: Tensor, slot: int) -> Tensor | None:
         tokens = x.shape[0]
@@ -163,7 +198,7 @@ class DsaAttention(MlaAttention):
         return picked, mask
 
     def _keys(self, x: Tensor) -> Tensor:
-        return rms_norm(self._index_k(x), (self._index_dim,), self._index_norm[: self._index_dim], EPSILON)
+        return self._index_norm(self._index_k(x))
 
     def _scores(self, x: Tensor, inner: Tensor, keys: Tensor) -> Tensor:
         """(rows, tokens): sum over heads of weight x relu(q . k); keys (rows or 1, tokens, dimension)."""

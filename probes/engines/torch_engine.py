@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -14,7 +14,7 @@ from probes.engines.base import InvalidOutputError
 from probes.engines.decoder import Decoder
 from probes.engines.precision import precision_of
 from probes.engines.random_weights import RandomPool
-from probes.engines.tuner import Tuner
+from probes.engines.tuner import Tuner, row_bucket
 from probes.layers import LayerCount, layer_count
 from probes.spec import ProbeSpec
 
@@ -37,6 +37,7 @@ class TorchEngine:
         self._ids = torch.Generator().manual_seed(spec.seed)
         self.tuner = Tuner(self._synchronise, self._empty_caches)
         self._decoder: Decoder | None = None
+        self._warmed: set[tuple[str | int, ...]] = set()
         self._graphs: dict[tuple[int, int], tuple[Callable[[], None], torch.Tensor]] = {}
 
     def _empty_caches(self) -> None:
@@ -73,6 +74,7 @@ class TorchEngine:
 
     def prefill(self, tokens: int, slot: int = 0) -> float:
         ids = self._random_ids(tokens)
+        self._warm(("prefill", row_bucket(tokens)), lambda: self.decoder.prefill(ids, slot))
         start = time.perf_counter()
         with torch.inference_mode():
             logits = self.decoder.prefill(ids, slot)
@@ -88,6 +90,9 @@ class TorchEngine:
 
     def step(self, lengths: Mapping[int, int]) -> float:
         ids = self._random_ids(len(lengths))
+        at = self.decoder.positions(lengths)
+        key = ("decode", row_bucket(len(lengths)), row_bucket(at.longest + 1))
+        self._warm(key, lambda: self.decoder.decode(ids, at))
         start = time.perf_counter()
         with torch.inference_mode():
             logits = self.decoder.decode(ids, self.decoder.positions(lengths))
@@ -156,6 +161,15 @@ class TorchEngine:
                 logits = self.decoder.decode(ids, at)
         return graph.replay, logits
 
+    def _warm(self, key: tuple[str | int, ...], call: Callable[[], torch.Tensor]) -> None:
+        """Choose kernels, which may compile them, on one layer of each sort, outside what is timed."""
+        if key in self._warmed:
+            return
+        self._warmed.add(key)
+        with torch.inference_mode(), self.decoder.only_first():
+            call()
+            self._synchronise()
+
     def _random_ids(self, count: int) -> torch.Tensor:
         ids = torch.randint(self._a.vocab_size, (count,), generator=self._ids)
         return ids.to(self._device)
@@ -178,9 +192,12 @@ def synchroniser(device: torch.device) -> Callable[[], None]:
 
 
 def set_threads(threads: int) -> None:
-    """Threads of all products of this process; numba reads the variable when it is first imported."""
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    """Threads of all products of this process, torch's and (once imported, see `compiled`) numba's."""
     torch.set_num_threads(threads)
+    if "numba" in sys.modules:
+        import numba
+
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
 
 
 def _check_finite(logits: torch.Tensor) -> None:

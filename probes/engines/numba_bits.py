@@ -1,0 +1,95 @@
+"""Sixteen-bit floats in numba: an array of uint16 holds bfloat16, one of int16 holds float16, float32 is itself.
+
+numba knows neither type on CPUs, but LLVM vectorises both conversions (a shift; one instruction with F16C).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+__all__ = ["FAST", "PARALLEL", "float_of_bits", "put", "widen"]
+
+# sums may be reordered; infinities and NaN keep their meaning, because the logits are checked for them
+FAST = {"reassoc", "contract", "nsz", "arcp"}
+# only loops that say so run in parallel: looking for others takes most of the compiler's time
+PARALLEL = {
+    "prange": True, "comprehension": False, "numpy": False, "reduction": False, "inplace_binop": False,
+    "setitem": False, "stencil": False, "fusion": False,
+}  # fmt: skip
+
+
+@intrinsic
+def widen(_context: Any, value: Any) -> Any:
+    """float32 of one element."""
+
+    def generate(_target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind, (bits,) = signature.args[0], arguments
+        if kind == types.uint16:
+            wide = builder.shl(builder.zext(bits, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+            return builder.bitcast(wide, ir.FloatType())
+        if kind == types.int16:
+            return builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
+        return bits
+
+    return types.float32(value), generate
+
+
+@intrinsic
+def float_of_bits(_context: Any, _value: Any) -> Any:
+    """float32 with the bits of a uint32."""
+
+    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
+@intrinsic
+def _bfloat16(_context: Any, _value: Any) -> Any:
+    """Nearest bfloat16, ties to even."""
+
+    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(32)
+        bits = builder.bitcast(arguments[0], word)
+        odd = builder.and_(builder.lshr(bits, ir.Constant(word, 16)), ir.Constant(word, 1))
+        rounded = builder.add(builder.add(bits, ir.Constant(word, 0x7FFF)), odd)
+        return builder.trunc(builder.lshr(rounded, ir.Constant(word, 16)), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+@intrinsic
+def _float16(_context: Any, _value: Any) -> Any:
+    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.int16(types.float32), generate
+
+
+def put(array, index, value):  # type: ignore[no-untyped-def]
+    """array[index] = value, in the array's type."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(put, inline="always")
+def _put(array, index, value):  # type: ignore[no-untyped-def]  # noqa: ARG001 (names as in `put`)
+    if array.dtype == types.uint16:
+        return _put_bfloat16
+    return _put_float16 if array.dtype == types.int16 else _put_float32
+
+
+def _put_bfloat16(array, index, value):  # type: ignore[no-untyped-def]
+    array[index] = _bfloat16(np.float32(value))
+
+
+def _put_float16(array, index, value):  # type: ignore[no-untyped-def]
+    array[index] = _float16(np.float32(value))
+
+
+def _put_float32(array, index, value):  # type: ignore[no-untyped-def]
+    array[index] = np.float32(value)

@@ -1,0 +1,79 @@
+"""Products with fp32, bf16 and fp16 matrices for processors on which torch's are slow: weights are read once, in
+contiguous blocks of rows per thread, and sums are float32. For probe processes only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from probes.engines.numba_bits import FAST, PARALLEL, float_of_bits, put, widen
+
+__all__ = ["expand", "product", "product_pairs", "product_rows"]
+
+
+@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+def product(weight, x, bias, y):  # type: ignore[no-untyped-def]
+    """y (outputs) = weight (outputs, inputs) @ x (inputs) + bias (outputs, or empty)."""
+    inputs, biased = weight.shape[1], bias.shape[0] > 0
+    wide = np.empty(inputs, np.float32)
+    for j in range(inputs):
+        wide[j] = widen(x[j])
+    for i in prange(weight.shape[0]):
+        row, total = weight[i], np.float32(0)
+        for j in range(inputs):
+            total += widen(row[j]) * wide[j]
+        put(y, i, total + widen(bias[i]) if biased else total)
+
+
+@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+def product_pairs(pairs, x, bias, y):  # type: ignore[no-untyped-def]
+    """The same for bfloat16 in pairs (outputs, inputs / 2) of uint32: a shift and a mask give two weights, with no
+    shuffles.
+    """
+    half, biased = pairs.shape[1], bias.shape[0] > 0
+    even, odd = np.empty(half, np.float32), np.empty(half, np.float32)
+    for j in range(half):
+        even[j], odd[j] = widen(x[2 * j]), widen(x[2 * j + 1])
+    for i in prange(pairs.shape[0]):
+        row, first, second = pairs[i], np.float32(0), np.float32(0)
+        for j in range(half):
+            both = row[j]
+            first += float_of_bits(both << np.uint32(16)) * even[j]
+            second += float_of_bits(both & np.uint32(0xFFFF0000)) * odd[j]
+        total = first + second
+        put(y, i, total + widen(bias[i]) if biased else total)
+
+
+@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+def product_rows(weight, x, bias, y):  # type: ignore[no-untyped-def]
+    """y (rows, outputs) = x (rows, inputs) @ weight^T + bias: each weight is read once from memory for all rows."""
+    rows, inputs, biased = x.shape[0], weight.shape[1], bias.shape[0] > 0
+    padded = (rows + 3) // 4 * 4
+    wide = np.zeros((padded, inputs), np.float32)
+    for r in range(rows):
+        for j in range(inputs):
+            wide[r, j] = widen(x[r, j])
+    for i in prange(weight.shape[0]):
+        row, extra = weight[i], widen(bias[i]) if biased else np.float32(0)
+        for group in range(padded // 4):
+            x0, x1, x2, x3 = wide[4 * group], wide[4 * group + 1], wide[4 * group + 2], wide[4 * group + 3]
+            t0, t1, t2, t3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for j in range(inputs):
+                value = widen(row[j])
+                t0 += value * x0[j]
+                t1 += value * x1[j]
+                t2 += value * x2[j]
+                t3 += value * x3[j]
+            totals = (t0, t1, t2, t3)
+            for r in range(min(4, rows - 4 * group)):
+                put(y[4 * group + r], i, totals[r] + extra)
+
+
+@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+def expand(weight, wide):  # type: ignore[no-untyped-def]
+    """wide (outputs, inputs) float32 = weight."""
+    for i in prange(weight.shape[0]):
+        row, target = weight[i], wide[i]
+        for j in range(weight.shape[1]):
+            target[j] = widen(row[j])

@@ -1,0 +1,200 @@
+"""Matrices of 8 and 4 bits with the kernels that multiply by them. Imported by probe processes only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, pad
+
+from probes.engines.expanded import blockwise
+from probes.engines.linear import FEW_ROWS, TORCH_TYPES, FloatLinear, Kernel, Linear
+from probes.engines.precision import INT4_GROUP, Precision
+from probes.engines.random_weights import RandomPool
+from probes.engines.tuner import Tuner
+
+__all__ = ["Fp8Linear", "Int4Linear", "Int8Linear", "make_linear"]
+
+SMALL_GROUP = 32
+WHOLE = 64  # torch's 8-bit product reads beyond matrices that are no multiple of its blocks
+
+
+class Int8Linear(Linear):
+    """8-bit weights with one scale per output; activations as they are (A16), or 8 bits with one scale per row (A8)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, tuner: Tuner, pool: RandomPool, bias: Tensor | None, *, a8: bool
+    ) -> None:
+        weight = pool.integers(outputs, inputs)
+        scale = torch.full((outputs,), 0.02 / 64, dtype=torch.float32, device=pool.device)
+        super().__init__(inputs, outputs, tuner, (weight, scale), bias)
+        self._a8, self.kind = a8, "int8-a8" if a8 else "int8-a16"
+
+    def candidates(self, rows: int) -> Mapping[str, Kernel]:
+        found: dict[str, Kernel] = {}
+        if rows <= FEW_ROWS:
+            found["compiled"] = _int8_a8 if self._a8 else _int8_a16
+        if self._a8:
+            found |= {"onednn": _onednn_a8} | ({"int-mm": _int_mm} if rows > 1 else {})
+        else:
+            if self.inputs % WHOLE == 0 and self.outputs % WHOLE == 0:
+                found["int8pack"] = _int8pack
+            found["expand-bf16"] = _expand8_bf16
+        return found | {"expand": _expand8}
+
+    def on_accelerator(self, x: Tensor) -> Tensor:
+        weight, scale = self.stored
+        if not self._a8:
+            return linear(x, weight.to(x.dtype)) * scale.to(x.dtype)
+        rows = x.shape[0]
+        q, row_scale = _eight_bits(pad(x, (0, 0, 0, max(0, 32 - rows))))  # the kernel wants more than 16 rows
+        return (torch._int_mm(q, weight.t())[:rows] * (row_scale[:rows] * scale)).to(x.dtype)
+
+
+class Fp8Linear(Linear):
+    """E4M3 weights and activations with one scale each: CUDA, compute capability 8.9 and later."""
+
+    def __init__(self, inputs: int, outputs: int, tuner: Tuner, pool: RandomPool, bias: Tensor | None) -> None:
+        weight = pool.floats((outputs, inputs), torch.bfloat16).to(torch.float8_e4m3fn)
+        super().__init__(inputs, outputs, tuner, (weight,), bias)
+        self._one = torch.ones((), dtype=torch.float32, device=pool.device)
+
+    def candidates(self, rows: int) -> Mapping[str, Kernel]:
+        raise NotImplementedError("8-bit floating products need an accelerator")
+
+    def on_accelerator(self, x: Tensor) -> Tensor:
+        q = x.to(torch.float8_e4m3fn)
+        weight = self.stored[0]
+        return torch._scaled_mm(q, weight.t(), scale_a=self._one, scale_b=self._one, out_dtype=x.dtype)
+
+
+class Int4Linear(Linear):
+    """4-bit weights, groups of 128 with a 16-bit scale and zero.
+
+    On CPU (outputs, groups, group / 2) bytes, the low nibbles the first half of the group: torch's own CPU kernel reads
+    at a third of the memory's speed. On CUDA torch's packing.
+    """
+
+    kind = "int4"
+
+    def __init__(self, inputs: int, outputs: int, tuner: Tuner, pool: RandomPool, bias: Tensor | None) -> None:
+        self._group = INT4_GROUP if inputs % INT4_GROUP == 0 else SMALL_GROUP
+        groups, values = inputs // self._group, pool.integers(outputs, inputs // 2)
+        if pool.device.type == "cuda":
+            packed = torch._convert_weight_to_int4pack(values.view(torch.uint8), 8)
+            shape: tuple[int, ...] = (groups, outputs, 2)
+        else:
+            packed, shape = values.view(torch.uint8).view(outputs, groups, self._group // 2), (outputs, groups, 2)
+        grid = torch.full(shape, 0.0025, dtype=torch.bfloat16, device=pool.device)
+        super().__init__(inputs, outputs, tuner, (packed, grid), bias)
+
+    def candidates(self, rows: int) -> Mapping[str, Kernel]:
+        found: dict[str, Kernel] = {"compiled": _int4} if rows <= FEW_ROWS else {}
+        return found | {"expand": _expand4, "expand-bf16": _expand4_bf16}
+
+    def on_accelerator(self, x: Tensor) -> Tensor:
+        return torch._weight_int4pack_mm(x, self.stored[0], self._group, self.stored[1])
+
+
+def make_linear(
+    inputs: int, outputs: int, precision: Precision, pool: RandomPool, tuner: Tuner, *, bias: bool = False
+) -> Linear:
+    """A matrix with random contents. Biases are stored in the activation type."""
+    extra = pool.floats((outputs,), TORCH_TYPES[pool.activation]) if bias else None
+    if precision in TORCH_TYPES:
+        return FloatLinear(inputs, outputs, tuner, pool.floats((outputs, inputs), TORCH_TYPES[precision]), extra)
+    if precision in (Precision.INT8_A8, Precision.INT8_A16):
+        return Int8Linear(inputs, outputs, tuner, pool, extra, a8=precision is Precision.INT8_A8)
+    if precision is Precision.FP8:
+        return Fp8Linear(inputs, outputs, tuner, pool, extra)
+    return Int4Linear(inputs, outputs, tuner, pool, extra)
+
+
+def _eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(int8 values, scales (rows, 1))."""
+    scale = x.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-8) / 127
+    return (x.float() / scale).round_().to(torch.int8), scale
+
+
+def _int8_a8(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    from probes.engines.compiled import int8_rows
+
+    return int8_rows(x, *stored, bias, a8=True)
+
+
+def _int8_a16(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    from probes.engines.compiled import int8_rows
+
+    return int8_rows(x, *stored, bias, a8=False)
+
+
+def _onednn_a8(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    """oneDNN's product, packed anew for each call: a packed copy would double the memory, and packing costs one pass
+    over the weights.
+    """
+    weight, scale = stored
+    q, row_scale = _eight_bits(x)
+    packed = torch.ops.onednn.qlinear_prepack(weight, None)
+    zero = torch.zeros(weight.shape[0], dtype=torch.int32)
+    y = torch.ops.onednn.qlinear_pointwise(
+        (q.to(torch.int16) + 128).to(torch.uint8), 1.0, 128, packed, scale, zero, None, 1.0, 0, torch.float32, "none",
+        [], "",
+    )  # fmt: skip
+    return _finish(y * row_scale, x, bias)
+
+
+def _int_mm(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    q, row_scale = _eight_bits(x)
+    return _finish(torch._int_mm(q, stored[0].t()) * (row_scale * stored[1]), x, bias)
+
+
+def _int8pack(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    return _finish(torch._weight_int8pack_mm(x, stored[0], stored[1].to(x.dtype)), x, bias)
+
+
+def _expand8(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    return blockwise(x, stored, bias, _fill8)
+
+
+def _expand8_bf16(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    return blockwise(x, stored, bias, _fill8, torch.bfloat16)
+
+
+def _fill8(out: Tensor, part: tuple[Tensor, ...]) -> None:
+    try:
+        from probes.engines.compiled import expand_int8
+    except ImportError:
+        out.copy_(part[0] * part[1][:, None])
+    else:
+        expand_int8(out, *part)
+
+
+def _int4(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    from probes.engines.compiled import int4_rows
+
+    return int4_rows(x, *stored, bias)
+
+
+def _expand4(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    return blockwise(x, stored, bias, _fill4)
+
+
+def _expand4_bf16(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+    return blockwise(x, stored, bias, _fill4, torch.bfloat16)
+
+
+def _fill4(out: Tensor, part: tuple[Tensor, ...]) -> None:
+    try:
+        from probes.engines.compiled import expand_int4
+    except ImportError:
+        packed, grid = part
+        nibbles = torch.cat((packed & 15, packed >> 4), dim=2).float() - 8
+        out.copy_((nibbles * grid[:, :, :1].float() + grid[:, :, 1:].float()).view(out.shape))
+    else:
+        expand_int4(out, *part)
+
+
+def _finish(y: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
+    y = y.to(x.dtype)
+    return y if bias is None else y + bias

@@ -1,0 +1,128 @@
+"""Every CPU kernel against float64, on odd shapes; torch runs in a child only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.probe
+
+HEAD = """
+import torch
+from probes.engines.linear import FloatLinear
+from probes.engines.precision import Precision
+from probes.engines.quantised import Int4Linear, Int8Linear
+from probes.engines.random_weights import RandomPool
+from probes.engines.tuner import Tuner
+torch.set_num_threads(2)
+torch.manual_seed(1)
+tuner = Tuner(lambda: None, lambda: None)
+pool = RandomPool(torch.device("cpu"), Precision.BF16, 1)
+def error(got, exact):
+    return float((got.double() - exact).abs().max() / exact.abs().max())
+def check(matrix, weight, dtype, rows):
+    for count in rows:
+        x = torch.randn(count, matrix.inputs).to(dtype)
+        exact = x.double() @ weight.double().T + (0 if matrix.bias is None else matrix.bias.double())
+        for name, kernel in matrix.candidates(count).items():
+            print(type(matrix).__name__, name, count, error(kernel(x, matrix.stored, matrix.bias), exact))
+"""
+FLOATS = """
+for dtype, shape in ((torch.float32, (70, 131)), (torch.bfloat16, (131, 70)), (torch.float16, (67, 96))):
+    weight, bias = torch.randn(shape).to(dtype), torch.randn(shape[0]).to(dtype)
+    for extra in (bias, None):
+        matrix = FloatLinear(shape[1], shape[0], tuner, weight, extra)
+        check(matrix, weight, dtype, (1, 2, 3, 5, 17, 40))
+"""
+INTEGERS = """
+def random8(inputs, outputs, a8):
+    matrix = Int8Linear(inputs, outputs, tuner, pool, torch.randn(outputs).bfloat16(), a8=a8)
+    matrix.stored[1].copy_(torch.rand(outputs) * 0.02)
+    return matrix, matrix.stored[0].double() * matrix.stored[1].double()[:, None]
+for inputs, outputs, a8 in ((1100, 67, True), (1100, 67, False), (640, 128, False)):
+    matrix, weight = random8(inputs, outputs, a8)
+    check(matrix, weight, torch.bfloat16, (1, 3, 17, 40))
+for inputs in (384, 96):  # groups of 128, and of 32
+    matrix = Int4Linear(inputs, 37, tuner, pool, None)
+    packed, grid = matrix.stored
+    grid.copy_(torch.randn(grid.shape) * 0.01)
+    nibbles = torch.cat((packed & 15, packed >> 4), dim=2).double() - 8
+    weight = (nibbles * grid[:, :, :1].double() + grid[:, :, 1:].double()).view(37, inputs)
+    check(matrix, weight, torch.bfloat16, (1, 3, 17, 40))
+"""
+ATTENTION = """
+from probes.engines import compiled
+slots, lengths = torch.tensor([2, 0, 3]), torch.tensor([299, 5, 128])
+for dtype in (torch.float32, torch.bfloat16):
+    q, keys, values = (torch.randn(s).to(dtype) for s in ((3, 6, 40), (4, 2, 310, 40), (4, 2, 310, 40)))
+    got = compiled.attend(q, keys, values, slots, lengths, 299)
+    for row, (slot, end) in enumerate(zip(slots.tolist(), (lengths + 1).tolist())):
+        k, v = (t[slot, :, :end].double().repeat_interleave(3, 0) for t in (keys, values))
+        share = torch.softmax((k @ q[row].double()[:, :, None])[:, :, 0] / 40**0.5, -1)
+        print("attend", dtype, end, error(got[row], (share[:, None] @ v)[:, 0]))
+x, weight = torch.randn(2, 3, 67).bfloat16(), torch.randn(67).bfloat16()
+exact = x.double() * torch.rsqrt(x.double().square().mean(-1, keepdim=True) + 1e-6) * weight.double()
+print("normalise", 0, 0, error(compiled.normalise(x, weight, 1e-6), exact))
+q, kv_b, latent = (torch.randn(s).bfloat16() for s in ((3, 4, 10), (4, 17, 33), (3, 4, 33)))
+exact = torch.einsum("rhi,hid->rhd", q.double(), kv_b[:, :10].double())
+print("absorb", 0, 0, error(compiled.absorb(q, kv_b[:, :10]), exact))
+exact = torch.einsum("rhd,hid->rhi", latent.double(), kv_b[:, 10:].double())
+print("leave", 0, 0, error(compiled.leave(latent, kv_b[:, 10:]), exact))
+"""
+
+
+def errors(program: str) -> list[tuple[str, float]]:
+    """(kernel, largest error / largest value)"""
+    done = subprocess.run([sys.executable, "-c", HEAD + program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-800:]
+    rows = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
+    return [(name, float(value)) for name, value in rows]
+
+
+def test_float_kernels_equal_float64():
+    """To the rounding of the result: 8 bits in bfloat16, 11 in float16."""
+    found = errors(FLOATS)
+    assert {name.split()[1] for name, _ in found} >= {"compiled", "compiled-pairs", "compiled-rows", "expand", "linear"}
+    assert [row for row in found if row[1] > 1e-2] == []
+
+
+def test_integer_kernels_equal_float64():
+    """16-bit activations to the rounding of the result, 8-bit ones to a hundredth. Without VNNI, oneDNN adds pairs of
+    products in 16 bits, which saturate.
+    """
+    found = errors(INTEGERS)
+    assert {name.split()[1] for name, _ in found} >= {"compiled", "expand", "onednn", "int-mm", "int8pack"}
+    assert [row for row in found if row[1] > (8e-2 if "onednn" in row[0] else 2e-2)] == []
+
+
+def test_attention_and_norm_equal_float64():
+    found = errors(ATTENTION)
+    assert len(found) == 9
+    assert [row for row in found if row[1] > 1e-2] == []
+
+
+def test_the_tuner_takes_the_fastest_that_works_and_gives_up_hopeless_ones(monkeypatch):
+    from probes.engines import tuner
+
+    calls: list[str] = []
+    clock = [0.0]
+    monkeypatch.setattr(tuner.time, "perf_counter", lambda: clock[0])
+
+    def takes(name: str, seconds: float):
+        def call() -> None:
+            calls.append(name)
+            clock[0] += seconds
+
+        return call
+
+    def absent() -> None:
+        raise ImportError("numba")
+
+    seconds = {"good": 2.0, "hopeless": 9.0, "best": 1.0}
+    candidates = {"absent": absent} | {name: takes(name, s) for name, s in seconds.items()}
+    chooser = tuner.Tuner(lambda: None, lambda: None)
+    assert chooser.choose("k", candidates) == "best"
+    assert calls.count("hopeless") == 2  # the call that may compile, and one round
+    assert chooser.choose("k", {}) == "best"  # remembered
