@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+from advisor.catalog import load_catalog
 from advisor.catalog.errors import InputError, UnsupportedError
 from probes.codec import decode, encode
 from probes.machine import detect
 from probes.need import memory_limit
+from probes.place import place_of
 from probes.process import Identity, ProbeProcess, new_probe_id
 from probes.result import ProbeResult
 from probes.spec import ProbeSpec
@@ -49,7 +51,8 @@ def measure_here(spec_json: str) -> str:
     spec, machine = decode(ProbeSpec, json.loads(spec_json), where="fleet spec"), detect()
     if spec.device == "cpu":
         spec = replace(spec, memory_limit_bytes=memory_limit())
-    identity = Identity(new_probe_id(), machine.fingerprint, machine.name)
+    place = place_of(spec, machine, load_catalog())
+    identity = Identity(new_probe_id(), machine.fingerprint, machine.name, place=place)
     return json.dumps(encode(ProbeProcess(spec, identity).result()))
 
 

@@ -10,20 +10,18 @@ from statistics import median
 from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
 from advisor.catalog.quantity import Basis, Quantity
-from advisor.catalog.records import Device
 from advisor.sizing.efficiency import EfficiencyTable
-from advisor.sizing.plan import Layout, Load, Offload, Plan, Sizing
+from advisor.sizing.plan import Load, Sizing
 from advisor.sizing.size import size
 from probes.cpu import available_bytes
-from probes.engines.precision import canonical_format
-from probes.machine import host_record, match_device
-from probes.machine_records import Accelerator, Machine
+from probes.machine_records import Machine
 from probes.need import Need, need_of, refusal
-from probes.quick import quick_bandwidth, quick_touch
-from probes.result import Prediction, ProbeResult
+from probes.place import accelerator_of, measured_bandwidth, place_of, plan_at
+from probes.quick import quick_touch
+from probes.result import Place, Prediction, ProbeResult
 from probes.spec import EngineName, ProbeSpec
 
-__all__ = ["Foresight", "accelerator_of", "foresee", "load_of", "measured_bandwidth", "plan_of"]
+__all__ = ["Foresight", "foresee", "load_of"]
 
 BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighbours come and go
 LOAD_FACTOR = 4.0
@@ -42,6 +40,7 @@ class Foresight:
     need: Need
     refused: tuple[int, int] | None
     unknown: str = ""
+    place: Place | None = None
 
 
 def foresee(
@@ -54,15 +53,17 @@ def foresee(
     """Raises UnsupportedError for a format or architecture that the engine cannot run.
 
     `history`: earlier results of this machine; they give its bandwidth and the engine's own overhead.
-    `table`: the calibration, with what this machine has learned (`advisor.evidence.local`); None: the public one.
+    `table`: other than the calibration in force, which the catalogue carries.
     """
     if spec.engine is EngineName.ENDPOINT:
         return Foresight(Prediction(), NOTHING, None, "the server's hardware is not known")
     need = _learned(_need(spec), history)
     accelerator = accelerator_of(spec, machine)
     free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
-    bandwidth = _bandwidth(spec, machine, history)
-    sizing, unknown = _sizing(spec, plan_of(spec, machine, catalog, bandwidth.value), catalog, table)
+    place = place_of(spec, machine, catalog, history)
+    assert place is not None  # only an endpoint has none
+    bandwidth = _bandwidth(spec, place, machine, catalog, history)
+    sizing, unknown = _sizing(spec, place, catalog, table)
     prediction = Prediction(
         peak_bytes=Quantity(
             need.total_bytes,
@@ -76,34 +77,7 @@ def foresee(
     )
     if sizing is not None:
         prediction = _with_seconds(prediction, sizing, need, spec)
-    return Foresight(prediction, need, refusal(need, free), unknown)
-
-
-def measured_bandwidth(machine: Machine, history: Sequence[ProbeResult]) -> float | None:
-    """Median read bandwidth of earlier CPU probes of this machine."""
-    readings = [
-        r.bandwidth_bytes_per_s.value
-        for r in history
-        if r.fingerprint == machine.fingerprint and r.spec.device == "cpu" and r.bandwidth_bytes_per_s and r.is_valid
-    ]
-    return median(readings[:20]) if readings else None
-
-
-def plan_of(spec: ProbeSpec, machine: Machine, catalog: Catalog, bandwidth_bytes_per_s: float | None) -> Plan:
-    """The probe as a plan: this machine as the host, the probe's engine. Raises FathomError for unknown ids."""
-    accelerator = accelerator_of(spec, machine)
-    device = None if accelerator is None else accelerator_device(accelerator, catalog)
-    backend = "cpu" if accelerator is None else {"mps": "metal"}.get(accelerator.torch_device, "cuda")
-    return Plan(
-        variant=catalog.variant(spec.variant_id),
-        format=catalog.format(canonical_format(spec.format_id)),
-        engine=catalog.engine(str(spec.engine)),
-        backend=backend,
-        device=device,
-        layout=Layout(offload=Offload.CPU_ONLY) if device is None else Layout(),
-        host=host_record(machine, bandwidth_bytes_per_s),
-        kv_format="fp32" if spec.format_id == "fp32" else "bf16",
-    )
+    return Foresight(prediction, need, refusal(need, free), unknown, place)
 
 
 def load_of(spec: ProbeSpec) -> Load:
@@ -111,17 +85,11 @@ def load_of(spec: ProbeSpec) -> Load:
     return Load(max(spec.prompt_tokens), spec.output_tokens, spec.context_tokens, concurrency=spec.batch)
 
 
-def accelerator_of(spec: ProbeSpec, machine: Machine) -> Accelerator | None:
-    return next((a for a in machine.accelerators if a.torch_device and a.torch_device == spec.device), None)
-
-
-def accelerator_device(accelerator: Accelerator, catalog: Catalog) -> Device | None:
-    return match_device(accelerator, catalog.devices)
-
-
-def _sizing(spec: ProbeSpec, plan: Plan, catalog: Catalog, table: EfficiencyTable | None) -> tuple[Sizing | None, str]:
+def _sizing(
+    spec: ProbeSpec, place: Place, catalog: Catalog, table: EfficiencyTable | None
+) -> tuple[Sizing | None, str]:
     try:
-        return size(plan, load_of(spec), catalog, table=table), ""
+        return size(plan_at(spec, place, catalog), load_of(spec), catalog, table=table), ""
     except FathomError as problem:
         return None, str(problem)
 
@@ -149,12 +117,18 @@ def _with_seconds(prediction: Prediction, sizing: Sizing, need: Need, spec: Prob
     )
 
 
-def _bandwidth(spec: ProbeSpec, machine: Machine, history: Sequence[ProbeResult]) -> Quantity:
-    accelerator = accelerator_of(spec, machine)
-    known = measured_bandwidth(machine, history) if accelerator is None else None
+def _bandwidth(
+    spec: ProbeSpec, place: Place, machine: Machine, catalog: Catalog, history: Sequence[ProbeResult]
+) -> Quantity:
+    """Of the memory that the weights are read from: as earlier probes read it, else timed now or by its datasheet."""
+    known = measured_bandwidth(machine.fingerprint, history, spec.device)
     if known is not None:
         return Quantity.within(known, BANDWIDTH_FACTOR, Basis.CALIBRATED, "earlier probes of this machine")
-    return Quantity.within(quick_bandwidth(machine.cpu.cores), BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
+    if place.device_id:
+        rate = catalog.devices[place.device_id].bandwidth_bytes_per_s
+        return Quantity(rate, rate / BANDWIDTH_FACTOR, rate, Basis.ESTIMATED, "datasheet")
+    rate = place.host.memory_bandwidth_bytes_per_s
+    return Quantity.within(rate, BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
 
 
 def _need(spec: ProbeSpec) -> Need:

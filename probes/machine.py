@@ -19,7 +19,20 @@ from probes.cpu import read_cpu, read_memory
 from probes.machine_records import Accelerator, Cpu, Disk, Machine, Memory
 from probes.quick import quick_bandwidth, quick_gemm
 
-__all__ = ["Accelerator", "Cpu", "Disk", "Machine", "Memory", "detect", "host_record", "match_device"]
+__all__ = [
+    "THIS_MACHINE",
+    "Accelerator",
+    "Cpu",
+    "Disk",
+    "Machine",
+    "Memory",
+    "detect",
+    "host_record",
+    "match_device",
+    "match_processor",
+]
+
+THIS_MACHINE = "this-machine"
 
 
 def detect() -> Machine:
@@ -57,7 +70,7 @@ def host_record(
     cpu = machine.cpu
     bandwidth = bandwidth_bytes_per_s or quick_bandwidth(cpu.cores)
     return Host(
-        id="this-machine",
+        id=THIS_MACHINE,
         name=cpu.model,
         sockets=cpu.sockets,
         cores=cpu.cores,
@@ -87,9 +100,31 @@ def match_device(accelerator: Accelerator, devices: Mapping[str, Device]) -> Dev
     return best if abs(best.memory_bytes - accelerator.memory_bytes) <= 0.15 * best.memory_bytes else None
 
 
+def match_processor(cpu: Cpu, devices: Mapping[str, Device]) -> Device | None:
+    """The catalogue processor of this name, if this machine has all of its cores; else None.
+
+    A virtual machine or container with a few of the cores is no such processor, as a MIG slice is no whole card.
+    """
+    wanted = _processor_name(cpu.model)
+    named = [d for d in devices.values() if wanted in {_processor_name(text) for text in (d.name, *d.aliases)}]
+    whole = [d for d in named if d.units and cpu.cores >= _WHOLE * d.units * max(1, cpu.sockets)]
+    return whole[0] if wanted and whole else None
+
+
+_WHOLE = 0.85  # of the cores: some are kept for the system
+_NOT_NAMES = ("nvidia", "amd", "intel", "apple", "geforce", "graphics")
+_NOT_PROCESSOR_NAMES = (*_NOT_NAMES, "processor", "cpu", "core")
+
+
 def _plain(name: str) -> str:
     words = name.lower().replace("-", " ").replace("_", " ").replace("(r)", "").replace("(tm)", "").split()
-    return " ".join(word for word in words if word not in ("nvidia", "amd", "intel", "apple", "geforce", "graphics"))
+    return " ".join(word for word in words if word not in _NOT_NAMES)
+
+
+def _processor_name(name: str) -> str:
+    """ "AMD EPYC 9654 96-Core Processor" and "EPYC 9654 (Genoa)" alike: epyc 9654."""
+    words = name.partition("@")[0].replace("(R)", "").replace("(TM)", "").partition("(")[0].lower().split()
+    return " ".join(word for word in words if word not in _NOT_PROCESSOR_NAMES and not word.endswith("-core"))
 
 
 def _disk(path: Path) -> Disk:

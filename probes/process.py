@@ -22,7 +22,7 @@ from pathlib import Path
 from advisor.catalog.errors import FathomError
 from probes.codec import decode, encode
 from probes.memory_guard import OUT_OF_MEMORY_EXIT, remove_group, remove_stale_groups
-from probes.result import Event, EventKind, Point, Prediction, ProbeResult, State
+from probes.result import Event, EventKind, Place, Point, Prediction, ProbeResult, State
 from probes.spec import ProbeSpec
 
 __all__ = ["Identity", "ProbeProcess", "new_probe_id"]
@@ -39,6 +39,7 @@ class Identity:
     fingerprint: str
     machine_name: str
     predicted: Prediction = field(default_factory=Prediction)
+    place: Place | None = None
 
 
 def new_probe_id() -> str:
@@ -171,7 +172,7 @@ class ProbeProcess:
         who = self.identity
         return replace(
             result, id=who.probe_id, spec=self.spec, fingerprint=who.fingerprint, machine_name=who.machine_name,
-            predicted=who.predicted, started_at=self.started_at,
+            predicted=who.predicted, started_at=self.started_at, place=who.place,
         )  # fmt: skip
 
 

@@ -12,9 +12,10 @@ from enum import StrEnum
 from statistics import median
 
 from advisor.catalog.quantity import Basis, Quantity
+from advisor.catalog.records import Host
 from probes.spec import ProbeSpec
 
-__all__ = ["Conditions", "Event", "EventKind", "Measured", "Point", "Prediction", "ProbeResult", "State"]
+__all__ = ["Conditions", "Event", "EventKind", "Measured", "Place", "Point", "Prediction", "ProbeResult", "State"]
 
 
 class State(StrEnum):
@@ -102,6 +103,19 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What a probe ran on, in the catalogue's words, so that others can foresee the same run again.
+
+    `device_id`: the catalogue's accelerator; empty where it has none, or the processors computed. `host`: its rates
+    are those of that day.
+    """
+
+    host: Host
+    device_id: str = ""
+    on_accelerator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What sizing foresaw before the run; None where it has no answer."""
 
@@ -165,6 +179,7 @@ class ProbeResult:
     predicted: Prediction = Prediction()
     flags: tuple[str, ...] = ()  # keys of texts: why the figures must not be believed, or what is unusual
     error: str = ""  # one line, for states other than done
+    place: Place | None = None  # None: an endpoint, or stored before this was kept
 
     @property
     def is_valid(self) -> bool:

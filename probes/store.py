@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from advisor.catalog.errors import DataError, InputError
 from probes.codec import decode, encode
 from probes.result import Measured, ProbeResult, State
+from probes.spec import Kind
+from probes.store_place import default_path
 from probes.store_tables import PROBES, database_url, open_engine, place_name, transaction
 
 __all__ = ["Store", "default_path"]
@@ -32,19 +32,6 @@ LIMITS = {  # beyond these a figure is a mistake, not a machine
 }
 EXPORT_VERSION = 1
 MAX_IMPORT_CHARACTERS = 50_000_000
-
-
-def default_path() -> Path | str:
-    """`FATHOM_STORE` (a file, or a database URL), else fathom/probes.sqlite in the user's state folder."""
-    if given := os.environ.get("FATHOM_STORE"):
-        return given if "://" in given else Path(given).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return base / "fathom" / "probes.sqlite"
 
 
 class Store:
@@ -73,17 +60,27 @@ class Store:
         fingerprint: str | None = None,
         variant_id: str | None = None,
         valid_only: bool = False,
+        kinds: Sequence[Kind] = (),
         limit: int = 200,
     ) -> Sequence[ProbeResult]:
-        """Newest first."""
+        """Newest first; `kinds`: only these."""
         wanted = {"fingerprint": fingerprint, "variant_id": variant_id, "state": State.DONE if valid_only else None}
         query = select(PROBES.c.record).order_by(PROBES.c.started_at.desc(), PROBES.c.id.desc()).limit(limit)
         for name, value in wanted.items():
             if value is not None:
                 query = query.where(PROBES.c[name] == str(value))
+        if kinds:
+            query = query.where(PROBES.c.kind.in_([str(kind) for kind in kinds]))
         with transaction(self._engine) as connection:
             records = connection.scalars(query).all()
         return [_read(record) for record in records]
+
+    def revision(self) -> str:
+        """Changes whenever a result was added; cheap to ask."""
+        query = select(func.count(), func.max(PROBES.c.started_at)).select_from(PROBES)
+        with transaction(self._engine) as connection:
+            count, newest = connection.execute(query).one()
+        return f"{count}|{newest}"
 
     def export_json(self) -> str:
         """Everything, with fingerprints, to pool with others."""

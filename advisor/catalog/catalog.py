@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
+from advisor.catalog.calibration_records import LocalCalibration
 from advisor.catalog.errors import InputError, UnknownIdError
 from advisor.catalog.formats import Format
 from advisor.catalog.memory_options import MARK, with_memory
@@ -70,6 +71,7 @@ class Catalog:
     aliases: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     as_of: date | None = None  # the day the built-in facts were gathered
     overlay_dir: Path | None = None
+    calibrations: tuple[LocalCalibration, ...] = ()  # own measurements; empty: the public calibration alone
 
     def variant(self, wanted: str) -> Variant:
         """By id, alias or Hugging Face repository name; a model's id means its newest tuned checkpoint.

@@ -17,6 +17,8 @@ from advisor.catalog.units import parse_bytes
 from advisor.sizing.cache import default_kv_format
 from advisor.sizing.layout import why_invalid
 from advisor.sizing.plan import Layout, Load, Offload, Plan
+from probes.machine import THIS_MACHINE, detect
+from probes.place import this_host
 
 __all__ = ["add_plan_arguments", "load_from", "plan_from", "variant_from"]
 
@@ -29,7 +31,8 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model id, a Hugging Face name, or path/to/config.json")
     parser.add_argument("--format", metavar="F", help="weight format (default: the publisher's)")
     parser.add_argument("--device", metavar="D", help="accelerator or processor")
-    parser.add_argument("--host", metavar="H", help="machine around the accelerators, or that serves alone")
+    host = "machine around the accelerators, or that serves alone; this-machine: this one"
+    parser.add_argument("--host", metavar="H", help=host)
     parser.add_argument("--server", metavar="S", help="chassis that holds the accelerators")
     parser.add_argument("--ram", metavar="SIZE", help="host memory, such as 512GiB")
     parser.add_argument("--count", type=_positive, default=None, metavar="N", help="accelerators")
@@ -98,7 +101,7 @@ def _where(arguments: argparse.Namespace, catalog: Catalog) -> tuple[Device | No
     """A processor named as the device becomes the host of a plan without accelerators."""
     if not arguments.device and not arguments.host:
         raise InputError("device", "--device or --host", "neither")
-    host = catalog.host(arguments.host) if arguments.host else None
+    host = _host(arguments.host, catalog) if arguments.host else None
     ram = parse_bytes(arguments.ram, "ram") if arguments.ram else None
     offload = Offload(arguments.offload)
     device = catalog.device(arguments.device) if arguments.device else None
@@ -109,6 +112,13 @@ def _where(arguments: argparse.Namespace, catalog: Catalog) -> tuple[Device | No
     elif host is None and (ram is not None or offload is not Offload.NONE):
         host = _typical_host(catalog, ram)
     return device, host, Offload.CPU_ONLY if device is None else offload
+
+
+def _host(name: str, catalog: Catalog) -> Host:
+    """A catalogue machine, or this one: as its probes measured it, else as a moment's reading says."""
+    if name != THIS_MACHINE or THIS_MACHINE in catalog.hosts:
+        return catalog.host(name)
+    return this_host(detect(), catalog)
 
 
 def _processor(device: Device, sockets: int, ram: int | None) -> Host:

@@ -14,7 +14,7 @@ from advisor.catalog.units import format_bytes
 from advisor.commands.probe_fleet import run_fleet
 from advisor.commands.probe_output import as_json, language, print_result, show_progress
 from advisor.commands.probe_spec import add_spec_arguments, spec_from
-from advisor.evidence.local import local_table
+from advisor.evidence.in_force import known
 from probes.foresee import Foresight, foresee
 from probes.machine import detect
 from probes.machine_records import Machine
@@ -46,13 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
         return _export(store, Path(arguments.export))
     if arguments.import_file:
         return _import(store, Path(arguments.import_file))
-    catalog, machine = load_catalog(), detect()
+    found, machine = known(load_catalog()), detect()
+    catalog = found.catalog
     spec, history = spec_from(arguments, catalog), _history(store, machine)
     if arguments.fleet:
         return run_fleet(spec, arguments.fleet, as_json=arguments.json, store=None if arguments.no_store else store)
     if spec.load is not None and spec.load.resume_id:
         spec = continuation(spec, _earlier(store, spec.load.resume_id))
-    foresight = foresee(spec, machine, catalog, history, local_table(history, machine, catalog))
+    foresight = foresee(spec, machine, catalog, history)
     result = _refused(spec, machine, foresight) or completed(_measure(spec, machine, foresight), store)
     remark = "" if arguments.no_store or result.state is State.REFUSED else _keep(store, result)
     if arguments.json:
@@ -64,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measure(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeResult:
     """Runs the child in the foreground; Ctrl-C cancels it and keeps what was measured."""
-    identity = Identity(new_probe_id(), machine.fingerprint, machine.name, foresight.prediction)
+    who = new_probe_id(), machine.fingerprint, machine.name
+    identity = Identity(*who, foresight.prediction, foresight.place)
     process = ProbeProcess(spec, identity)
     try:
         for event in process.events():

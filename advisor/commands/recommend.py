@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 
-from advisor.catalog import load_catalog
 from advisor.catalog.text import translate
 from advisor.decision.as_json import recommendation_json
 from advisor.decision.explain import sentence
@@ -15,6 +14,7 @@ from advisor.decision.finalists import PICKS, check_finalists
 from advisor.decision.recommend import recommend
 from advisor.decision.result import Candidate, Recommendation
 from advisor.decision.scenarios import find_scenario, load_scenarios
+from advisor.evidence.in_force import known_catalog
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 answered, 3 nothing fits. Raises FathomError for bad input."""
-    catalog = load_catalog()
+    catalog = known_catalog()
     if arguments.list or not arguments.scenario:
         for scenario in load_scenarios(catalog).values():
             _line(f"{scenario.id:30} {scenario.name.get(arguments.lang)}")

@@ -6,13 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
-from advisor.catalog import Catalog, load_catalog
+from advisor.catalog import Catalog
 from advisor.catalog.errors import DataError, InputError
 from advisor.catalog.text import LANGUAGES
 from advisor.decision.recommend import recommend
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import resolve_ids, scenario_from_mapping
 from advisor.decision.scenarios import find_scenario
+from advisor.evidence.in_force import known_catalog
 from advisor.report.render import Kind, render
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 when something fits, 3 when the report says that nothing does."""
-    catalog = load_catalog()
+    catalog = known_catalog()
     answer = recommend(_scenario(arguments.plan, catalog), catalog)
     content = render(answer, Kind(arguments.format), arguments.language)
     try:

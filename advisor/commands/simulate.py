@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from advisor.catalog import load_catalog
 from advisor.catalog.errors import DataError, InputError
 from advisor.catalog.text import translate
 from advisor.commands.plan_file import plan_from_file
 from advisor.commands.simulate_output import LATENCIES, as_text, capacity_json, simulation_json
 from advisor.commands.traffic_argument import find_traffic
+from advisor.evidence.in_force import known_catalog
 from advisor.serving.capacity import STEP_FACTORS, find_replicas
 from advisor.serving.engines import PRESETS, EngineOptions, preset
 from advisor.serving.fleet import Fleet, Pool, Router
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_plan(arguments: argparse.Namespace) -> int:
     """A catalogue plan under a workload, a trace, or the traffic of a scenario."""
-    catalog = load_catalog()
+    catalog = known_catalog()
     plan = plan_from_file(arguments.plan, catalog)
     traffic, table, notes = find_traffic(arguments.workload, catalog, arguments.limit, arguments.seed)
     serving = serving_plan(plan, traffic, catalog)

@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from math import floor, isfinite, log10
 from typing import Any
 
-from advisor.catalog import Catalog, load_catalog
+from advisor.catalog import Catalog
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import LANGUAGES, translate
 from advisor.catalog.units import format_bytes, format_count
 from advisor.commands.plan_arguments import add_plan_arguments, load_from, plan_from
+from advisor.decision.explain import sentence
+from advisor.decision.own_reasons import own_reasons
+from advisor.evidence.in_force import known_catalog
 from advisor.sizing.derivation import derive
+from advisor.sizing.own_measurements import calibration_of
 from advisor.sizing.plan import DeviceFootprint, Load, Plan, Sizing
 from advisor.sizing.profile import profile
 from advisor.sizing.sensitivity import Variation, variations
@@ -37,12 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    catalog = load_catalog()
+    catalog = known_catalog()
     plan, load = plan_from(arguments, catalog), load_from(arguments)
     sizing = size(plan, load, catalog)
     changes = variations(plan, load, catalog) if arguments.sensitivity else ()
     if arguments.json:
-        more = {"sensitivity": [_change_json(c) for c in changes]} if arguments.sensitivity else {}
+        more: dict[str, Any] = {"own_measurements": _own_json(plan, catalog)}
+        if arguments.sensitivity:
+            more["sensitivity"] = [_change_json(c) for c in changes]
         sys.stdout.write(json.dumps({**as_json(sizing), **more}, indent=2) + "\n")
     else:
         sys.stdout.write(as_text(sizing, catalog, arguments.lang))
@@ -88,6 +94,13 @@ def as_json(sizing: Sizing) -> dict[str, Any]:
     }
 
 
+def _own_json(plan: Plan, catalog: Catalog) -> dict[str, Any] | None:
+    """What the figures rest on beside the public calibration; rates measured over foreseen before the first run."""
+    found = calibration_of(plan, catalog.calibrations)
+    names = ("runs", "machines", "newest", "measured", "first_decode_off", "first_ttft_off")
+    return None if found is None else {name: getattr(found, name) for name in names}
+
+
 def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
     """For people: what it takes, whether it fits, how fast it should be, what would help."""
 
@@ -112,6 +125,7 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
         t("limits", n=sizing.max_concurrency, context=f"{sizing.max_context_tokens:,}"),
     ]
     if sizing.fits:
+        lines += [sentence(language, reason) for reason in own_reasons(plan, catalog)]
         lines += [t(name, **_range(getattr(sizing, name), t)) for name in _SPEEDS]
     if sizing.suggestions:
         lines += ["", t("suggestions"), *(f"  - {suggestion_text(s, language, catalog)}" for s in sizing.suggestions)]

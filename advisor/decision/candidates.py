@@ -13,6 +13,7 @@ from advisor.catalog.catalog import Catalog
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.decision.models import Model
 from advisor.decision.money import HOURS_PER_MONTH, price_dates
+from advisor.decision.own_reasons import own_reasons
 from advisor.decision.result import Candidate, Leaf, Money, Reason
 from advisor.decision.scenario import Axis, Scenario
 from advisor.decision.search import Outcome
@@ -66,7 +67,7 @@ def build_candidates(
     if not plans:
         return []
     columns = {item.name: np.array([getattr(load, item.name) for load in held], float) for item in fields(Load)}
-    result = evaluate(PlanColumns.from_plans(plans), LoadColumns.from_arrays(**columns))
+    result = evaluate(PlanColumns.from_plans(plans), LoadColumns.from_arrays(**columns), table=outcome.space.efficiency)
     sizings = [sizing_of(plan, load, result, i) for i, (plan, load) in enumerate(zip(plans, held, strict=True))]
     return [
         _candidate(outcome, row, sizing, scenario, catalog, ranking, leaf)
@@ -92,10 +93,12 @@ def _candidate(
         replicas=plan.replicas,
         quality=model.quality.quantity,
         ttft_ms=_latency(
-            served.ttft_s[row] + model.hidden_tokens * served.tpot_s[row], outcome, row, outcome.alone.ttft_factor
+            served.ttft_s[row] + model.hidden_tokens * served.tpot_s[row],
+            sizing.ttft_ms,
+            float(outcome.alone.ttft_factor[row]),
         ),
-        tpot_ms=_latency(served.tpot_s[row], outcome, row, outcome.alone.tpot_factor),
-        e2e_ms=_latency(served.e2e_s[row], outcome, row, outcome.alone.tpot_factor),
+        tpot_ms=_latency(served.tpot_s[row], sizing.tpot_ms, float(outcome.alone.tpot_factor[row])),
+        e2e_ms=_latency(served.e2e_s[row], sizing.tpot_ms, float(outcome.alone.tpot_factor[row])),
         utilisation=float(served.utilisation[row]),
         fleet_output_tok_s=_scaled(sizing.output_tok_s, plan.replicas),
         money=_money(outcome, row, scenario, catalog),
@@ -107,7 +110,8 @@ def _candidate(
         on_pareto_front=bool(ranking.on_front[row]),
         in_leaf=bool(ranking.in_leaf[row]),
     )
-    return replace(candidate, reasons=tuple(_reasons(candidate, model, outcome, row, scenario, leaf)))
+    reasons = (*_reasons(candidate, model, outcome, row, scenario, leaf), *own_reasons(plan, catalog))
+    return replace(candidate, reasons=reasons)
 
 
 def _model(outcome: Outcome, row: int) -> Model:
@@ -126,10 +130,14 @@ def _held(load: Load, outcome: Outcome, row: int) -> Load:
     return replace(load, context_tokens=load.input_tokens + load.output_tokens)
 
 
-def _latency(seconds: float, outcome: Outcome, row: int, factor: Floats) -> Quantity:
-    """Milliseconds under load, with the relative interval of the step model for this plan."""
-    basis = Basis.EXTRAPOLATED if outcome.alone.extrapolated[row] else Basis.ESTIMATED
-    return Quantity.within(float(seconds) * 1e3, float(factor[row]), basis, "closed form on the step model")
+def _latency(seconds: float, like: Quantity, factor: float) -> Quantity:
+    """Milliseconds under load, known as well as the step model knows this plan.
+
+    `factor`: of the interval of one sequence; own measurements state that of the load itself.
+    """
+    if like.basis in (Basis.MEASURED, Basis.CALIBRATED):
+        factor = like.high / max(like.value, 1e-12)
+    return Quantity.within(float(seconds) * 1e3, factor, like.basis, "closed form on the step model")
 
 
 def _scaled(quantity: Quantity, factor: float) -> Quantity:
@@ -170,7 +178,7 @@ def _reasons(
     yield Reason("binding", {"binding": f"binding_{candidate.sizing.binding}"})
     if model.hidden_tokens:
         yield Reason("thinks_unasked", {"tokens": model.hidden_tokens})
-    if outcome.alone.extrapolated[row]:
+    if candidate.tpot_ms.basis is Basis.EXTRAPOLATED:
         yield Reason("extrapolated", {})
     if not candidate.in_leaf:
         yield Reason("outside_leaf", {"leaf_en": leaf.name.en, "leaf_zh": leaf.name.zh})

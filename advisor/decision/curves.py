@@ -35,7 +35,7 @@ _LARGEST_CHUNK = 8_192  # tokens of one step, as in the simulator's tables
 def step_curve(space: Space, scenario: Scenario, alone: Alone) -> StepCurve:
     """Asks the step model for every plan."""
     loads = loads_of(space, scenario, _LOADED, full_context=False)
-    context = step_context(space.plans, loads, Tuning(), None)
+    context = step_context(space.plans, loads, Tuning(), space.efficiency)
     chunk = np.minimum(context.layout.chunk_tokens, _LARGEST_CHUNK)
     new = np.maximum(loads.input_tokens - loads.cached_input_tokens, 1.0)
     chunks = np.ceil(new / chunk)

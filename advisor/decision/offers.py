@@ -9,8 +9,9 @@ from advisor.catalog.catalog import Catalog
 from advisor.catalog.records import Device, DeviceClass, Host
 from advisor.decision.scenario import Hosting, Scenario
 from advisor.sizing.columns import Hardware
-from probes.machine import host_record, match_device
+from probes.machine import THIS_MACHINE, match_device
 from probes.machine_records import Machine
+from probes.place import this_host
 
 __all__ = ["UNLIMITED", "Offer", "offers", "support_device"]
 
@@ -110,7 +111,8 @@ def _of_owned(owned: Mapping[str, int], catalog: Catalog) -> Iterator[Offer]:
 
 def _of_machine(machine: Machine, catalog: Catalog) -> Iterator[Offer]:
     """The processors, and every group of equal accelerators that the catalogue knows."""
-    host = host_record(machine)
+    known = catalog.hosts.get(THIS_MACHINE)
+    host = replace(known, reference=False) if known else this_host(machine, catalog)
     matched = [match_device(item, catalog.devices) for item in machine.accelerators]
     for device in dict.fromkeys(item for item in matched if item is not None):
         count = matched.count(device)

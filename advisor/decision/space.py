@@ -21,6 +21,7 @@ from advisor.decision.models import ModelTable
 from advisor.decision.offers import UNLIMITED, Offer, support_device
 from advisor.decision.scenario import Scenario
 from advisor.sizing.columns import OFFLOADS, Hardware, PlanColumns, Runtime
+from advisor.sizing.efficiency import EfficiencyTable, table_for
 from advisor.sizing.plan import Layout, Offload
 
 __all__ = ["Space", "enumerate_space", "installed_bytes", "largest_layout", "unlimited"]
@@ -44,6 +45,7 @@ class Space:
     offer: NDArray[np.intp]
     supported: NDArray[np.bool_]  # shape (models, runtimes, offers): the engine runs this format there
     wanted: NDArray[np.bool_]  # shape (models,): searched
+    efficiency: EfficiencyTable  # the calibration in force
 
     def __len__(self) -> int:
         return len(self.plans)
@@ -93,7 +95,7 @@ def enumerate_space(
             offload == OFFLOADS.index(Offload.LAYERS_SPLIT), layers_on_device(table, found, model[row], offer[row]), 0
         ),
     )
-    return Space(plans, table, found, offer[row], supported, wanted)
+    return Space(plans, table, found, offer[row], supported, wanted, table_for(catalog))
 
 
 def installed_bytes(space: Space) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ def unloaded(space: Space, scenario: Scenario) -> Alone:
     if not len(space):  # nothing to ask the step model about
         none, no = np.zeros(0), np.zeros(0, dtype=np.bool_)
         return Alone(no, none, none, none, none, none, none, no)
-    grid = evaluate(space.plans.compact(), loads_of(space, scenario, 1, full_context=True))
+    grid = evaluate(space.plans.compact(), loads_of(space, scenario, 1, full_context=True), table=space.efficiency)
     ttft, tpot = grid.ttft_s.value, grid.tpot_s.value
     return Alone(
         fits=grid.fits,

@@ -1,115 +1,175 @@
-"""What this machine has taught: stored measurements against the public prediction, as factors for later predictions.
-
-Each run is compared with the prediction for the memory bandwidth of that same run, so a busy minute moves neither the
-factor nor the prediction for the next model; how much the bandwidth itself varies widens the interval.
-"""
+"""What own measurements have taught: one set of corrections per device, engine and format, and per measured model."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import mean, median, stdev
 
+import numpy as np
+from numpy.typing import NDArray
+
 from advisor.catalog import Catalog
-from advisor.catalog.errors import FathomError
-from advisor.sizing.efficiency import EfficiencyTable, LocalCalibration, efficiency_table
-from advisor.sizing.size import size
-from probes.foresee import accelerator_of, load_of, plan_of
+from advisor.catalog.calibration_records import LocalCalibration
+from advisor.evidence.local_fit import NORMAL_90, LocalFit, fit_local
+from advisor.evidence.observations import Observation, Run, runs_of
 from probes.machine_records import Machine
-from probes.result import Measured, ProbeResult
-from probes.spec import EngineName, Kind
+from probes.result import ProbeResult
 
-__all__ = ["Miss", "local_calibrations", "local_table", "miss_of"]
+__all__ = ["first_off", "local_calibrations"]
 
-NORMAL_90 = 1.645
 LEAST_WIDTH = math.log(1.05)  # no machine repeats itself better than this from day to day
-FEW_SAMPLES = 5
+TRANSFER_DECODE = math.log(1.10)  # to another model of the same format, until two models say how much it is here
+TRANSFER_PREFILL = math.log(1.20)
 KEPT_RUNS = 20  # of each format, the newest
-USED_KINDS = (Kind.FULL, Kind.SLICE)
 
-
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """How far the public prediction was off: log(measured seconds / predicted seconds), and the spread of the run."""
-
-    decode: float
-    decode_spread: float
-    prefill: float | None
-    prefill_spread: float
-
-
-def local_table(history: Sequence[ProbeResult], machine: Machine, catalog: Catalog) -> EfficiencyTable:
-    """The public calibration with what was measured here in front of it."""
-    return efficiency_table().with_local(local_calibrations(history, machine, catalog))
+Floats = NDArray[np.float64]
+Key = tuple[str, str]  # device, engine
+_Pair = tuple[Run, Observation, float]  # with log(measured / fitted)
 
 
 def local_calibrations(
-    history: Sequence[ProbeResult], machine: Machine, catalog: Catalog
+    history: Sequence[ProbeResult], machine: Machine | None, catalog: Catalog
 ) -> tuple[LocalCalibration, ...]:
-    """One factor per engine, device and format that was measured validly on this machine."""
-    groups: dict[tuple[str, str, str], list[tuple[ProbeResult, Miss]]] = defaultdict(list)
-    for result in history:
-        if result.fingerprint != machine.fingerprint:
-            continue
-        miss = miss_of(result, machine, catalog)
-        if miss is not None:
-            plan = plan_of(result.spec, machine, catalog, None)
-            where = plan.device.id if plan.device else plan.host.id if plan.host else ""
-            groups[where, plan.engine.id, plan.format.id].append((result, miss))
-    return tuple(_summary(key, rows[:KEPT_RUNS], catalog) for key, rows in sorted(groups.items()))
+    """Most specific first: measured models, then their formats. `history`: newest first, of any machine.
+
+    `machine`: this one; its processors are known by their host's id, those of others only if the catalogue has them.
+    """
+    groups: dict[Key, list[Run]] = defaultdict(list)
+    for run in runs_of(history, machine, catalog):
+        for device_id in _device_ids(run, machine):
+            groups[device_id, run.plan.engine.id].append(run)
+    found = [item for key, runs in sorted(groups.items()) for item in _of_group(key, _newest(runs))]
+    return tuple(sorted(found, key=lambda item: not item.measured))
 
 
-def miss_of(result: ProbeResult, machine: Machine, catalog: Catalog) -> Miss | None:
-    """Measured against the public prediction; None where the run teaches nothing (invalid, no speed, not a plan)."""
-    spec, decode, bandwidth = result.spec, result.decode_tok_s, result.bandwidth_bytes_per_s
-    if not result.is_valid or spec.kind not in USED_KINDS or spec.engine is EngineName.ENDPOINT or decode is None:
-        return None
-    if "fits_in_cache" in result.flags or bandwidth is None:
-        return None
-    on_accelerator = accelerator_of(spec, machine) is not None
-    try:
-        plan = plan_of(spec, machine, catalog, None if on_accelerator else bandwidth.value)
-        public = size(plan, load_of(spec), catalog, table=efficiency_table())
-    except FathomError:
-        return None
-    prefill = result.prefill_tok_s
-    return Miss(
-        decode=math.log(public.decode_tok_s.value / decode.value),
-        decode_spread=_spread(decode),
-        prefill=math.log(public.prefill_tok_s.value / prefill.value) if prefill else None,
-        prefill_spread=_spread(prefill, fallback=decode) if prefill else 0.0,
+def first_off(result: ProbeResult) -> tuple[float | None, float | None]:
+    """(decode rate, time to first token): measured over foreseen before the run; None where either is missing."""
+    pairs = (
+        (result.decode_tok_s, result.predicted.decode_tok_s),
+        (result.ttft_ms, result.predicted.ttft_ms),
     )
+    decode, ttft = (seen.value / said.value if seen and said and said.value > 0 else None for seen, said in pairs)
+    return decode, ttft
 
 
-def _summary(key: tuple[str, str, str], rows: Sequence[tuple[ProbeResult, Miss]], catalog: Catalog) -> LocalCalibration:
-    device_id, engine_id, format_id = key
-    bandwidths = [r.bandwidth_bytes_per_s.value for r, _ in rows if r.bandwidth_bytes_per_s]
-    decode = [m.decode for _, m in rows]
-    prefill = [m.prefill for _, m in rows if m.prefill is not None]
-    between = stdev([math.log(b) for b in bandwidths]) if len(bandwidths) > 1 else 0.0
+def _device_ids(run: Run, machine: Machine | None) -> tuple[str, ...]:
+    place = run.place
+    if place.on_accelerator:
+        return (place.device_id,)
+    mine = machine is not None and run.result.fingerprint == machine.fingerprint
+    return tuple(name for name in (place.host.id if mine else "", place.host.cpu_device_id or "") if name)
+
+
+def _newest(runs: Sequence[Run]) -> list[Run]:
+    """A few of each format: newest first, as they come."""
+    kept: dict[str, int] = defaultdict(int)
+    found = []
+    for run in runs:
+        kept[run.plan.format.id] += 1
+        if kept[run.plan.format.id] <= KEPT_RUNS:
+            found.append(run)
+    return found
+
+
+def _of_group(key: Key, runs: Sequence[Run]) -> Iterator[LocalCalibration]:
+    pairs = [(run, seen) for run in runs for seen in run.observations]
+    fit = fit_local([run.plan for run, _ in pairs], [seen for _, seen in pairs])
+    left = [(run, seen, float(rest)) for (run, seen), rest in zip(pairs, fit.left, strict=True)]
+    for format_id in dict.fromkeys(run.plan.format.id for run in runs):
+        mine = [item for item in left if item[0].plan.format.id == format_id]
+        whole = _whole_format(key, mine, fit)
+        yield whole
+        for variant_id in dict.fromkeys(run.plan.variant.id for run, _, _ in mine):
+            rows = [item for item in mine if item[0].plan.variant.id == variant_id]
+            yield _one_model(whole, variant_id, rows)
+
+
+def _whole_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibration:
+    """For models that were not run: what remains after the fit, as the median over those that were."""
+    runs = _distinct(rows)
+    plan = runs[0].plan
+    decode, prefill = (_by_model(rows, is_prefill=phase) for phase in (False, True))
+    offs = first_off(runs[-1].result)
     return LocalCalibration(
-        device_id=device_id,
-        engine_id=engine_id,
-        format_family=catalog.format(format_id).family,
-        format_id=format_id,
-        decode_factor=math.exp(median(decode)),
-        decode_factor_90=math.exp(_width(decode, [m.decode_spread for _, m in rows], between)),
-        prefill_factor=math.exp(median(prefill)) if prefill else 1.0,
-        prefill_factor_90=math.exp(_width(prefill or [0.0], [m.prefill_spread for _, m in rows], 0.0)),
-        runs=len(rows),
+        device_id=key[0],
+        engine_id=key[1],
+        format_family=plan.format.family,
+        format_id=plan.format.id,
+        effects=fit.effects[plan.format.id],
+        decode_factor=math.exp(_middle(decode)),
+        decode_factor_90=math.exp(math.hypot(_width(rows, is_prefill=False), _transfer(decode, TRANSFER_DECODE))),
+        prefill_factor=math.exp(_middle(prefill)),
+        prefill_factor_90=math.exp(math.hypot(_width(rows, is_prefill=True), _transfer(prefill, TRANSFER_PREFILL))),
+        runs=len(runs),
+        most_sequences=max(seen.sequences for _, seen, _ in rows),
+        first_decode_off=offs[0],
+        first_ttft_off=offs[1],
+        newest=max(run.result.started_at for run in runs)[:10],
+        machines=len({run.result.fingerprint for run in runs}),
     )
 
 
-def _width(misses: Sequence[float], spreads: Sequence[float], between: float) -> float:
-    """Half-width of the 90 % interval in log units: scatter of runs, spread inside them, changes of bandwidth."""
-    scatter = stdev(misses) if len(misses) > 1 else 0.0
-    return max(LEAST_WIDTH, math.hypot(NORMAL_90 * scatter, mean(spreads), NORMAL_90 * between))
+def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[_Pair]) -> LocalCalibration:
+    """Comes on top of the format's own: the factors are what that one leaves."""
+    runs = _distinct(rows)
+    offs = first_off(runs[-1].result)
+    decode, prefill = (_rests(rows, is_prefill=phase) for phase in (False, True))
+    return replace(
+        whole,
+        effects=(),
+        variant_id=variant_id,
+        measured=True,
+        decode_factor=math.exp(_middle(decode)) / whole.decode_factor if decode else 1.0,
+        decode_factor_90=math.exp(_width(rows, is_prefill=False)),
+        prefill_factor=math.exp(_middle(prefill)) / whole.prefill_factor if prefill else 1.0,
+        prefill_factor_90=math.exp(_width(rows, is_prefill=True)) if prefill else whole.prefill_factor_90,
+        runs=len(runs),
+        most_context_tokens=max(run.result.spec.context_tokens for run in runs),
+        most_sequences=max(seen.sequences for _, seen, _ in rows),
+        first_decode_off=offs[0],
+        first_ttft_off=offs[1],
+        newest=max(run.result.started_at for run in runs)[:10],
+        machines=len({run.result.fingerprint for run in runs}),
+    )
 
 
-def _spread(figure: Measured, fallback: Measured | None = None) -> float:
-    """Half of the log of the range that the samples spanned. Too few samples: at least that of `fallback`."""
-    if fallback is not None and figure.n < FEW_SAMPLES:
-        return max(_spread(figure), _spread(fallback))
-    return math.log(figure.high / figure.low) / 2 if figure.low > 0 else 1.0
+def _distinct(rows: Sequence[_Pair]) -> list[Run]:
+    """Newest first."""
+    return list({run.result.id: run for run, _, _ in rows}.values())
+
+
+def _rests(rows: Sequence[_Pair], *, is_prefill: bool) -> list[float]:
+    return [rest for _, seen, rest in rows if seen.is_prefill is is_prefill]
+
+
+def _by_model(rows: Sequence[_Pair], *, is_prefill: bool) -> list[float]:
+    """Median remainder of each model."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for run, seen, rest in rows:
+        if seen.is_prefill is is_prefill:
+            found[run.plan.variant.id].append(rest)
+    return [median(values) for values in found.values()]
+
+
+def _middle(values: Sequence[float]) -> float:
+    return median(values) if values else 0.0
+
+
+def _transfer(by_model: Sequence[float], assumed: float) -> float:
+    """Half-width, log units, of carrying over to another model: seen between models, else assumed."""
+    return max(LEAST_WIDTH, NORMAL_90 * stdev(by_model)) if len(by_model) > 2 else assumed
+
+
+def _width(rows: Sequence[_Pair], *, is_prefill: bool) -> float:
+    """Half-width of the 90 % interval, log units: scatter of runs, spread inside them, changes of bandwidth."""
+    chosen = [item for item in rows if item[1].is_prefill is is_prefill]
+    if not chosen:
+        return math.log(2.0)
+    scatter = stdev(rest for _, _, rest in chosen) if len(chosen) > 1 else 0.0
+    readings = [math.log(run.bandwidth_bytes_per_s) for run in _distinct(chosen)]
+    between = 0.0 if is_prefill or len(readings) < 2 else stdev(readings)
+    inside = mean(seen.spread for _, seen, _ in chosen)
+    return max(LEAST_WIDTH, math.hypot(NORMAL_90 * scatter, inside, NORMAL_90 * between))

@@ -10,7 +10,7 @@ from probes.machine import detect
 from probes.machine_records import Machine
 from probes.need import memory_limit
 from probes.process import Identity, ProbeProcess, new_probe_id
-from probes.result import Event, EventKind, Point, Prediction, ProbeResult, State
+from probes.result import Event, EventKind, Place, Point, Prediction, ProbeResult, State
 from probes.resume import completed
 from probes.spec import ProbeSpec
 from probes.store import Store
@@ -48,7 +48,9 @@ class ProbeRegistry:
         self._snapshots: dict[str, Snapshot] = {}
         self._processes: dict[str, ProbeProcess] = {}
 
-    def start(self, spec: ProbeSpec, predicted: Prediction = NOTHING_FORESEEN) -> str:
+    def start(
+        self, spec: ProbeSpec, predicted: Prediction = NOTHING_FORESEEN, place: Place | None = None
+    ) -> str:
         """Begin a probe and return its id at once. Raises InputError when one already runs on the same device.
 
         A CPU probe without a memory limit gets the one that leaves the machine its share.
@@ -59,7 +61,7 @@ class ProbeRegistry:
         with self._lock:
             self._refuse_second(spec)
             probe_id = new_probe_id()
-            identity = Identity(probe_id, machine.fingerprint, machine.name, predicted)
+            identity = Identity(probe_id, machine.fingerprint, machine.name, predicted, place)
             process = ProbeProcess(spec, identity)
             self._processes[probe_id] = process
             self._snapshots[probe_id] = Snapshot(probe_id, spec, State.RUNNING, predicted=predicted)

@@ -11,6 +11,7 @@ from advisor.catalog.records import Engine
 from advisor.serving.engines import PRESETS, EngineOptions
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import Workload
+from advisor.sizing.efficiency import table_for
 from advisor.sizing.plan import Binding, Load, Plan, Sizing
 from advisor.sizing.size import size
 from advisor.sizing.steptables import step_tables
@@ -49,7 +50,7 @@ def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPla
             break
         batch = min(batch - 1, larger.max_concurrency)
     shares = {str(name): share for name, share in sizing.shares.items() if name is not Binding.CAPACITY}
-    costs = StepCosts(**asdict(step_tables(plan, load))) if sizing.fits else None
+    costs = StepCosts(**asdict(step_tables(plan, load, table=table_for(catalog)))) if sizing.fits else None
     return ServingPlan(plan, load, sizing, costs, options, shares)
 
 

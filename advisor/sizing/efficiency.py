@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.catalog.calibration_records import LocalCalibration
+from advisor.catalog.catalog import Catalog
 from advisor.catalog.errors import DataError
 from advisor.catalog.files import DataFile, read_yaml
 from advisor.catalog.paths import DATA_DIR
@@ -32,6 +34,7 @@ __all__ = [
     "Term",
     "apply_link",
     "efficiency_table",
+    "table_for",
 ]
 
 CALIBRATION_FILE = DATA_DIR / "calibration.yaml"
@@ -110,28 +113,6 @@ class Term:
     coefficients: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class LocalCalibration:
-    """Measurements of this machine, summarised as factors on the public calibration.
-
-    Applies to plans with the same device (or CPU host), engine and format family. A factor multiplies the predicted
-    seconds; `*_factor_90` >= 1 is the half-width of the 90 % interval that remains, as a factor.
-    `measured`: the plan itself was run (basis MEASURED), else a relative was (CALIBRATED).
-    `format_id`: only this format of the family ("": all of them); kernels of one family may differ by factors.
-    """
-
-    device_id: str
-    engine_id: str
-    format_family: str
-    decode_factor: float
-    decode_factor_90: float
-    prefill_factor: float
-    prefill_factor_90: float
-    runs: int
-    measured: bool = False
-    format_id: str = ""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class EfficiencyTable:
     """Coefficients of `data/calibration.yaml`, with local replacements. Compared by identity.
@@ -184,6 +165,17 @@ def efficiency_table(path: Path = CALIBRATION_FILE) -> EfficiencyTable:
         seen={factor: frozenset(map(str, levels)) for factor, levels in raw["levels"].items()},
         intervals=raw["intervals"],
     )
+
+
+def table_for(catalog: Catalog) -> EfficiencyTable:
+    """The calibration in force: the public one, with the own measurements that the catalogue carries before it."""
+    return _with_local(efficiency_table(), catalog.calibrations) if catalog.calibrations else efficiency_table()
+
+
+@lru_cache(maxsize=8)
+def _with_local(table: EfficiencyTable, local: tuple[LocalCalibration, ...]) -> EfficiencyTable:
+    """The same object for the same measurements: answers are remembered by table."""
+    return table.with_local(local)
 
 
 def _term(path: Path, item: Mapping[str, Any]) -> Term:

@@ -13,12 +13,12 @@ from advisor.sizing.columns import OFFLOADS, Hardware, LoadColumns, ModelKey, Pl
 from advisor.sizing.efficiency import (
     EfficiencyArrays,
     EfficiencyTable,
-    LocalCalibration,
     apply_link,
     efficiency_table,
 )
 from advisor.sizing.factors import Factor, FactorColumns
 from advisor.sizing.intervals import Intervals, half_widths, is_new
+from advisor.sizing.own_measurements import own_measurements
 from advisor.sizing.pairings import Pairings
 from advisor.sizing.plan import Offload
 from advisor.sizing.running import default_host_path
@@ -33,7 +33,6 @@ Mask = NDArray[np.bool_]
 METRICS = ("decode", "prefill", "ttft", "output")
 _SINGLE = {"decode": "decode_tok_s", "prefill": "prefill_tok_s", "ttft": "ttft_ms", "output": "decode_tok_s"}
 _LOADED = {"decode": "tpot_ms", "prefill": "prefill_tok_s", "ttft": "ttft_ms", "output": "output_tok_s"}
-_PREFILL_METRICS = ("prefill", "ttft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,8 @@ class Estimates:
     prefill_factor: Floats
     widths: dict[str, Floats]
     extrapolated: Mask
-    local: Index  # 0 none, 1 calibrated on this machine, 2 measured there
+    local: Index  # 0 none, 1 calibrated by own measurements, 2 measured
+    measured_context: Floats  # tokens up to which 2 holds
 
 
 def estimates(
@@ -61,10 +61,10 @@ def estimates(
     if len(plans) != 1:
         return _estimates(plans, loads, tuning, table)
     offload, loaded = int(plans.offload[0]), bool(loads.concurrency[0] > 1)
+    several = bool(plans.tp[0] * plans.pp[0] > 1)
     where = plans.hardware[plans.machine[0]]
-    return _single(
-        plans.models[plans.model[0]], plans.runtimes[plans.runtime[0]], where, offload, loaded, tuning, table
-    )
+    key, runtime = plans.models[plans.model[0]], plans.runtimes[plans.runtime[0]]
+    return _single(key, runtime, where, offload, loaded, several, tuning, table)
 
 
 @lru_cache(maxsize=2048)
@@ -74,13 +74,13 @@ def _single(
     hardware: Hardware,
     offload: int,
     loaded: bool,
+    several: bool,
     tuning: Tuning,
     table: EfficiencyTable,
 ) -> Estimates:
     one, zero = np.ones(1), np.zeros(1, dtype=np.intp)
-    plans = PlanColumns(
-        (model,), (runtime,), (hardware,), zero, zero, zero, one, one, one, one, one, zero + offload, one, one
-    )
+    tp, at = one + float(several), zero + offload
+    plans = PlanColumns((model,), (runtime,), (hardware,), zero, zero, zero, tp, one, one, one, one, at, one, one)
     loads = LoadColumns(one, one, one, one + float(loaded), one)
     return _estimates(plans, loads, tuning, table)
 
@@ -93,28 +93,21 @@ def _estimates(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: Ef
     prefill_columns = replace(columns, factors={**columns.factors, "phase": _all("prefill", columns.size)})
     prefill_bias = table.effects(prefill_columns, frozenset({"bias"}))["bias"]
     decode_factor, prefill_factor = np.exp(effects["bias"]), np.exp(prefill_bias)
-    widths = _widths(table, columns, pairings)
-    local = np.zeros(len(pairings), dtype=np.intp)
-    for item in reversed(table.local):
-        rows = _applies(pairings, item)
-        decode_factor = np.where(rows, decode_factor * item.decode_factor, decode_factor)
-        prefill_factor = np.where(rows, prefill_factor * item.prefill_factor, prefill_factor)
-        for name in METRICS:
-            factor = item.prefill_factor_90 if name in _PREFILL_METRICS else item.decode_factor_90
-            widths[name] = np.where(rows, np.log(max(factor, 1.0)), widths[name])
-        local = np.where(rows, 2 if item.measured else 1, local)
+    own = own_measurements(table.local, pairings, _widths(table, columns, pairings))
+    public = apply_link({**effects, "bias": np.zeros(len(pairings))})
     return Estimates(
         pairings=pairings,
         index=index,
         model=pairings.model_arrays(),
         cache=pairings.cache_rules(),
         machine=machine,
-        efficiency=apply_link({**effects, "bias": np.zeros(len(pairings))}),
-        decode_factor=decode_factor,
-        prefill_factor=prefill_factor,
-        widths=widths,
-        extrapolated=_extrapolated(table, columns) & (local == 0),
-        local=local,
+        efficiency=replace(public, **{name: getattr(public, name) * f for name, f in own.effects.items()}),
+        decode_factor=decode_factor * own.decode_factor,
+        prefill_factor=prefill_factor * own.prefill_factor,
+        widths=dict(own.widths),
+        extrapolated=_extrapolated(table, columns) & (own.known == 0),
+        local=own.known,
+        measured_context=own.context_tokens,
     )
 
 
@@ -123,7 +116,8 @@ def pairing_rows(
 ) -> tuple[Pairings, Index]:
     """Distinct (model, runtime, machine, offload kind, alone or loaded), and the one of each plan."""
     kind = np.array([_KIND[offload] for offload in OFFLOADS])[plans.offload]
-    sizes = (len(plans.models), len(plans.runtimes), len(plans.hardware), 3, 2)
+    kind = np.where((kind == 0) & (plans.tp * plans.pp > 1), _SEVERAL, kind)
+    sizes = (len(plans.models), len(plans.runtimes), len(plans.hardware), _SEVERAL + 1, 2)
     loaded = (loads.concurrency > 1).astype(np.intp)
     code = np.ravel_multi_index((plans.model, plans.runtime, plans.machine, kind, loaded), sizes)
     used, index = _distinct(code, int(np.prod(sizes)))
@@ -148,11 +142,13 @@ def pairing_rows(
         load_mode=Factor(("single", "closed_loop"), loaded),
         dataset=_all("", len(used)),
         phase=_all("decode", len(used)),
+        several=kind == _SEVERAL,
     )
     return pairings, index
 
 
 _KIND = {Offload.NONE: 0, Offload.CPU_ONLY: 1, Offload.EXPERTS_CPU: 2, Offload.LAYERS_SPLIT: 2}
+_SEVERAL = 3
 
 
 def _distinct(code: Index, size: int) -> tuple[Index, Index]:
@@ -204,22 +200,3 @@ def _extrapolated(table: EfficiencyTable, columns: FactorColumns) -> Mask:
     for name in ("engine", "backend", "generation", "family"):
         out |= is_new(columns, name, table.seen.get(name, frozenset()))
     return out
-
-
-def _applies(pairings: Pairings, item: LocalCalibration) -> Mask:
-    engine = np.array([r.engine.id == item.engine_id for r in pairings.runtimes])[pairings.runtime]
-    formats = [m.format for m in pairings.models]
-    known = [f.family == item.format_family and item.format_id in ("", f.id) for f in formats]
-    family = np.array(known)[pairings.model]
-    names = [_names(h) for h in pairings.hardware]
-    machine = np.array([item.device_id in n for n in names])[pairings.machine]
-    rows: Mask = engine & family & machine
-    return rows
-
-
-def _names(h: Hardware) -> frozenset[str]:
-    """Ids by which a local measurement may mean this machine."""
-    processor = h.host.cpu_device_id if h.host else None
-    return frozenset(
-        name for name in (h.device.id if h.device else None, h.host.id if h.host else None, processor) if name
-    )

@@ -208,7 +208,8 @@ def speeds_into(out: GridResult, rows: slice, loads: LoadColumns, tuning: Tuning
     out.ttft_s.value[rows] = ttft
     out.output_tok_s.value[rows] = work.sequences * work.output_tokens / (ttft + last * tpot)
     out.extrapolated[rows] = found.extrapolated[index]
-    out.local[rows] = found.local[index]
+    beyond = loads.input_tokens[rows] + work.output_tokens > found.measured_context[index]
+    out.local[rows] = np.where(beyond, np.minimum(found.local[index], 1), found.local[index])
     _shares_into(out.shares[rows], response.decode)
     out.binding[rows] = np.argmax(out.shares[rows], axis=1)
 

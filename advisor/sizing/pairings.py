@@ -42,7 +42,8 @@ class Pairings:
     """Distinct combinations that share all fitted effects; arrays of shape (pairings,).
 
     `host_path`: how a processor multiplies during prefill ("", CPU_MATRIX, GPU_STREAM). `expanded`: the engine keeps
-    full keys and values of MLA. `hybrid`: something stays on the host while an accelerator works.
+    full keys and values of MLA. `hybrid`: something stays on the host while an accelerator works. `several`: a replica
+    spans more than one device.
     """
 
     models: tuple[ModelKey, ...]
@@ -60,6 +61,7 @@ class Pairings:
     load_mode: Factor
     dataset: Factor
     phase: Factor  # decode | prefill: which bias applies
+    several: NDArray[np.bool_] | None = None  # None: none does
 
     def __len__(self) -> int:
         return len(self.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from advisor.catalog import Catalog
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
-from advisor.sizing.efficiency import EfficiencyTable
+from advisor.sizing.efficiency import EfficiencyTable, table_for
 from advisor.sizing.footprint import footprint
 from advisor.sizing.grid import BINDINGS, GridResult, Range, evaluate_speed
 from advisor.sizing.plan import Binding, Load, Plan, Sizing
@@ -23,7 +23,11 @@ def size(
     tuning: Tuning | None = None,
     table: EfficiencyTable | None = None,
 ) -> Sizing:
-    """Bytes, seconds, limits and suggestions of a plan. The catalogue is searched for suggestions only."""
+    """Bytes, seconds, limits and suggestions of a plan. The catalogue gives suggestions and own measurements.
+
+    `table`: other than the calibration in force.
+    """
+    table = table or table_for(catalog)
     result = evaluate_speed(PlanColumns.from_plans([plan]), LoadColumns.of(load, 1), tuning or Tuning(), table)
     return sizing_of(plan, load, result, 0, tuning, catalog)
 

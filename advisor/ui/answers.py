@@ -20,9 +20,13 @@ __all__ = ["load_sizings", "pdf_available", "recommendation", "report_bytes"]
 MOST_SEQUENCES = 4096
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
 def recommendation(token: str) -> Recommendation:
     """The answer to the scenario of this token. Raises FathomError for ids that the catalogue lacks."""
+    return _recommendation(token, backend.revision())
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _recommendation(token: str, revision: str) -> Recommendation:  # noqa: ARG001
     catalog = backend.catalog()
     return recommend(resolve_ids(scenario_from_token(token), catalog), catalog)
 
@@ -30,7 +34,7 @@ def recommendation(token: str) -> Recommendation:
 def load_sizings(candidate: Candidate) -> tuple[Sizing, ...]:
     """The plan of a candidate with 1, 2, 4, … sequences at once, up to what its cache holds."""
     load = candidate.sizing.load
-    key = f"{candidate.plan.id}|{load.input_tokens}|{load.output_tokens}|{load.context_tokens}"
+    key = f"{candidate.plan.id}|{load.input_tokens}|{load.output_tokens}|{load.context_tokens}|{backend.revision()}"
     return _load_sizings(key, candidate)
 
 

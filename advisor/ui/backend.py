@@ -12,17 +12,49 @@ from advisor.catalog.records import Variant
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenarios import load_scenarios
 from advisor.decision.tree import Tree, load_tree
+from advisor.evidence.in_force import Known, known, store_revision
 from advisor.sizing.profile import ModelProfile, profile
+from probes.store_place import default_path
 
-__all__ = ["catalog", "catalog_date", "default_scenario", "find", "model_profile", "profile_of", "scenarios", "tree"]
+__all__ = [
+    "catalog",
+    "catalog_date",
+    "default_scenario",
+    "find",
+    "knowledge",
+    "model_profile",
+    "profile_of",
+    "revision",
+    "scenarios",
+    "tree",
+]
 
 _DEFAULT_SCENARIO = "customer-service"
 
 
-@st.cache_resource(show_spinner=False)
 def catalog() -> Catalog:
-    """Built-in data and the overlay that FATHOM_DATA names. Raises DataError for a broken overlay."""
-    return load_catalog()
+    """Built-in data, the overlay that FATHOM_DATA names, own measurements. Raises DataError for a broken overlay."""
+    return knowledge().catalog
+
+
+def knowledge() -> Known:
+    """The catalogue in force; measurements that arrive later are seen within seconds."""
+    return _known(revision())
+
+
+def revision() -> str:
+    """Changes with the stored measurements; part of the key of every cached answer."""
+    return _revision(str(default_path()))
+
+
+@st.cache_data(ttl=3, show_spinner=False)
+def _revision(place: str) -> str:
+    return f"{place}|{store_revision()}"
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _known(revision: str) -> Known:  # noqa: ARG001
+    return known(load_catalog())
 
 
 def catalog_date() -> str:

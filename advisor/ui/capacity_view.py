@@ -19,6 +19,7 @@ from advisor.ui import backend
 from advisor.ui.charts.load import METRICS, latency_lines, queue_lines
 from advisor.ui.load_costs import Prepared
 from advisor.ui.load_text import word
+from advisor.ui.own_note import own_note
 from advisor.ui.text import language, plain
 from advisor.ui.widgets import basis_badges, chart, empty_state
 
@@ -117,6 +118,7 @@ def answer(job: Job, prepared: Prepared, slo: Slo, ranked: int | None) -> None:
         )
     )
     basis_badges([prepared.sizing.decode_tok_s])
+    own_note(prepared.plan)
 
 
 def _sentences(report: CapacityReport, ranked: int | None) -> None:

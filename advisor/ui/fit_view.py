@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
 from advisor.catalog.records import Role
-from advisor.evidence.local import local_table
-from advisor.sizing.plan import Sizing
+from advisor.sizing.plan import Plan, Sizing
 from advisor.sizing.size import size
-from advisor.ui import backend, probing
+from advisor.ui import backend
 from advisor.ui.quick_plans import device_plan, host_plan, quick_load
 from advisor.ui.text import t
 from advisor.ui.widgets import basis_badges
-from probes.foresee import measured_bandwidth
-from probes.machine import host_record, match_device
+from probes.machine import THIS_MACHINE, match_device
 from probes.machine_records import Machine
+from probes.place import this_host
 
 __all__ = ["fit_table"]
 
@@ -29,7 +30,7 @@ _FORMATS = ("bf16", "int8-w8a8", "gguf-q8_0", "gguf-q4_k_m")
 
 def fit_table(machine: Machine) -> None:
     """Fits first, fastest first within."""
-    sizings = _sizings(machine.fingerprint, probing.registry().store.name, machine)
+    sizings = _sizings(machine.fingerprint, backend.revision(), machine)
     if not sizings:
         st.caption(t("machine.nothing_sized"))
         return
@@ -46,11 +47,10 @@ def fit_table(machine: Machine) -> None:
 
 
 @st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
-def _sizings(fingerprint: str, store: str, _machine: Machine) -> tuple[Sizing, ...]:  # noqa: ARG001
+def _sizings(fingerprint: str, revision: str, _machine: Machine) -> tuple[Sizing, ...]:  # noqa: ARG001
     catalog = backend.catalog()
-    history = probing.registry().store.history(fingerprint=_machine.fingerprint, valid_only=True)
-    host = host_record(_machine, measured_bandwidth(_machine, history))
-    learned = local_table(history, _machine, catalog)
+    known = catalog.hosts.get(THIS_MACHINE)
+    host = replace(known, reference=False) if known else this_host(_machine, catalog)
     devices = dict.fromkeys(match_device(item, catalog.devices) for item in _machine.accelerators)
     variants = [v for v in catalog.variants.values() if v.role in (Role.FULL, Role.DISTILLED)]
     found = []
@@ -59,14 +59,25 @@ def _sizings(fingerprint: str, store: str, _machine: Machine) -> tuple[Sizing, .
             for device in (None, *(d for d in devices if d is not None)):
                 try:
                     plan = (
-                        host_plan(catalog, variant, name, host)
+                        _measured_engine(host_plan(catalog, variant, name, host), catalog)
                         if device is None
                         else device_plan(catalog, variant, name, device, 1)
                     )
-                    found.append(size(plan, quick_load(CONTEXT_TOKENS, 1), catalog, None, learned))
+                    found.append(size(plan, quick_load(CONTEXT_TOKENS, 1), catalog))
                 except FathomError:  # this engine and format do not go together: simply not a row
                     continue
     return tuple(found)
+
+
+def _measured_engine(plan: Plan, catalog: Catalog) -> Plan:
+    """The same on the engine that was measured here in this format, where there is one."""
+    tried = [
+        item.engine_id
+        for item in catalog.calibrations
+        if item.device_id == THIS_MACHINE and item.format_id == plan.format.id and not item.measured
+    ]
+    known = [name for name in tried if name in catalog.engines]
+    return replace(plan, engine=catalog.engines[known[0]], backend="cpu") if known else plan
 
 
 def _row(sizing: Sizing) -> Mapping[str, object]:
@@ -82,6 +93,7 @@ def _row(sizing: Sizing) -> Mapping[str, object]:
         "low": sizing.decode_tok_s.low,
         "high": sizing.decode_tok_s.high,
         "ttft": sizing.ttft_ms.value / 1e3,
+        "basis": t(f"basis.{sizing.decode_tok_s.basis}"),
     }
 
 
@@ -98,4 +110,5 @@ def _columns() -> dict[str, Any]:
         "low": column.NumberColumn(t("machine.column.low"), format="%.1f"),
         "high": column.NumberColumn(t("machine.column.high"), format="%.1f"),
         "ttft": column.NumberColumn(t("machine.column.ttft"), format="%.1f"),
+        "basis": column.TextColumn(t("sources.basis")),
     }

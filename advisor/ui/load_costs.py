@@ -35,11 +35,11 @@ class Prepared:
 
 def prepare(plan: Plan, workload: Workload) -> Prepared:
     """Sizes the plan for the traffic's mean request and tabulates its steps."""
-    return _prepare(plan.id, workload, plan)
+    return _prepare(f"{plan.id}|{backend.revision()}", workload, plan)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _prepare(plan_id: str, workload: Workload, _plan: Plan) -> Prepared:  # noqa: ARG001
+def _prepare(key: str, workload: Workload, _plan: Plan) -> Prepared:  # noqa: ARG001
     found = serving_plan(_plan, workload, backend.catalog())
     shares = tuple((name, share) for name, share in found.step_shares.items() if name in _SHARES)
     return Prepared(_plan, found.sizing, found.costs, found.options, shares)

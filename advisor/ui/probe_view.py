@@ -115,6 +115,7 @@ def _start(registry: ProbeRegistry, spec: ProbeSpec, *, busy: bool) -> None:
 
 def _begin(registry: ProbeRegistry, spec: ProbeSpec) -> None:
     try:
-        st.session_state[_LAST] = registry.start(spec, probing.expect(spec).prediction)
+        foreseen = probing.expect(spec)
+        st.session_state[_LAST] = registry.start(spec, foreseen.prediction, foreseen.place)
     except FathomError as problem:
         st.session_state[_PROBLEM] = problem

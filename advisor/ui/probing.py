@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from advisor.catalog.records import AttentionKind, Role
-from advisor.evidence.local import local_table
 from advisor.jobs.registry import ProbeRegistry
 from advisor.ui import backend
 from probes.engines.precision import RUNNABLE_FORMATS
@@ -47,7 +46,7 @@ def expect(spec: ProbeSpec) -> Foresight:
         return Foresight(Prediction(), Need(0, 0, 0, 0), None)
     here, catalog = machine(), backend.catalog()
     history = registry().store.history(fingerprint=here.fingerprint, valid_only=True)
-    return foresee(spec, here, catalog, history, local_table(history, here, catalog))
+    return foresee(spec, here, catalog, history)
 
 
 def probe_variants(*, with_moe: bool = False) -> Mapping[str, str]:

@@ -1,3 +1,5 @@
+"""What own measurements teach: synthetic runs of a machine whose true coefficients are known."""
+
 from __future__ import annotations
 
 import math
@@ -7,16 +9,25 @@ import pytest
 
 from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Basis
-from advisor.evidence.local import local_calibrations, local_table, miss_of
-from advisor.sizing.efficiency import efficiency_table
+from advisor.evidence.in_force import with_measurements
+from advisor.evidence.local import first_off, local_calibrations
+from advisor.evidence.observations import runs_of
+from advisor.sizing.efficiency import efficiency_table, table_for
+from advisor.sizing.plan import Load
 from advisor.sizing.size import size
-from probes.foresee import foresee, load_of, plan_of
-from probes.machine import detect
-from probes.result import Measured, ProbeResult, State
-from probes.spec import Kind, ProbeSpec
+from advisor.sizing.tensors import active_params
+from probes.foresee import foresee, load_of
+from probes.machine import THIS_MACHINE, detect
+from probes.need import need_of
+from probes.place import place_of, plan_at
+from probes.result import Measured, Place, Point, Prediction, ProbeResult, State
+from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
-BANDWIDTH = 20e9
+BANDWIDTH, FP32, BF16 = 22e9, 340e9, 2100e9
 SMALL, LARGE = "deepseek-r1-distill-qwen-1.5b", "deepseek-r1-distill-qwen-7b"
+SHARES = {"bf16": 0.80, "int8-w8a8": 0.62, "fp32": 0.95}  # of the bandwidth that decoding reaches here
+OVERHEAD_S = 5e-3  # of each step, whatever the format
+GEMM_OPS_PER_S = {"bf16": 900e9, "int8-w8a8": 1100e9, "fp32": 300e9}
 
 
 @pytest.fixture(scope="module")
@@ -29,46 +40,109 @@ def machine():
     return detect()
 
 
-def spec_of(catalog, variant_id: str, format_id: str = "bf16") -> ProbeSpec:
-    return ProbeSpec(variant_id, format_id, catalog.variant(variant_id).architecture, prompt_tokens=(128,))
+def spec_of(catalog, variant_id: str, format_id: str = "bf16", **changes) -> ProbeSpec:
+    values = {"prompt_tokens": (128, 512), **changes}
+    return ProbeSpec(variant_id, format_id, catalog.variant(variant_id).architecture, **values)
 
 
-def run_of(catalog, machine, variant_id: str = SMALL, *, slower: float = 2.0, **changes: object) -> ProbeResult:
-    """A measurement that took `slower` times as long as the public prediction says."""
-    spec = spec_of(catalog, variant_id)
-    public = size(plan_of(spec, machine, catalog, BANDWIDTH), load_of(spec), catalog)
-    decode, prefill = public.decode_tok_s.value / slower, public.prefill_tok_s.value / slower
+def measured(value: float, n: int = 20) -> Measured:
+    return Measured(value, value * 0.97, value * 1.03, n)
+
+
+def true_decode_s(spec: ProbeSpec) -> float:
+    return need_of(spec).read_bytes / (BANDWIDTH * SHARES[spec.format_id]) + OVERHEAD_S
+
+
+def true_prefill_tok_s(spec: ProbeSpec) -> float:
+    return GEMM_OPS_PER_S[spec.format_id] / (2 * active_params(spec.architecture))
+
+
+def run_of(catalog, machine, variant_id: str = SMALL, format_id: str = "bf16", *, slower=1.0, **changes) -> ProbeResult:
+    """A run on a machine that reads and multiplies as above."""
+    spec = changes.pop("spec", None) or spec_of(catalog, variant_id, format_id)
+    decode = measured(1 / true_decode_s(spec) / slower)
+    place = place_of(spec, machine, catalog)
+    prefill = true_prefill_tok_s(spec)
+    points = tuple(
+        Point("prefill", {"prompt_tokens": n}, {"prefill_tok_s": measured(prefill, 3)}) for n in spec.prompt_tokens
+    )
+    points += tuple(Point("gemm", {}, {"ops_per_s": measured(v, 3)}, n) for n, v in (("fp32", FP32), ("bf16", BF16)))
+    points += (Point("decode", {"context_tokens": 512, "batch": 1}, {"decode_tok_s": decode}),)
     values: dict[str, object] = {
-        "id": "r", "spec": spec, "state": State.DONE, "fingerprint": machine.fingerprint,
-        "started_at": "2026-11-22T00:00:00+00:00", "duration_s": 1.0,
-        "decode_tok_s": Measured(decode, decode * 0.95, decode * 1.05, 20),
-        "prefill_tok_s": Measured(prefill, prefill * 0.95, prefill * 1.05, 3),
-        "bandwidth_bytes_per_s": Measured(BANDWIDTH, BANDWIDTH, BANDWIDTH),
+        "id": f"{variant_id}-{format_id}", "spec": spec, "state": State.DONE, "fingerprint": machine.fingerprint,
+        "started_at": "2026-11-22T00:00:00+00:00", "duration_s": 1.0, "decode_tok_s": decode,
+        "prefill_tok_s": measured(prefill, 3), "bandwidth_bytes_per_s": measured(BANDWIDTH), "points": points,
+        "place": place,
     }  # fmt: skip
     return ProbeResult(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def test_one_run_corrects_the_prediction_for_a_larger_model(catalog, machine):
+def test_the_small_model_alone_foresees_the_large_one(catalog, machine):
+    """Bytes at the measured share of bandwidth plus overheads; products at the measured rate: within 10 %."""
+    history = [run_of(catalog, machine, SMALL, name) for name in ("bf16", "int8-w8a8", "fp32")]
+    known = with_measurements(catalog, history, machine)
+    for name in ("bf16", "int8-w8a8"):
+        spec = spec_of(catalog, LARGE, name)
+        foreseen = foresee(spec, machine, known, history).prediction
+        assert foreseen.decode_tok_s is not None
+        assert foreseen.prefill_tok_s is not None
+        assert foreseen.decode_tok_s.basis is Basis.CALIBRATED
+        assert foreseen.decode_tok_s.value == pytest.approx(1 / true_decode_s(spec), rel=0.10)
+        assert foreseen.prefill_tok_s.value == pytest.approx(true_prefill_tok_s(spec), rel=0.10)
+        assert foreseen.decode_tok_s.low < 1 / true_decode_s(spec) < foreseen.decode_tok_s.high
+
+
+def test_one_format_is_enough_for_the_ten_percent(catalog, machine):
     history = [run_of(catalog, machine)]
+    known = with_measurements(catalog, history, machine)
     spec = spec_of(catalog, LARGE)
-    public = foresee(spec, machine, catalog, history).prediction
-    learned = foresee(spec, machine, catalog, history, local_table(history, machine, catalog)).prediction
-    assert public.decode_tok_s is not None
-    assert learned.decode_tok_s is not None
-    assert learned.decode_tok_s.value == pytest.approx(public.decode_tok_s.value / 2, rel=1e-6)
-    assert learned.decode_tok_s.basis is Basis.CALIBRATED
-    before = public.decode_tok_s.high / public.decode_tok_s.low
-    assert learned.decode_tok_s.high / learned.decode_tok_s.low < before
+    public = foresee(spec, machine, catalog, history).prediction.decode_tok_s
+    learned = foresee(spec, machine, known, history).prediction.decode_tok_s
+    assert public is not None
+    assert learned is not None
+    assert learned.value == pytest.approx(1 / true_decode_s(spec), rel=0.10)
+    assert learned.high / learned.low < public.high / public.low
 
 
-def test_factor_and_width_by_hand(catalog, machine):
-    history = [run_of(catalog, machine, slower=s) for s in (1.8, 2.0, 2.2)]
-    (found,) = local_calibrations(history, machine, catalog)
-    assert (found.device_id, found.engine_id, found.format_id, found.runs) == ("this-machine", "torch", "bf16", 3)
-    assert found.decode_factor == pytest.approx(2.0)
-    scatter = 1.645 * 0.10050  # standard deviation of log 1.8, 2.0, 2.2
-    inside = math.log(1.05 / 0.95) / 2
-    assert found.decode_factor_90 == pytest.approx(math.exp(math.hypot(scatter, inside)), rel=1e-3)
+def test_what_was_run_is_measured_and_exact(catalog, machine):
+    """The model's own median comes back under the conditions that were measured, with basis and width."""
+    history = [run_of(catalog, machine)]
+    known = with_measurements(catalog, history, machine)
+    spec, host = spec_of(catalog, SMALL), known.hosts[THIS_MACHINE]
+    plan = plan_at(spec, Place(host), known)
+    found = size(plan, load_of(spec), known)
+    assert found.decode_tok_s.basis is Basis.MEASURED
+    assert found.decode_tok_s.value == pytest.approx(1 / true_decode_s(spec), rel=0.01)
+    deeper = size(plan, Load(4096, 128, 8192, 1), known)
+    assert deeper.decode_tok_s.basis is Basis.CALIBRATED
+    many = size(plan, Load(256, 32, 512, 8), known)
+    assert many.decode_tok_s.basis is Basis.CALIBRATED  # no batch was measured
+    public = size(plan, Load(256, 32, 512, 8), catalog)
+    assert many.decode_tok_s.high / many.decode_tok_s.low == pytest.approx(
+        public.decode_tok_s.high / public.decode_tok_s.low
+    )
+
+
+def test_a_sweep_of_batches_narrows_loaded_plans(catalog, machine):
+    spec = spec_of(catalog, SMALL, kind=Kind.SWEEP, sweep_axis=SweepAxis.BATCH, sweep_values=(1, 4, 8))
+    points = tuple(
+        Point("decode", {"context_tokens": 512, "batch": n}, {"decode_tok_s": measured(1 / true_decode_s(spec))})
+        for n in (1, 4, 8)
+    )
+    run = run_of(catalog, machine, spec=spec, points=points, id="sweep")
+    known = with_measurements(catalog, [run], machine)
+    plan = plan_at(spec, Place(known.hosts[THIS_MACHINE]), known)
+    eight, public = (size(plan, Load(256, 32, 512, 8), c).decode_tok_s for c in (known, catalog))
+    assert eight.basis is Basis.MEASURED
+    assert eight.high / eight.low < public.high / public.low
+
+
+def test_scatter_of_runs_widens(catalog, machine):
+    steady = [run_of(catalog, machine, id=str(n)) for n in range(3)]
+    shaky = [run_of(catalog, machine, id=str(n), slower=s) for n, s in enumerate((0.8, 1.0, 1.3))]
+    narrow, wide = (local_calibrations(runs, machine, catalog)[0].decode_factor_90 for runs in (steady, shaky))
+    assert narrow == pytest.approx(1.05, abs=0.01)
+    assert wide > 1.3
 
 
 @pytest.mark.parametrize(
@@ -77,28 +151,58 @@ def test_factor_and_width_by_hand(catalog, machine):
         {"state": State.INVALID},
         {"state": State.CANCELLED},
         {"fingerprint": "another machine"},
-        {"decode_tok_s": None},
         {"bandwidth_bytes_per_s": None},
         {"flags": ("fits_in_cache",)},
+        {"points": (), "decode_tok_s": None, "prefill_tok_s": None},
     ],
 )
 def test_runs_that_teach_nothing(catalog, machine, changes):
     assert local_calibrations([run_of(catalog, machine, **changes)], machine, catalog) == ()
 
 
-def test_other_formats_kinds_and_unknown_models_are_untouched(catalog, machine):
+def test_other_formats_engines_and_unknown_models_are_untouched(catalog, machine):
     run = run_of(catalog, machine)
-    sweep = replace(run, spec=replace(run.spec, kind=Kind.SWEEP))
     unknown = replace(run, spec=replace(run.spec, variant_id="no-such-model"))
-    assert miss_of(sweep, machine, catalog) is None
-    assert miss_of(unknown, machine, catalog) is None
-    table = local_table([run], machine, catalog)
+    endpoint = replace(run, spec=replace(run.spec, engine=EngineName.ENDPOINT))
+    assert not list(runs_of([unknown, endpoint], machine, catalog))
+    known = with_measurements(catalog, [run], machine)
     spec = spec_of(catalog, SMALL, "int8-w8a8")
-    plan = plan_of(spec, machine, catalog, BANDWIDTH)
-    assert size(plan, load_of(spec), catalog, table=table) == size(
-        plan, load_of(spec), catalog, table=efficiency_table()
-    )
+    plan = plan_at(spec, Place(known.hosts[THIS_MACHINE]), catalog)
+    assert size(plan, load_of(spec), known) == size(plan, load_of(spec), catalog)
 
 
 def test_no_history_is_the_public_table(catalog, machine):
-    assert local_table([], machine, catalog).local == ()
+    assert table_for(catalog) is efficiency_table()
+    assert with_measurements(catalog, [], machine).calibrations == ()
+
+
+def test_a_graphics_card_measured_anywhere_corrects_that_card(catalog, machine):
+    spec = spec_of(catalog, SMALL, device="cuda:0")
+    host = place_of(spec_of(catalog, SMALL), machine, catalog).host
+    place = Place(host, "rtx-4090", on_accelerator=True)
+    plan = plan_at(spec, place, catalog)
+    public = size(plan, load_of(spec), catalog).decode_tok_s.value
+    run = replace(
+        run_of(catalog, machine), spec=spec, fingerprint="a colleague's", place=place, points=(), prefill_tok_s=None,
+        decode_tok_s=measured(public / 1.5), bandwidth_bytes_per_s=measured(9e11),
+    )  # fmt: skip
+    known = with_measurements(catalog, [run], machine)
+    found = size(plan, load_of(spec), known).decode_tok_s
+    assert found.basis is Basis.MEASURED
+    assert found.value == pytest.approx(public / 1.5, rel=1e-6)
+    other = replace(plan, device=catalog.device("rtx-3090"))
+    assert size(other, load_of(spec), known) == size(other, load_of(spec), catalog)
+    assert THIS_MACHINE not in known.hosts  # nothing was measured here
+
+
+def test_the_first_prediction_is_remembered(catalog, machine):
+    run = run_of(catalog, machine)
+    said = foresee(run.spec, machine, catalog).prediction
+    new, old = replace(run, id="new", predicted=Prediction()), replace(run, id="old", predicted=said)
+    off = first_off(old)[0]
+    assert off == pytest.approx(run.decode_tok_s.value / said.decode_tok_s.value)
+    found = local_calibrations([new, old], machine, catalog)[0]
+    assert found.measured
+    assert found.first_decode_off == off
+    assert found.newest == "2026-11-22"
+    assert math.isfinite(found.decode_factor)

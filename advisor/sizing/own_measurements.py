@@ -1,0 +1,108 @@
+"""Own measurements put over the public calibration: which pairings they mean, and what they change there.
+
+The factors on the fitted effects hold for any load and any number of such devices. The interval narrows only where
+something was measured: one device, and as many sequences at once; elsewhere the public width stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from advisor.catalog.calibration_records import LocalCalibration
+from advisor.sizing.columns import Hardware, ModelKey
+from advisor.sizing.pairings import Pairings
+from advisor.sizing.plan import Offload, Plan
+
+__all__ = ["OwnMeasurements", "calibration_of", "own_measurements"]
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_PREFILL_METRICS = ("prefill", "ttft")
+_ANY_CONTEXT = np.inf
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMeasurements:
+    """Changes by pairing. `known`: 0 none, 1 calibrated, 2 measured up to `context_tokens`."""
+
+    effects: Mapping[str, Floats]  # factors on those that have one
+    decode_factor: Floats
+    prefill_factor: Floats
+    widths: Mapping[str, Floats]
+    known: NDArray[np.intp]
+    context_tokens: Floats
+
+
+def own_measurements(
+    local: Sequence[LocalCalibration], pairings: Pairings, widths: Mapping[str, Floats]
+) -> OwnMeasurements:
+    """Later items are the more general ones: the first that applies has the last word."""
+    size = len(pairings)
+    one = np.ones(size)
+    found = OwnMeasurements({}, one, one, dict(widths), np.zeros(size, dtype=np.intp), np.full(size, np.inf))
+    for item in reversed(local):
+        rows = _applies(pairings, item)
+        if rows.any():
+            found = _with(found, item, rows, pairings)
+    return found
+
+
+def calibration_of(plan: Plan, local: Sequence[LocalCalibration]) -> LocalCalibration | None:
+    """The most specific measurement that the figures of a plan rest on; None: public calibration only."""
+    key = ModelKey(plan.variant, plan.format, plan.kv_format)
+    names = _names(Hardware(plan.device, plan.host, plan.server), on_cpu=plan.device is None)
+    hybrid = plan.layout.offload in (Offload.EXPERTS_CPU, Offload.LAYERS_SPLIT)
+    matching = (i for i in local if i.engine_id == plan.engine.id and _means_model(i, key) and i.device_id in names)
+    return None if hybrid else next(matching, None)
+
+
+def _with(now: OwnMeasurements, item: LocalCalibration, rows: Mask, pairings: Pairings) -> OwnMeasurements:
+    changed = {name: now.effects.get(name, 1.0) * np.where(rows, factor, 1.0) for name, factor in item.effects}
+    loaded = pairings.load_mode.codes == 1
+    several = np.zeros_like(rows) if pairings.several is None else pairings.several
+    alone = rows & ~several & (~loaded | (item.most_sequences > 1))
+    widths = {
+        name: np.where(alone, np.log(max(_factor_90(item, name), 1.0)), values) for name, values in now.widths.items()
+    }
+    exact = rows & ~several & item.measured
+    return OwnMeasurements(
+        effects={**now.effects, **changed},
+        decode_factor=np.where(rows, now.decode_factor * item.decode_factor, now.decode_factor),
+        prefill_factor=np.where(rows, now.prefill_factor * item.prefill_factor, now.prefill_factor),
+        widths=widths,
+        known=np.where(exact & (~loaded | (item.most_sequences > 1)), 2, np.where(rows, 1, now.known)),
+        context_tokens=np.where(rows, float(item.most_context_tokens or _ANY_CONTEXT), now.context_tokens),
+    )
+
+
+def _factor_90(item: LocalCalibration, metric: str) -> float:
+    return item.prefill_factor_90 if metric in _PREFILL_METRICS else item.decode_factor_90
+
+
+def _applies(pairings: Pairings, item: LocalCalibration) -> Mask:
+    engine = np.array([r.engine.id == item.engine_id for r in pairings.runtimes])[pairings.runtime]
+    model = np.array([_means_model(item, m) for m in pairings.models])[pairings.model]
+    device = np.array([item.device_id in _names(h, on_cpu=False) for h in pairings.hardware])[pairings.machine]
+    processor = np.array([item.device_id in _names(h, on_cpu=True) for h in pairings.hardware])[pairings.machine]
+    rows: Mask = engine & model & np.where(pairings.on_cpu, processor, device & ~pairings.hybrid)
+    return rows
+
+
+def _means_model(item: LocalCalibration, key: ModelKey) -> bool:
+    return (
+        key.format.family == item.format_family
+        and item.format_id in ("", key.format.id)
+        and item.variant_id in ("", key.variant.id)
+    )
+
+
+def _names(h: Hardware, *, on_cpu: bool) -> frozenset[str]:
+    """Ids by which a measurement may mean the accelerator, or the processors of the host."""
+    if not on_cpu:
+        return frozenset((h.device.id,)) if h.device else frozenset()
+    return frozenset(name for name in (h.host.id, h.host.cpu_device_id) if name) if h.host else frozenset()

@@ -1,0 +1,103 @@
+"""Where a probe ran, as the catalogue would describe it: this machine as a host, and the accelerator's record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+from advisor.catalog import Catalog
+from advisor.catalog.errors import UnsupportedError
+from advisor.catalog.records import Device, Host
+from advisor.sizing.plan import Layout, Offload, Plan
+from probes.engines.precision import canonical_format
+from probes.machine import host_record, match_device, match_processor
+from probes.machine_records import Accelerator, Machine
+from probes.result import Place, ProbeResult
+from probes.spec import EngineName, ProbeSpec
+
+__all__ = ["accelerator_of", "as_measured", "measured_bandwidth", "place_of", "plan_at", "this_host"]
+
+READINGS = 20  # newest that count
+
+
+def accelerator_of(spec: ProbeSpec, machine: Machine) -> Accelerator | None:
+    return next((a for a in machine.accelerators if a.torch_device and a.torch_device == spec.device), None)
+
+
+def place_of(
+    spec: ProbeSpec, machine: Machine, catalog: Catalog, history: Sequence[ProbeResult] = ()
+) -> Place | None:
+    """None for an endpoint, whose hardware is not known. `history`: earlier results here, which give the rates."""
+    if spec.engine is EngineName.ENDPOINT:
+        return None
+    accelerator = accelerator_of(spec, machine)
+    device = None if accelerator is None else match_device(accelerator, catalog.devices)
+    host = this_host(machine, catalog, history)
+    return Place(host, device.id if device else "", on_accelerator=accelerator is not None)
+
+
+def plan_at(spec: ProbeSpec, place: Place, catalog: Catalog) -> Plan:
+    """The probe as a plan. Raises UnknownIdError, and UnsupportedError for an accelerator without a record."""
+    if place.on_accelerator and not place.device_id:
+        raise UnsupportedError("the catalogue does not know this accelerator")
+    device = catalog.device(place.device_id) if place.device_id else None
+    backend = "cpu"
+    if place.on_accelerator:
+        backend = "metal" if spec.device == "mps" else _gpu_backend(device)
+    return Plan(
+        variant=catalog.variant(spec.variant_id),
+        format=catalog.format(canonical_format(spec.format_id)),
+        engine=catalog.engine(str(spec.engine)),
+        backend=backend,
+        device=device,
+        layout=Layout(offload=Offload.CPU_ONLY) if device is None else Layout(),
+        host=place.host,
+        kv_format="fp32" if spec.format_id == "fp32" else "bf16",
+    )
+
+
+def measured_bandwidth(fingerprint: str, history: Sequence[ProbeResult], device: str = "cpu") -> float | None:
+    """Median read bandwidth, bytes per second, of earlier probes of this device of the machine."""
+    readings = [
+        r.bandwidth_bytes_per_s.value
+        for r in history
+        if r.fingerprint == fingerprint and r.spec.device == device and r.bandwidth_bytes_per_s and r.is_valid
+    ]
+    return median(readings[:READINGS]) if readings else None
+
+
+def this_host(machine: Machine, catalog: Catalog, history: Sequence[ProbeResult] = ()) -> Host:
+    """This machine as a catalogue host, with the rates that earlier probes measured; else timed now."""
+    host = host_record(machine, measured_bandwidth(machine.fingerprint, history))
+    found = match_processor(machine.cpu, catalog.devices)
+    host = replace(host, cpu_device_id=found.id) if found else host
+    mine = [as_measured(host, r) for r in history if r.fingerprint == machine.fingerprint and r.spec.device == "cpu"]
+    vector = [h.peak_fp32_ops_per_s for h in mine if h.peak_fp32_ops_per_s]
+    matrix = [h.peak_bf16_ops_per_s for h in mine if h.peak_bf16_ops_per_s]
+    return replace(
+        host,
+        peak_fp32_ops_per_s=median(vector[:READINGS]) if vector else host.peak_fp32_ops_per_s,
+        peak_bf16_ops_per_s=median(matrix[:READINGS]) if matrix else None,
+    )
+
+
+def as_measured(host: Host, result: ProbeResult) -> Host:
+    """The host with the rates that its processors had during this run, where the run read them."""
+    products = [p for p in result.points if p.name == "gemm" and "ops_per_s" in p.values]
+    rates = {p.label: p.values["ops_per_s"].value for p in products}
+    then = result.place.host if result.place else host
+    bandwidth = result.bandwidth_bytes_per_s
+    if result.spec.device != "cpu":
+        return host
+    return replace(
+        host,
+        memory_bandwidth_bytes_per_s=bandwidth.value if bandwidth else host.memory_bandwidth_bytes_per_s,
+        measured_bandwidth_bytes_per_s=bandwidth.value if bandwidth else host.measured_bandwidth_bytes_per_s,
+        peak_fp32_ops_per_s=rates.get("fp32", then.peak_fp32_ops_per_s),
+        peak_bf16_ops_per_s=rates.get("bf16", then.peak_bf16_ops_per_s),
+    )
+
+
+def _gpu_backend(device: Device | None) -> str:
+    return "rocm" if device is not None and device.vendor.upper() == "AMD" else "cuda"
