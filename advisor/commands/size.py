@@ -13,11 +13,13 @@ from advisor.catalog import Catalog
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import LANGUAGES, translate
 from advisor.catalog.units import format_bytes, format_count
+from advisor.commands.derivations import derivations_json, derivations_text
 from advisor.commands.plan_arguments import add_plan_arguments, load_from, plan_from
 from advisor.decision.explain import sentence
 from advisor.decision.own_reasons import own_reasons
 from advisor.evidence.in_force import known_catalog
-from advisor.sizing.derivation import derive
+from advisor.sizing.derivation_speed import derive_all
+from advisor.sizing.efficiency import table_for
 from advisor.sizing.own_measurements import calibration_of
 from advisor.sizing.plan import DeviceFootprint, Load, Plan, Sizing
 from advisor.sizing.profile import profile
@@ -34,7 +36,7 @@ _SPEEDS = ("prefill_tok_s", "decode_tok_s", "output_tok_s", "ttft_ms", "tpot_ms"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plan_arguments(parser)
-    parser.add_argument("--explain", action="store_true", help="show the formula behind each number of bytes")
+    parser.add_argument("--explain", action="store_true", help="the formula behind each number, with the values put in")
     parser.add_argument("--sensitivity", action="store_true", help="what a change of devices, format or load would do")
     parser.add_argument("--lang", choices=LANGUAGES, default="en")
     parser.add_argument("--json", action="store_true")
@@ -49,13 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
         more: dict[str, Any] = {"own_measurements": _own_json(plan, catalog)}
         if arguments.sensitivity:
             more["sensitivity"] = [_change_json(c) for c in changes]
+        if arguments.explain:
+            more["derivations"] = derivations_json(derive_all(plan, load, table=table_for(catalog)), arguments.lang)
         sys.stdout.write(json.dumps({**as_json(sizing), **more}, indent=2) + "\n")
     else:
         sys.stdout.write(as_text(sizing, catalog, arguments.lang))
         if changes:
             sys.stdout.write("\n" + _changes_text(changes, sizing, arguments.lang))
         if arguments.explain:
-            sys.stdout.write("\n" + _derivations(plan, load, arguments.lang))
+            sys.stdout.write("\n" + derivations_text(derive_all(plan, load, table=table_for(catalog)), arguments.lang))
     return 0 if sizing.fits else NOTHING_FITS
 
 
@@ -187,12 +191,3 @@ def _changes_text(changes: Sequence[Variation], now: Sizing, language: str) -> s
         numbers = dict(zip(("decode", "output", "ttft"), ratios, strict=True))
         lines.append("  " + t("line", name=name, fits=t("fits_yes" if then.fits else "fits_no"), **numbers))
     return "\n".join(lines) + "\n"
-
-
-def _derivations(plan: Plan, load: Load, language: str) -> str:
-    blocks = []
-    for d in derive(plan, load):
-        title = translate(language, f"sizing.derivation.{d.key}.title")
-        steps = [f"  {translate(language, f'sizing.derivation.{s.key}', **s.values)}" for s in d.steps]
-        blocks.append("\n".join([title, *steps, f"  [{d.source}]"]))
-    return "\n".join(blocks) + "\n"

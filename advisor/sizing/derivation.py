@@ -18,7 +18,7 @@ from advisor.sizing.memory import load_memory_model, workspace_kind
 from advisor.sizing.plan import Load, Plan
 from advisor.sizing.weights import weights
 
-__all__ = ["Derivation", "Step", "derive"]
+__all__ = ["Derivation", "Step", "Value", "derive"]
 
 Value = int | float | str
 
@@ -33,12 +33,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """A number unfolded. `key`: file | device_weights | kv_token | kv_sequence | workspace | usable | fits."""
+    """A number unfolded. `key`: file | device_weights | kv_token | kv_sequence | workspace | usable | fits.
+
+    Those of speed (`advisor.sizing.derivation_speed`): rates | decode | prefill | ttft | output.
+    """
 
     key: str
     value: float
     steps: tuple[Step, ...]
     source: str
+    unit: str = "bytes"
 
 
 def derive(plan: Plan, load: Load) -> tuple[Derivation, ...]:

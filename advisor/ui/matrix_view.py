@@ -8,15 +8,20 @@ import pandas as pd
 import streamlit as st
 
 from advisor.catalog import Catalog
+from advisor.catalog.errors import UnsupportedError
 from advisor.report.figures import Grid
 from advisor.report.numbers import gib_text
+from advisor.sizing.derivation import derive
 from advisor.sizing.matrix import MatrixRow, matrix
 from advisor.ui import backend
-from advisor.ui.text import t
-from advisor.ui.widgets import chart, empty_state
+from advisor.ui.derivation_view import unfolded
+from advisor.ui.quick_plans import device_plan, quick_load
+from advisor.ui.text import plain, t
+from advisor.ui.widgets import chart, empty_state, problem_state
 
 __all__ = ["matrix_page"]
 
+_ANYWHERE = ("file", "kv_token", "kv_sequence")  # numbers that do not depend on the device
 _CONTEXTS = (4096, 8192, 32_768, 65_536, 131_072)
 GIB = 2**30
 
@@ -70,7 +75,8 @@ def _grid(rows: Sequence[MatrixRow], catalog: Catalog) -> Grid:
 def _table(rows: Sequence[MatrixRow], catalog: Catalog, context: int) -> None:
     frame = pd.DataFrame([_cells(row, catalog) for row in rows])
     number = st.column_config.NumberColumn
-    st.dataframe(
+    st.caption(t("matrix.choose"))
+    event = st.dataframe(
         frame,
         key=f"matrix.table.{context}.{len(rows)}",
         hide_index=True,
@@ -86,7 +92,11 @@ def _table(rows: Sequence[MatrixRow], catalog: Catalog, context: int) -> None:
             "device": st.column_config.TextColumn(t("matrix.device")),
         },
         alt=t("matrix.table_alt", count=len(rows)),
+        on_select="rerun",
+        selection_mode="single-row",
     )
+    for index in event.selection.rows:
+        _explained(rows[index], catalog)
     st.download_button(
         t("matrix.download"),
         frame.to_csv(index=False).encode("utf-8-sig"),
@@ -96,6 +106,21 @@ def _table(rows: Sequence[MatrixRow], catalog: Catalog, context: int) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
+
+
+def _explained(row: MatrixRow, catalog: Catalog) -> None:
+    """The chosen row's bytes, unfolded. Speeds need a load: they are on the page of plans."""
+    variant = catalog.variants[row.variant_id]
+    device = catalog.devices[row.device_id or "h200-sxm"]
+    try:
+        plan = device_plan(catalog, variant, row.format_id, device, row.device_count or 1)
+    except UnsupportedError as problem:
+        problem_state(problem)
+        return
+    with st.container(border=True, key="matrix.derivation"):
+        st.markdown(f"#### {plain(variant.name)} · {plain(catalog.formats[row.format_id].name)}")
+        found = derive(plan, quick_load(row.context_tokens, 1))
+        unfolded([item for item in found if row.device_id is not None or item.key in _ANYWHERE])
 
 
 def _cells(row: MatrixRow, catalog: Catalog) -> dict[str, object]:

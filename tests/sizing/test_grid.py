@@ -11,7 +11,6 @@ import pytest
 from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Basis
 from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
-from advisor.sizing.derivation_speed import derivation_text, derive_speed
 from advisor.sizing.efficiency import LocalCalibration, efficiency_table
 from advisor.sizing.grid import evaluate
 from advisor.sizing.plan import Layout, Load, Offload, Plan
@@ -112,16 +111,6 @@ def test_step_tables_carry_the_same_step() -> None:
 def test_data_parallel_attention_gives_ranks_in_lock_step() -> None:
     plan = plan_of("deepseek-r1", "fp8-block", "h200-sxm", "sglang", tp=8, dp_attention=8)
     assert step_tables(plan, Load(1024, 256, 4096, 64)).dp == 8
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("plan", [R1, SMALL, ON_CPU], ids=["moe", "dense", "cpu"])
-def test_every_second_unfolds_into_text(language: str, plan: Plan) -> None:
-    load = Load(1024, 256, 4096, 4)
-    found = derive_speed(plan, load)
-    assert [d.key for d in found] == ["rates", "decode", "prefill", "ttft"]
-    assert all(line for d in found for line in derivation_text(language, d)[1])
-    assert found[3].value * 1e3 == pytest.approx(size(plan, load, CATALOG).ttft_ms.value)
 
 
 def test_a_plan_takes_less_than_a_few_milliseconds() -> None:
