@@ -9,6 +9,7 @@ from pathlib import Path
 from advisor.catalog import load_catalog
 from advisor.catalog.errors import UnsupportedError
 from advisor.commands.validate_text import ablation_text, summary_text
+from advisor.evidence.ablation_file import append_ablation, start_ablations
 from advisor.evidence.truth import THROUGHPUT_FILE, read_throughput
 from advisor.sizing.efficiency import CALIBRATION_FILE
 
@@ -21,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--throughput", type=Path, default=THROUGHPUT_FILE, metavar="CSV", help="measured speeds")
     parser.add_argument("--write", action="store_true", help="replace calibration.yaml and held_out.csv in data/")
     parser.add_argument("--out", type=Path, default=CALIBRATION_FILE, metavar="YAML", help="where --write puts it")
-    parser.add_argument("--ablate", action="store_true", help="scores with and without each kind of term (long)")
+    parser.add_argument(
+        "--ablate",
+        action="store_true",
+        help="scores with and without each kind of term (long); with --write also kept in data/truth/ablation.csv",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,7 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UnsupportedError(f"the fit needs {problem.name}: pip install -r requirements-fit.txt") from problem
     rows, missing = read_throughput(arguments.throughput, load_catalog())
     if arguments.ablate:
+        if arguments.write:
+            start_ablations()
         for item in ablations(rows):
+            if arguments.write:
+                append_ablation(item.left_out, item.scheme, item.summary)
             sys.stdout.write(ablation_text(item.left_out, item.scheme, item.summary))
             sys.stdout.flush()
         return 0

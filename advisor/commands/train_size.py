@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from advisor.catalog import Catalog, load_catalog
@@ -180,11 +182,23 @@ def _text(
         "",
         t("checks"),
     ]
-    for check in content["checked_against"]:
-        values = {"published": f"{check['published']:g}", "computed": f"{check['computed']:.4g}"}
-        name = f"{check['name']} ({check['quantity']})"
-        lines.append("  " + t("check", name=name, source=check["source"], **values))
+    lines += [f"  {t(key, **values)}" for key, values in _by_source(content["checked_against"])]
     return "\n".join(lines) + "\n"
+
+
+def _by_source(checks: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Points of each source and how far the computed ones are off, as text keys and values; all points are in the JSON.
+
+    Limits, points that the fit has seen, and points that nothing has seen are told apart.
+    """
+    kinds = {(c["source"], "limit" if "at_most" in c["quantity"] else "fit" if c["in_fit"] else "new") for c in checks}
+    for source, kind in sorted(kinds):
+        own = [c for c in checks if c["source"] == source and c["in_fit"] == (kind == "fit")]
+        ratios = [c["computed"] / c["published"] for c in own if ("at_most" in c["quantity"]) == (kind == "limit")]
+        errors = [abs(ratio - 1) for ratio in ratios]
+        held = sum(ratio <= 1 for ratio in ratios)
+        values = {"median": f"{median(errors):.0%}", "most": f"{max(errors):.0%}", "held": held}
+        yield f"checks_{kind}", {"source": source, "n": len(ratios), **values}
 
 
 def _positive(text: str) -> int:

@@ -47,6 +47,7 @@ class MemoryPrediction:
     high: float | None
     basis: str
     unpredicted_reason: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,11 @@ def row_parts(row: MemoryRow, catalog: Catalog) -> MemoryParts:
 
 
 def _predict(row: MemoryRow, catalog: Catalog) -> MemoryPrediction:
+    source = ", ".join(text for text in (row.source, row.source_ref) if text)
     try:
         parts = row_parts(row, catalog)
     except (FathomError, ValueError) as problem:
-        return MemoryPrediction(row.id, row.what, row.value_bytes, None, None, None, "", str(problem))
+        return MemoryPrediction(row.id, row.what, row.value_bytes, None, None, None, "", str(problem), source)
     model = load_memory_model()
     value = parts.exact
     if parts.kind:
@@ -93,7 +95,9 @@ def _predict(row: MemoryRow, catalog: Catalog) -> MemoryPrediction:
         basis, low, high = Basis.EXTRAPOLATED, low / UNSTATED_CONTEXT, high * UNSTATED_CONTEXT
     else:
         basis = Basis.EXACT if parts.group in ("weights", "cache") else Basis.ESTIMATED
-    return MemoryPrediction(row.id, row.what, row.value_bytes, value, value * low, value * high, str(basis))
+    return MemoryPrediction(
+        row.id, row.what, row.value_bytes, value, value * low, value * high, str(basis), source=source
+    )
 
 
 def _weights(row: MemoryRow, catalog: Catalog) -> MemoryParts:

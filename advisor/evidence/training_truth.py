@@ -29,6 +29,7 @@ __all__ = ["TrainingCheck", "fit_training", "training_checks"]
 TRUTH = DATA_DIR / "truth" / "training.csv"
 _SPEED = ("step_s", "tflops_per_device", "device_hours_per_1e12_tokens")
 LEAST_FACTOR = 1.15  # no interval narrower than published repeats of one run differ
+FEW_TOKENS = 256  # of a pass, so few that launches take longer than arithmetic
 ALONE_FACTOR = 2.0  # a group of one row
 
 
@@ -41,6 +42,7 @@ class TrainingCheck:
     published: float
     computed: float
     source: str
+    in_fit: bool  # a coefficient was fitted to it; else nothing has seen it
 
 
 def training_checks(catalog: Catalog, path: Path = TRUTH) -> list[TrainingCheck]:
@@ -50,15 +52,26 @@ def training_checks(catalog: Catalog, path: Path = TRUTH) -> list[TrainingCheck]
 
 
 def fit_training(catalog: Catalog, path: Path = TRUTH) -> dict[str, Any]:
-    """Reached share of peak by kind of model: the geometric mean of the shares that explain the published steps."""
+    """Reached share of peak by kind of model: the geometric mean of the shares that explain the published steps.
+
+    `eager_layer_s`: seconds of a layer and pass where adapters are trained on few tokens. Longer steps of adapters, and
+    all bytes, are checks only: no coefficient has seen them.
+    """
     shares: dict[str, list[float]] = defaultdict(list)
+    layers: list[float] = []
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            if row["quantity"] in _SPEED:
-                plan = _plan(row, catalog)
+            if not _in_fit(row):
+                continue
+            plan = _plan(row, catalog)
+            times = step_times(plan)
+            if plan.method is Method.FULL:
                 kind = "moe" if plan.variant.architecture.is_moe else "dense"
-                shares[kind].append(step_times(plan).efficiency_for(_measured_step(row, plan)))
-    return {kind: _summary(values) for kind, values in sorted(shares.items())}
+                shares[kind].append(times.efficiency_for(_measured_step(row, plan)))
+            else:
+                layers.append(_measured_step(row, plan) / times.layer_passes)
+    eager = {"value": float(f"{median(layers):.4g}"), "rows": len(layers)}
+    return {**{kind: _summary(values) for kind, values in sorted(shares.items())}, "eager_layer_s": eager}
 
 
 def _summary(values: list[float]) -> dict[str, Any]:
@@ -74,7 +87,12 @@ def _summary(values: list[float]) -> dict[str, Any]:
 
 def _check(row: Mapping[str, str], catalog: Catalog) -> TrainingCheck:
     quantity, value = row["quantity"], float(row["value"])
-    return TrainingCheck(row["id"], quantity, value, _computed(row, catalog), row["source"])
+    return TrainingCheck(row["id"], quantity, value, _computed(row, catalog), row["source"], _in_fit(row))
+
+
+def _in_fit(row: Mapping[str, str]) -> bool:
+    short = row["method"] == Method.LORA and int(row["sequence"]) <= FEW_TOKENS
+    return row["quantity"] in _SPEED and (not row["method"] or short)
 
 
 def _computed(row: Mapping[str, str], catalog: Catalog) -> float:
@@ -82,7 +100,7 @@ def _computed(row: Mapping[str, str], catalog: Catalog) -> float:
     if quantity.startswith("state_gb"):
         return _model_states(float(row["model"]), int(row["n_devices"]), int(quantity[-1]), catalog)
     plan = _plan(row, catalog)
-    if quantity.startswith("qlora"):
+    if quantity.startswith("memory_gb"):
         return training_footprint(plan).total_bytes / 1e9
     speed = training_speed(plan)
     if quantity == "step_s":
@@ -103,13 +121,13 @@ def _measured_step(row: Mapping[str, str], plan: TrainingPlan) -> float:
 
 
 def _plan(row: Mapping[str, str], catalog: Catalog) -> TrainingPlan:
-    qlora = row["quantity"].startswith("qlora")
+    method = Method(row["method"] or "full")
     device = catalog.device(row["device_id"]) if row["device_id"] else catalog.device("rtx-4090")
     return TrainingPlan(
         variant=catalog.variant(row["model"]) if row["model"] else _gpt(row),
-        method=Method.QLORA if qlora else Method.FULL,
+        method=method,
         device=device,
-        base_format=catalog.format("bnb-nf4-double" if qlora else "bf16"),
+        base_format=catalog.format(row["format"] or "bf16"),
         devices=int(row["n_devices"]),
         tp=int(row["tp"]),
         pp=int(row["pp"]),
@@ -119,7 +137,9 @@ def _plan(row: Mapping[str, str], catalog: Catalog) -> TrainingPlan:
         sequence_tokens=int(row["sequence"]),
         checkpointing=Checkpointing(row["checkpointing"]),
         zero=1 if int(row["n_devices"]) > int(row["tp"]) * int(row["pp"]) else 0,
-        dropout=not row["model"],
+        rank=int(row["rank"] or 16),
+        offload_optimizer=row["offload"] == "1",
+        dropout=row["mlp_matrices"] == "2",  # GPT as in Megatron-LM
     )
 
 
@@ -136,7 +156,7 @@ def _gpt(row: Mapping[str, str]) -> Variant:
         vocab_size=int(row["vocab"]),
         intermediate_size=int(row["ffn"]),
         mlp_matrices=int(row["mlp_matrices"]),
-        tie_word_embeddings=True,
+        tie_word_embeddings=row["mlp_matrices"] == "2",
     )
     return Variant(row["id"], row["id"], "GPT", row["id"], a, Role.REFERENCE, "bf16", always_reasons=False)
 

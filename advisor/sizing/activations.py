@@ -44,8 +44,8 @@ def layer_bytes_per_token(a: Architecture, *, dropout: bool = False) -> float:
 
 
 def logits_bytes(a: Architecture, tokens: int, tp: int) -> float:
-    """Logits in 32 bit, kept for the loss."""
-    return 4.0 * tokens * a.vocab_size / tp
+    """What the loss holds at its peak: 16-bit logits, their 32-bit copy, and the gradient of that."""
+    return (2.0 + 4.0 + 4.0) * tokens * a.vocab_size / tp
 
 
 def _attention(a: Architecture) -> float:

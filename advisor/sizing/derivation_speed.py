@@ -107,9 +107,11 @@ def _rates(case: _Case) -> Derivation:
 
 def _shares(case: _Case) -> Iterator[Step]:
     for name in SHARES:
-        found = contributions(case.table, case.columns, name)
         share = _one(getattr(case.efficiency, name))
-        yield _step(f"share_{name}", share=share, start=PRIORS[name], parts=contributions_text(found))
+        host = f"host_{name}"  # a plan on the processor alone may use the rates of the host
+        effect = host if hasattr(case.efficiency, host) and _one(getattr(case.efficiency, host)) == share else name
+        found = contributions(case.table, case.columns, effect)
+        yield _step(f"share_{name}", share=share, start=PRIORS[effect], parts=contributions_text(found))
 
 
 def _token(case: _Case) -> Derivation:

@@ -3,7 +3,8 @@
 FLOP per token: 2 per parameter forward, 4 backward (2 where the weights are frozen), 2 more with full recomputation,
 and attention over half the sequence on average. Ring collectives move 2·(n-1)/n of their data. The bubble of 1F1B with
 v chunks is (p-1)/(v·m) (Narayanan et al., arXiv 2104.04473 §2.2). The share of peak that the matrix products reach is
-fitted to published runs by `advisor.evidence.training_truth` and read from data/calibration_training.yaml.
+fitted to published runs by `advisor.evidence.training_truth` and read from data/calibration_training.yaml. Adapters are
+trained by eager frameworks, whose launches bound a pass over few tokens: a fitted time per layer and pass.
 """
 
 from __future__ import annotations
@@ -39,9 +40,14 @@ class StepTimes:
     bubble: float  # share of idle time added by the pipeline
     data_parallel_s: float  # before overlap with the backward pass
     offload_s: float
+    layer_passes: float = 0.0  # layers x micro-batches of an eager framework; 0: launches are hidden
 
-    def total_s(self, efficiency: float) -> float:
-        compute = self.ideal_s / efficiency
+    def compute_s(self, efficiency: float, layer_s: float = 0.0) -> float:
+        """Arithmetic at the reached share of peak, or launches where they take longer."""
+        return max(self.ideal_s / efficiency, self.layer_passes * layer_s)
+
+    def total_s(self, efficiency: float, layer_s: float = 0.0) -> float:
+        compute = self.compute_s(efficiency, layer_s)
         hidden = compute * 0.5  # at most the backward pass of the last micro-batches hides the gradient exchange
         exposed = max(self.data_parallel_s - hidden, 0.0)
         return (compute + self.tensor_parallel_s) * (1 + self.bubble) + exposed + self.offload_s
@@ -82,6 +88,7 @@ def step_times(plan: TrainingPlan) -> StepTimes:
         bubble=(plan.pp - 1) / (plan.interleave * plan.accumulate),
         data_parallel_s=_data_parallel(plan),
         offload_s=_offload(plan),
+        layer_passes=a.num_layers / plan.pp * plan.accumulate if _frozen(plan) else 0.0,
     )
 
 
@@ -89,11 +96,12 @@ def training_speed(plan: TrainingPlan) -> TrainingSpeed:
     """Speed of a run, with the interval of the published runs that the fit has seen."""
     times = step_times(plan)
     fit = _fitted()["moe" if plan.variant.architecture.is_moe else "dense"]
-    step = times.total_s(fit["efficiency"])
+    eager = _fitted()["eager_layer_s"]["value"]
+    step = times.total_s(fit["efficiency"], eager)
     full = plan.method is Method.FULL and plan.device.device_class == "datacenter_gpu" and not plan.offload_optimizer
     basis = Basis.ESTIMATED if full and fit["rows"] > 1 else Basis.EXTRAPOLATED
     factor = fit["factor"] if basis is Basis.ESTIMATED else max(fit["factor"], 2.0)
-    compute = times.ideal_s / fit["efficiency"]
+    compute = times.compute_s(fit["efficiency"], eager)
     useful = 3 * forward_flops(plan.variant.architecture, plan.sequence_tokens) * plan.tokens_per_step
     return TrainingSpeed(
         step_s=Quantity.within(step, factor, basis, "data/calibration_training.yaml"),
@@ -105,8 +113,11 @@ def training_speed(plan: TrainingPlan) -> TrainingSpeed:
 
 
 def _passes(plan: TrainingPlan) -> float:
-    frozen = plan.method in (Method.LORA, Method.QLORA)
-    return (2.0 if frozen else 3.0) + (1.0 if plan.checkpointing is Checkpointing.FULL else 0.0)
+    return (2.0 if _frozen(plan) else 3.0) + (1.0 if plan.checkpointing is Checkpointing.FULL else 0.0)
+
+
+def _frozen(plan: TrainingPlan) -> bool:
+    return plan.method in (Method.LORA, Method.QLORA)
 
 
 def _tensor_parallel(plan: TrainingPlan, tokens: int) -> float:
@@ -123,9 +134,8 @@ def _data_parallel(plan: TrainingPlan) -> float:
     """Gradients reduced once per step; ZeRO-3 also gathers the weights for each pass."""
     if plan.dp == 1:
         return 0.0
-    frozen = plan.method in (Method.LORA, Method.QLORA)
     held = 2.0 * total_params(plan.variant.architecture) / (plan.tp * plan.pp)
-    gradients = 0.0 if frozen else held  # adapters' gradients are negligible
+    gradients = 0.0 if _frozen(plan) else held  # adapters' gradients are negligible
     moved = 2.0 * gradients * (plan.dp - 1) / plan.dp
     if plan.zero >= 3:
         moved += 2.0 * held * plan.accumulate

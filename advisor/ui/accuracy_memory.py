@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from advisor.catalog.paths import DATA_DIR
+from advisor.evidence.memory_scores import memory_scores, stored_memory_scores
 from advisor.evidence.memory_truth import MemoryPrediction, predict_memory_rows
 from advisor.report.figures import Point, Scatter
-from advisor.report.numbers import bytes_text
+from advisor.report.numbers import bytes_text, percent_text
 from advisor.ui import backend
 from advisor.ui.text import plain, t
 from advisor.ui.widgets import chart
@@ -22,8 +23,10 @@ __all__ = ["memory"]
 def memory() -> None:
     rows = _rows()
     known = [row for row in rows if row.predicted_bytes is not None]
-    chart(_scatter(known), key="accuracy.memory", height=440)
-    _table(known)
+    event = chart(_scatter(known), key="accuracy.memory", selectable=True, height=440)
+    _picked(known, event)
+    _table(rows)
+    st.caption(_held_out())
     missing = [row for row in rows if row.predicted_bytes is None]
     if missing:
         st.caption(t("accuracy.unpredicted", count=len(missing)))
@@ -62,17 +65,17 @@ def _scatter(rows: Sequence[MemoryPrediction]) -> Scatter:
 
 
 def _table(rows: Sequence[MemoryPrediction]) -> None:
-    groups = {what: [row for row in rows if row.what == what] for what in sorted({row.what for row in rows})}
     frame = pd.DataFrame(
         [
             {
-                "what": t(f"truth_bytes.{what}"),
-                "rows": len(found),
-                "median": median(_errors(found)),
-                "tail": _errors(found)[min(int(0.9 * len(found)), len(found) - 1)],
-                "coverage": sum((r.low or 0) <= r.measured_bytes <= (r.high or 0) for r in found) / len(found),
+                "what": t(f"truth_bytes.{score.what}"),
+                "rows": score.rows,
+                "missing": score.unpredicted,
+                "median": score.median_error,
+                "tail": score.p90_error,
+                "coverage": score.coverage_90,
             }
-            for what, found in groups.items()
+            for score in memory_scores(rows)
         ]
     )
     column = st.column_config
@@ -83,6 +86,7 @@ def _table(rows: Sequence[MemoryPrediction]) -> None:
         column_config={
             "what": column.TextColumn(t("accuracy.what"), pinned=True),
             "rows": column.NumberColumn(t("accuracy.rows")),
+            "missing": column.NumberColumn(t("accuracy.missing")),
             "median": column.NumberColumn(t("accuracy.median_error"), format="percent"),
             "tail": column.NumberColumn(t("accuracy.tail_error"), format="percent"),
             "coverage": column.NumberColumn(t("accuracy.coverage"), format="percent"),
@@ -91,6 +95,33 @@ def _table(rows: Sequence[MemoryPrediction]) -> None:
     )
 
 
-def _errors(rows: Sequence[MemoryPrediction]) -> list[float]:
-    """Relative errors, ascending."""
-    return sorted(abs((row.predicted_bytes or 0.0) / row.measured_bytes - 1) for row in rows)
+def _held_out() -> str:
+    """What fits scored that had not seen the model, or the source."""
+    stored = stored_memory_scores()
+    model, source = stored["by_model"]["all"], stored["by_source"]["all"]
+    return t(
+        "accuracy.memory_held_out",
+        rows=model["rows"],
+        median=f"{model['median_error']:.1%}",
+        within=percent_text(model["within_20_percent"]),
+        rows2=source["rows"],
+        median2=f"{source['median_error']:.1%}",
+        within2=percent_text(source["within_20_percent"]),
+    )
+
+
+def _picked(rows: Sequence[MemoryPrediction], event: Any) -> None:
+    wanted = {point.get("customdata") for point in event.selection.points}
+    for row in (row for row in rows if row.id in wanted):
+        interval = f"{bytes_text(row.low or 0)} – {bytes_text(row.high or 0)}"
+        with st.container(border=True):
+            st.markdown(
+                t(
+                    "accuracy.point",
+                    name=t(f"truth_bytes.{row.what}"),
+                    measured=bytes_text(row.measured_bytes),
+                    predicted=bytes_text(row.predicted_bytes or 0),
+                    interval=interval,
+                )
+            )
+            st.caption(t("accuracy.point_source", id=plain(row.id), source=plain(row.source)))

@@ -1,59 +1,85 @@
-"""Speed against public measurements: held-out scores, the points, and the cells with the worst ones first."""
+"""Speed against public measurements: every point predicted by coefficients that had not seen it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from advisor.catalog.files import DataFile, read_yaml
-from advisor.catalog.paths import DATA_DIR
-from advisor.evidence.validate import Predicted, Validation, validate_throughput
+from advisor.evidence.held_out import SCHEMES, HeldOut, held_out
+from advisor.evidence.scores import Cell, Summary
+from advisor.evidence.truth import TruthRow
+from advisor.evidence.validate import Predicted
 from advisor.report.figures import Point, Scatter
 from advisor.report.numbers import number, percent_text
-from advisor.sizing.efficiency import CALIBRATION_FILE
 from advisor.ui import backend
+from advisor.ui.accuracy_tables import ablations, cells, chosen_cell, coverage, groups
 from advisor.ui.text import plain, t
 from advisor.ui.widgets import chart, empty_state
 
 __all__ = ["held_out_cards", "speed"]
 
-MAX_POINTS = 400
-SMALL_CELL = 10
+MAX_POINTS = 600
 
 
-def held_out_cards() -> None:
-    """What the calibration scored on rows that it had not seen. Stored by the fit itself."""
+def held_out_cards() -> str:
+    """What the calibration scored on rows that it had not seen. Returns the chosen scheme."""
     scheme = st.segmented_control(
         t("accuracy.scheme"),
-        ("by_group", "by_device"),
-        default="by_group",
+        SCHEMES,
+        default=SCHEMES[0],
         format_func=lambda name: t(f"accuracy.{name}"),
         key="accuracy.scheme",
         required=True,
         help=t("accuracy.scheme_help"),
     )
-    found = _held_out()[str(scheme)]
+    found: Summary = _held_out(str(scheme)).validation.summary
     with st.grid(4, min_column_width=180):
         st.metric(
-            t("accuracy.typical"),
-            f"× {2 ** found['median_abs_log2']:.2f}",
-            border=True,
-            help=t("accuracy.typical_help"),
+            t("accuracy.typical"), f"× {2**found.median_abs_log2:.2f}", border=True, help=t("accuracy.typical_help")
         )
-        st.metric(t("accuracy.within_20"), percent_text(found["within_20_percent"]), border=True)
-        st.metric(t("accuracy.within_2x"), percent_text(found["within_2x"]), border=True)
+        st.metric(t("accuracy.within_20"), percent_text(found.within_20_percent), border=True)
+        st.metric(t("accuracy.within_2x"), percent_text(found.within_2x), border=True)
         st.metric(
-            t("accuracy.coverage"), percent_text(found["coverage_90"]), border=True, help=t("accuracy.coverage_help")
+            t("accuracy.coverage"), percent_text(found.coverage_90), border=True, help=t("accuracy.coverage_help")
         )
-    st.caption(t("accuracy.held_out", rows=f"{found['rows']:,}", cells=found["cells"], missing=found["unpredicted"]))
+    st.caption(t("accuracy.held_out", rows=f"{found.rows:,}", cells=found.cells, missing=found.unpredicted))
+    return str(scheme)
 
 
-def speed() -> None:
-    found = _validation()
-    metrics = sorted({row.metric for row in found.rows})
+def speed(scheme: str) -> None:
+    found = _held_out(scheme)
+    cell = chosen_cell(found.validation.cells, scheme)
+    rows = _filtered(found) if cell is None else _of_cell(found, cell)
+    if not rows:
+        empty_state(t("accuracy.none_title"), t("accuracy.none_text"), icon="filter_alt_off")
+    else:
+        metric = rows[0].metric
+        event = chart(_scatter(rows, metric), key=f"accuracy.scatter.{scheme}.{metric}", selectable=True, height=460)
+        _picked(rows, {row.id: row for row in found.truth}, event)
+    cells(found.validation.cells, scheme)
+    groups(found, scheme)
+    coverage({name: _held_out(name).validation.summary for name in SCHEMES})
+    ablations(scheme)
+
+
+@st.cache_resource(show_spinner=False)
+def _held_out(scheme: str) -> HeldOut:
+    return held_out(scheme, backend.catalog())
+
+
+def _of_cell(found: HeldOut, cell: Cell) -> list[Predicted]:
+    """The rows of the cell that is selected in the table below, instead of the filters."""
+    name = " · ".join((_device(cell.device_class), _model(cell.model_class), t(f"accuracy.metric_name.{cell.metric}")))
+    st.info(t("accuracy.one_cell", name=name), icon=":material/filter_alt:")
+    wanted = (cell.device_class, cell.model_class, cell.metric)
+    return [r for r in found.validation.rows if (r.device_class, r.model_class, r.metric) == wanted]
+
+
+def _filtered(found: HeldOut) -> list[Predicted]:
+    every = found.validation.rows
+    metrics = sorted({row.metric for row in every})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = st.selectbox(
             t("accuracy.metric"),
@@ -63,56 +89,33 @@ def speed() -> None:
             key="accuracy.metric",
             width=260,
         )
-        classes = sorted({row.device_class for row in found.rows})
-        chosen = st.multiselect(
-            t("accuracy.devices"),
-            classes,
-            format_func=_device,
-            key="accuracy.devices",
-            placeholder=t("form.choose"),
-            width=320,
-        )
-        models = sorted({row.model_class for row in found.rows})
-        kinds = st.multiselect(
-            t("accuracy.models"),
-            models,
-            format_func=_model,
-            key="accuracy.models",
-            placeholder=t("form.choose"),
-            width=320,
-        )
-    rows = [r for r in found.rows if r.metric == metric and (not chosen or r.device_class in chosen)]
-    rows = [r for r in rows if not kinds or r.model_class in kinds]
-    if not rows:
-        empty_state(t("accuracy.none_title"), t("accuracy.none_text"), icon="filter_alt_off")
-        return
-    event = chart(_scatter(rows, str(metric)), key=f"accuracy.scatter.{metric}", selectable=True, height=460)
-    _picked(rows, event)
-    _cells(found)
-    _coverage()
+        devices = _several("devices", sorted({row.device_class for row in every}), _device)
+        models = _several("models", sorted({row.model_class for row in every}), _model)
+    rows = [r for r in every if r.metric == metric and (not devices or r.device_class in devices)]
+    return [r for r in rows if not models or r.model_class in models]
 
 
-@st.cache_resource(show_spinner=False)
-def _validation() -> Validation:
-    return validate_throughput(DATA_DIR / "truth" / "throughput.csv", backend.catalog())
-
-
-@st.cache_resource(show_spinner=False)
-def _held_out() -> Mapping[str, Any]:
-    content = read_yaml(DataFile(CALIBRATION_FILE, "data/calibration.yaml", True))
-    found: Mapping[str, Any] = content["cross_validated"]  # type: ignore[index]
-    return found
+def _several(name: str, options: Sequence[str], label: Any) -> list[str]:
+    return st.multiselect(
+        t(f"accuracy.{name}"),
+        options,
+        format_func=label,
+        key=f"accuracy.{name}",
+        placeholder=t("form.choose"),
+        width=320,
+    )
 
 
 def _scatter(rows: Sequence[Predicted], metric: str) -> Scatter:
     known = [row for row in rows if row.predicted is not None]
-    step = max(1, len(known) // MAX_POINTS)
+    step = max(1, -(-len(known) // MAX_POINTS))
     points = tuple(
         Point(
             id=row.id,
             x=row.measured,
             y=row.predicted or 0.0,
-            label=f"{_model(row.model_class)}<br>{number(row.measured)} → {number(row.predicted or 0)}",
+            label=f"{_model(row.model_class)}<br>{number(row.measured)} → {number(row.predicted or 0)}"
+            f"<br>{plain(row.source)}",
             group=_device(row.device_class),
         )
         for row in known[::step]
@@ -131,63 +134,30 @@ def _scatter(rows: Sequence[Predicted], metric: str) -> Scatter:
     )
 
 
-def _picked(rows: Sequence[Predicted], event: Any) -> None:
+def _picked(rows: Sequence[Predicted], truth: dict[str, TruthRow], event: Any) -> None:
+    """What was run, what was measured and foreseen, and who measured it."""
     wanted = {point.get("customdata") for point in event.selection.points}
     for row in (row for row in rows if row.id in wanted):
         interval = f"{number(row.low or 0)} – {number(row.high or 0)}"
-        st.markdown(f"**{plain(row.id)}** · {number(row.measured)} · {number(row.predicted or 0)} ({interval})")
-        st.caption(plain(row.source))
+        with st.container(border=True):
+            st.markdown(f"**{plain(_ran(truth[row.id]))}**" if row.id in truth else f"**{plain(row.id)}**")
+            st.markdown(
+                t(
+                    "accuracy.point",
+                    name=t(f"accuracy.metric_name.{row.metric}"),
+                    measured=number(row.measured),
+                    predicted=number(row.predicted or 0),
+                    interval=interval,
+                )
+            )
+            st.caption(t("accuracy.point_source", id=plain(row.id), source=plain(row.source)))
 
 
-def _cells(found: Validation) -> None:
-    """Worst first; cells of few rows say little and are marked by their count."""
-    st.markdown(f"**{t('accuracy.cells_title')}**")
-    st.caption(t("accuracy.cells_hint"))
-    ordered = sorted(found.cells, key=lambda c: (c.rows < SMALL_CELL, -c.median_abs_log2))
-    frame = pd.DataFrame(
-        [
-            {
-                "device": _device(c.device_class),
-                "model": _model(c.model_class),
-                "metric": t(f"accuracy.metric_name.{c.metric}"),
-                "rows": c.rows,
-                "typical": 2**c.median_abs_log2,
-                "bias": 2**c.bias_log2,
-                "within_20": c.within_20_percent,
-                "coverage": c.coverage_90,
-            }
-            for c in ordered
-        ]
-    )
-    column = st.column_config
-    st.dataframe(
-        frame,
-        key="accuracy.cells",
-        hide_index=True,
-        height=360,
-        column_config={
-            "device": column.TextColumn(t("column.device"), pinned=True),
-            "model": column.TextColumn(t("column.variant")),
-            "metric": column.TextColumn(t("accuracy.metric")),
-            "rows": column.NumberColumn(t("accuracy.rows")),
-            "typical": column.NumberColumn(t("accuracy.typical"), format="× %.2f"),
-            "bias": column.NumberColumn(t("accuracy.bias"), format="× %.2f"),
-            "within_20": column.NumberColumn(t("accuracy.within_20"), format="percent"),
-            "coverage": column.NumberColumn(t("accuracy.coverage"), format="percent"),
-        },
-        alt=t("accuracy.cells_alt", count=len(ordered)),
-    )
-
-
-def _coverage() -> None:
-    st.markdown(f"**{t('accuracy.coverage_title')}**")
-    st.caption(t("accuracy.coverage_hint"))
-    columns = {name: scores["coverage_by_class"] for name, scores in _held_out().items()}
-    classes = sorted(columns["by_group"])
-    rows = {t("column.device"): [_device(name) for name in classes]}
-    for scheme, shares in columns.items():
-        rows[t(f"accuracy.{scheme}")] = [percent_text(shares[name]) if name in shares else "–" for name in classes]
-    st.table(rows, border="horizontal", hide_index=True, alt=t("accuracy.coverage_title"))
+def _ran(row: TruthRow) -> str:
+    where = row.hardware.device or row.hardware.host
+    count = f"{row.n_devices} × " if row.n_devices > 1 else ""
+    variant, fmt = row.key.variant.name, row.key.format.name
+    return f"{variant} · {fmt} · {row.runtime.engine.name} · {count}{where.name if where else ''}"
 
 
 def _device(name: str) -> str:

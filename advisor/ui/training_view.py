@@ -100,6 +100,7 @@ def checks() -> None:
             t("training.published"): [number(c.published) for c in found],
             t("training.computed"): [number(c.computed) for c in found],
             t("history.ratio"): [f"× {c.computed / c.published:.2f}" for c in found],
+            t("training.in_fit"): [t("training.seen") if c.in_fit else t("training.unseen") for c in found],
             t("sources.source"): [plain(c.source) for c in found],
         },
         border="horizontal",

@@ -120,7 +120,8 @@ def test_every_number_unfolds_in_json(capsys: pytest.CaptureFixture[str]) -> Non
     words = "size r1-distill-qwen-7b --format bf16 --device l40s --explain --json"
     answer = json.loads(run(capsys, *words.split())[1])
     found = {item["key"]: item for item in answer["derivations"]}
-    assert found["file"]["unit"] == "bytes" and found["file"]["value"] == answer["model"]["file_bytes"]
+    assert found["file"]["unit"] == "bytes"
+    assert found["file"]["value"] == answer["model"]["file_bytes"]
     assert found["decode"]["value"] * 1e3 == pytest.approx(answer["tpot_ms"]["value"])
     assert found["output"]["value"] == pytest.approx(answer["output_tok_s"]["value"])
     assert all(step["text"] for item in found.values() for step in item["steps"])

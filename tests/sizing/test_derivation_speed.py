@@ -111,5 +111,7 @@ def test_every_step_has_a_text(language: str, plan: Plan) -> None:
     assert [item.unit for item in found[-5:]] == ["bytes/s", "s", "s", "s", "tok/s"]
     for item in found:
         title, lines = derivation_text(language, item)
-        assert title and len(lines) == len(item.steps) and item.source
+        assert title
+        assert item.source
+        assert len(lines) == len(item.steps)
         assert not any("{" in line for line in lines)

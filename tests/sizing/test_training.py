@@ -43,8 +43,25 @@ def test_model_states_are_those_of_zero() -> None:
 def test_published_points(check: TrainingCheck) -> None:
     if check.quantity.endswith("at_most"):
         assert 0.5 * check.published < check.computed <= check.published
+    elif "lora" in check.name:  # checks of what no coefficient has seen, but the launches of short passes
+        assert check.computed == pytest.approx(check.published, rel=0.18 if "memory" in check.quantity else 0.37)
     else:
         assert check.computed == pytest.approx(check.published, rel=0.24)
+
+
+def test_most_adapter_points_are_close() -> None:
+    found = [c for c in training_checks(CATALOG) if "lora" in c.name and not c.quantity.endswith("at_most")]
+    errors = sorted(abs(c.computed / c.published - 1) for c in found)
+    assert len(errors) == 23
+    assert errors[len(errors) // 2] < 0.08
+
+
+def test_short_passes_of_adapters_wait_for_launches() -> None:
+    """Steps of 256 tokens take 5 ms for each layer and pass (QwenLM/Qwen README: 1.0, 1.2 and 1.6 s for 24, 32, 40)."""
+    assert fit_training(CATALOG)["eager_layer_s"] == {"value": 0.005, "rows": 3}
+    short, shorter = (plan(method=Method.LORA, sequence_tokens=n) for n in (256, 128))
+    assert training_speed(short).step_s.value == training_speed(shorter).step_s.value
+    assert step_times(plan(sequence_tokens=256)).layer_passes == 0
 
 
 def test_calibration_is_what_the_fit_gives() -> None:

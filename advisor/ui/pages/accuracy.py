@@ -10,11 +10,11 @@ from advisor.ui.text import t
 from advisor.ui.widgets import page_header
 
 page_header("accuracy")
-held_out_cards()
+scheme = held_out_cards()
 speed_tab, memory_tab = st.tabs([t("accuracy.speed"), t("accuracy.memory")], key="accuracy.tabs", on_change="rerun")
 if speed_tab.open:
     with speed_tab:
-        speed()
+        speed(scheme)
 if memory_tab.open:
     with memory_tab:
         memory()
