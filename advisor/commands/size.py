@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from math import floor, isfinite, log10
 from typing import Any
 
@@ -13,13 +12,13 @@ from advisor.catalog import Catalog
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import LANGUAGES, translate
 from advisor.catalog.units import format_bytes, format_count
+from advisor.commands.changes import changes_text, cost_json
 from advisor.commands.derivations import derivations_json, derivations_text
 from advisor.commands.plan_arguments import add_plan_arguments, load_from, plan_from
 from advisor.decision.explain import sentence
 from advisor.decision.own_reasons import own_reasons
 from advisor.evidence.in_force import known_catalog
 from advisor.sizing.derivation_speed import derive_all
-from advisor.sizing.efficiency import table_for
 from advisor.sizing.own_measurements import calibration_of
 from advisor.sizing.plan import DeviceFootprint, Load, Plan, Sizing
 from advisor.sizing.profile import profile
@@ -48,18 +47,18 @@ def run(arguments: argparse.Namespace) -> int:
     sizing = size(plan, load, catalog)
     changes = variations(plan, load, catalog) if arguments.sensitivity else ()
     if arguments.json:
-        more: dict[str, Any] = {"own_measurements": _own_json(plan, catalog)}
+        more: dict[str, Any] = {"own_measurements": _own_json(plan, catalog), **cost_json(sizing, catalog)}
         if arguments.sensitivity:
-            more["sensitivity"] = [_change_json(c) for c in changes]
+            more["sensitivity"] = [_change_json(c, catalog) for c in changes]
         if arguments.explain:
-            more["derivations"] = derivations_json(derive_all(plan, load, table=table_for(catalog)), arguments.lang)
+            more["derivations"] = derivations_json(derive_all(plan, load, catalog), arguments.lang)
         sys.stdout.write(json.dumps({**as_json(sizing), **more}, indent=2) + "\n")
     else:
         sys.stdout.write(as_text(sizing, catalog, arguments.lang))
         if changes:
-            sys.stdout.write("\n" + _changes_text(changes, sizing, arguments.lang))
+            sys.stdout.write("\n" + changes_text(changes, sizing, catalog, arguments.lang))
         if arguments.explain:
-            sys.stdout.write("\n" + derivations_text(derive_all(plan, load, table=table_for(catalog)), arguments.lang))
+            sys.stdout.write("\n" + derivations_text(derive_all(plan, load, catalog), arguments.lang))
     return 0 if sizing.fits else NOTHING_FITS
 
 
@@ -172,22 +171,6 @@ def _short(value: float) -> str:
     return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
-def _change_json(v: Variation) -> dict[str, Any]:
-    return {"change": str(v.change), **{k: x for k, x in as_json(v.sizing).items() if k != "suggestions"}}
-
-
-def _changes_text(changes: Sequence[Variation], now: Sizing, language: str) -> str:
-    """Speeds of the changed plan as multiples of those of the plan."""
-
-    def t(key: str, **values: object) -> str:
-        return translate(language, f"sizing.sensitivity.{key}", **values)
-
-    lines = [t("title")]
-    for v in changes:
-        then = v.sizing
-        speeds = ("decode_tok_s", "output_tok_s", "ttft_ms")
-        ratios = [f"{getattr(then, n).value / max(getattr(now, n).value, 1e-12):.2f}" for n in speeds]
-        name = t(str(v.change), format=then.plan.format.name, devices=then.plan.n_devices)
-        numbers = dict(zip(("decode", "output", "ttft"), ratios, strict=True))
-        lines.append("  " + t("line", name=name, fits=t("fits_yes" if then.fits else "fits_no"), **numbers))
-    return "\n".join(lines) + "\n"
+def _change_json(v: Variation, catalog: Catalog) -> dict[str, Any]:
+    answer = {k: x for k, x in as_json(v.sizing).items() if k != "suggestions"}
+    return {"change": str(v.change), **answer, **cost_json(v.sizing, catalog)}

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advisor.sizing.efficiency import EfficiencyTable, Term
+from advisor.sizing.efficiency import PRIORS, EfficiencyTable, Term
 from advisor.sizing.factors import FactorColumns
 
-__all__ = ["Contribution", "contributions", "contributions_text"]
+__all__ = ["Contribution", "contributions", "contributions_text", "share_of"]
 
 _SHOWN = 4
 
@@ -33,6 +33,13 @@ def contributions_text(found: tuple[Contribution, ...]) -> str:
     shown = [f"{c.name} {c.change:+.2f}" for c in found[:_SHOWN]]
     rest = sum(c.change for c in found[_SHOWN:])
     return ", ".join([*shown, f"… {rest:+.2f}"] if len(found) > _SHOWN else shown) or "0"
+
+
+def share_of(found: tuple[Contribution, ...], effect: str) -> float:
+    """The share itself: the logistic function of the prior's log-odds and all changes."""
+    start = PRIORS[effect]
+    odds = start / (1 - start) * float(np.exp(sum(c.change for c in found)))
+    return odds / (1 + odds)
 
 
 def _of(term: Term, columns: FactorColumns) -> Contribution:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from advisor.catalog import Catalog
 from advisor.catalog.frozen import FrozenDict
 from advisor.catalog.text import translate
 from advisor.sizing.cache import read_bytes
 from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
 from advisor.sizing.derivation import Derivation, Step, Value, derive
-from advisor.sizing.derivation_shares import contributions, contributions_text
-from advisor.sizing.efficiency import PRIORS, EfficiencyArrays, EfficiencyTable, efficiency_table
+from advisor.sizing.derivation_shares import contributions, contributions_text, share_of
+from advisor.sizing.efficiency import PRIORS, EfficiencyArrays, EfficiencyTable, efficiency_table, table_for
 from advisor.sizing.factors import FactorColumns
 from advisor.sizing.grid import step_context, work_of
 from advisor.sizing.pairings import gathered
@@ -57,11 +58,9 @@ def derive_speed(
     return _rates(case), _token(case), _prompt(case), _first_token(case), _everyone(case)
 
 
-def derive_all(
-    plan: Plan, load: Load, tuning: Tuning | None = None, table: EfficiencyTable | None = None
-) -> tuple[Derivation, ...]:
-    """Every number of a plan under a load: bytes, then speeds."""
-    return *derive(plan, load), *derive_speed(plan, load, tuning, table)
+def derive_all(plan: Plan, load: Load, catalog: Catalog, tuning: Tuning | None = None) -> tuple[Derivation, ...]:
+    """Every number of a plan under a load, bytes and then speeds, with the calibration in force."""
+    return *derive(plan, load), *derive_speed(plan, load, tuning, table_for(catalog))
 
 
 def derivation_text(language: str, found: Derivation) -> tuple[str, tuple[str, ...]]:
@@ -111,7 +110,10 @@ def _shares(case: _Case) -> Iterator[Step]:
         host = f"host_{name}"  # a plan on the processor alone may use the rates of the host
         effect = host if hasattr(case.efficiency, host) and _one(getattr(case.efficiency, host)) == share else name
         found = contributions(case.table, case.columns, effect)
-        yield _step(f"share_{name}", share=share, start=PRIORS[effect], parts=contributions_text(found))
+        public = share_of(found, effect)
+        yield _step(f"share_{name}", share=public, start=PRIORS[effect], parts=contributions_text(found))
+        if abs(share / public - 1) > 1e-6:
+            yield _step("own_share", factor=share / public, share=share)
 
 
 def _token(case: _Case) -> Derivation:

@@ -1,4 +1,4 @@
-"""What one change does to a plan: twice the devices, the next smaller format, half the context, twice the sequences."""
+"""What one change does to a plan: more devices, the next smaller format, half the context, twice the sequences."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ __all__ = ["Change", "Variation", "variations"]
 
 
 class Change(StrEnum):
+    ONE_MORE_DEVICE = "one_more_device"
     TWICE_DEVICES = "twice_devices"
     SMALLER_FORMAT = "smaller_format"
     HALF_CONTEXT = "half_context"
@@ -33,12 +34,27 @@ class Variation:
 
 def variations(plan: Plan, load: Load, catalog: Catalog) -> tuple[Variation, ...]:
     """Every change that the engine and the device allow, each alone."""
-    found = [(Change.TWICE_DEVICES, item, load) for item in _more_devices(plan)]
+    found = [(Change.ONE_MORE_DEVICE, item, load) for item in _one_more(plan)]
+    found += [(Change.TWICE_DEVICES, item, load) for item in _more_devices(plan)]
     found += [(Change.SMALLER_FORMAT, item, load) for item in _smaller_format(plan, catalog)]
     if load.context_tokens > 1:
         found.append((Change.HALF_CONTEXT, plan, _half(load)))
     found.append((Change.TWICE_SEQUENCES, plan, replace(load, concurrency=2 * load.concurrency)))
     return tuple(Variation(change, size(item, under, catalog)) for change, item, under in found)
+
+
+def _one_more(plan: Plan) -> Iterator[Plan]:
+    """A rank where the heads divide by it, else a pipeline stage; nothing where that is no layout, or twice as many."""
+    now = plan.layout
+    a_grid = (now.tp > 1 and now.pp > 1) or now.dp_attention > 1
+    if plan.device is None or now.devices == 1 or a_grid:
+        return
+    layouts = (replace(now, tp=now.tp + 1), replace(now, pp=now.pp + 1))
+    alone = [item for item in layouts if item.devices == now.devices + 1 and item.ep == 1]
+    a = plan.variant.architecture
+    fitting = [item for item in alone if why_invalid(a, item, plan.engine) is None]
+    if fitting:
+        yield replace(plan, layout=fitting[0], server=None)
 
 
 def _more_devices(plan: Plan) -> Iterator[Plan]:

@@ -11,6 +11,7 @@ from advisor.sizing.columns import Tuning
 from advisor.sizing.derivation import Derivation
 from advisor.sizing.derivation_speed import derivation_text, derive_all
 from advisor.sizing.plan import Load, Plan
+from advisor.ui import backend
 from advisor.ui.text import language, plain, t
 
 __all__ = ["derivation", "unfolded"]
@@ -23,7 +24,7 @@ def derivation(plan: Plan, load: Load, tuning: Tuning | None = None, *, key: str
         return
     with popover:
         st.caption(t("derivation.lead"))
-        unfolded(derive_all(plan, load, tuning))
+        unfolded(derive_all(plan, load, backend.catalog(), tuning))
 
 
 def unfolded(found: Sequence[Derivation]) -> None:

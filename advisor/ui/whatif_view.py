@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from advisor.catalog.quantity import Quantity
 from advisor.decision.quality import benchmarks, published_scores, task_quality
+from advisor.decision.replica_cost import replica_cost
 from advisor.decision.result import Candidate
 from advisor.decision.scenario import Scenario
-from advisor.report.numbers import gib_text, number
+from advisor.report.numbers import gib_text, number, percent_text
 from advisor.sizing.plan import Sizing
 from advisor.sizing.sensitivity import variations
 from advisor.ui import backend
@@ -22,6 +24,7 @@ def what_if(candidate: Candidate) -> None:
     """One row per change beside the plan as it is; figures are of one replica."""
     changes = variations(candidate.plan, candidate.sizing.load, backend.catalog())
     rows = [("as_is", candidate.sizing), *((str(change.change), change.sizing) for change in changes)]
+    costs = [replica_cost(sizing, backend.catalog()) for _, sizing in rows]
     st.caption(t("whatif.lead"))
     st.table(
         {
@@ -33,7 +36,9 @@ def what_if(candidate: Candidate) -> None:
                 _beside(s.output_tok_s.value, candidate.sizing.output_tok_s.value) for _, s in rows
             ],
             t("whatif.most"): [number(s.max_concurrency) for _, s in rows],
-            t("detail.binding"): [t(f"binding.{s.binding}") for _, s in rows],
+            t("detail.binding"): [_bound(s) for _, s in rows],
+            t("whatif.hourly"): [_money(c.hourly_usd if c else None) for c in costs],
+            t("whatif.per_million"): [_money(c.per_million_tokens_usd if c else None) for c in costs],
         },
         border="horizontal",
         hide_index=True,
@@ -44,9 +49,20 @@ def what_if(candidate: Candidate) -> None:
 def _label(name: str, sizing: Sizing) -> str:
     if name == "smaller_format":
         return t("whatif.smaller_format", format=plain(sizing.plan.format.name))
-    if name == "twice_devices":
-        return t("whatif.twice_devices", layout=plain(sizing.plan.layout.label()))
+    if name in ("one_more_device", "twice_devices"):
+        return t(f"whatif.{name}", layout=plain(sizing.plan.layout.label()))
     return t(f"whatif.{name}")
+
+
+def _bound(sizing: Sizing) -> str:
+    """The resource that binds, with its share of a step."""
+    share = sizing.shares.get(sizing.binding, 0.0)
+    name = t(f"binding.{sizing.binding}")
+    return f"{name} ({percent_text(share)})" if share else name
+
+
+def _money(value: Quantity | None) -> str:
+    return "–" if value is None else number(value.value)
 
 
 def _fit(sizing: Sizing) -> str:

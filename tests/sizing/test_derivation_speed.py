@@ -107,7 +107,7 @@ def test_contributions_make_up_the_share(effect: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_every_step_has_a_text(language: str, plan: Plan) -> None:
-    found = derive_all(replace(plan, kv_format="bf16"), LOADS["many"])
+    found = derive_all(replace(plan, kv_format="bf16"), LOADS["many"], CATALOG)
     assert [item.unit for item in found[-5:]] == ["bytes/s", "s", "s", "s", "tok/s"]
     for item in found:
         title, lines = derivation_text(language, item)

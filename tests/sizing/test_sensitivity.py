@@ -25,7 +25,7 @@ def _plan(device: str = "l40s", variant: str = "deepseek-r1-distill-qwen-14b", *
 def test_each_change_moves_in_its_direction() -> None:
     base = size(_plan(), LOAD, CATALOG)
     found = {v.change: v.sizing for v in variations(_plan(), LOAD, CATALOG)}
-    assert set(found) == set(Change)
+    assert set(found) == set(Change) - {Change.ONE_MORE_DEVICE}  # twice as many
     assert found[Change.TWICE_DEVICES].per_device.weights_bytes < 0.6 * base.per_device.weights_bytes
     assert found[Change.TWICE_DEVICES].max_concurrency > base.max_concurrency
     assert found[Change.SMALLER_FORMAT].per_device.weights_bytes < 0.8 * base.per_device.weights_bytes
@@ -53,3 +53,12 @@ def test_the_smallest_format_has_no_smaller_one() -> None:
         formats.add(plan.format.id)
     assert not found
     assert len(formats) >= 2
+
+
+def test_one_more_device_is_a_rank_or_a_stage() -> None:
+    """40 heads: 5 ranks divide them; llama.cpp adds a stage; a grid of ranks and stages has no room for one more."""
+    found = {v.change: v.sizing.plan.layout for v in variations(_plan(tp=4), LOAD, CATALOG)}
+    assert (found[Change.ONE_MORE_DEVICE].tp, found[Change.ONE_MORE_DEVICE].pp) == (5, 1)
+    staged = {v.change: v.sizing.plan.layout for v in variations(_plan(pp=3), LOAD, CATALOG)}
+    assert staged[Change.ONE_MORE_DEVICE].devices == 4
+    assert Change.ONE_MORE_DEVICE not in {v.change for v in variations(_plan(tp=2, pp=2), LOAD, CATALOG)}
