@@ -17,6 +17,7 @@ from advisor.sizing.layout import kv_share, stage_layers, weight_shares
 from advisor.sizing.memory import load_memory_model, workspace_kind
 from advisor.sizing.plan import Load, Plan
 from advisor.sizing.weights import weights
+from advisor.sizing.workspace import workspace_terms
 
 __all__ = ["Derivation", "Step", "Value", "derive"]
 
@@ -53,7 +54,7 @@ def derive(plan: Plan, load: Load) -> tuple[Derivation, ...]:
         _device_weights(plan, sized),
         _kv_token(plan),
         _kv_sequence(plan, load),
-        _workspace(plan, sized),
+        _workspace(plan, load, sized),
         _usable(plan, sized),
         _fits(sized, load),
     )
@@ -131,18 +132,21 @@ def _kv_sequence(plan: Plan, load: Load) -> Derivation:
     return Derivation("kv_sequence", whole * share, steps, "advisor/sizing/cache.py")
 
 
-def _workspace(plan: Plan, sized: Footprint) -> Derivation:
+def _workspace(plan: Plan, load: Load, sized: Footprint) -> Derivation:
     kind = workspace_kind(plan.engine.id)
     model = load_memory_model()
     defaults = model.defaults[kind]
     fit = model.coefficients_of(kind)
     d = sized.device
+    terms = workspace_terms(plan, load)
     steps = (
+        *(_step("term", name=name, per=c, amount=x, bytes=c * x) for name, (c, x) in terms.items() if c * x >= 1),
         _step("activation", kind=kind, tokens=defaults["batched_tokens"], bytes=d.activation_bytes),
         _step("fit", rows=fit.rows, low=fit.low, high=fit.high),
         _step("overhead", bytes=d.overhead_bytes),
     )
-    return Derivation("workspace", d.activation_bytes + d.overhead_bytes, steps, str(defaults["source"]))
+    source = f"{defaults['source']}; data/calibration_memory.yaml"
+    return Derivation("workspace", d.activation_bytes + d.overhead_bytes, steps, source)
 
 
 def _usable(plan: Plan, sized: Footprint) -> Derivation:

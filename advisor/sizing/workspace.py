@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from advisor.sizing.memory import (
     workspace_features,
     workspace_kind,
 )
+from advisor.sizing.plan import Load, Plan
 
-__all__ = ["usable_columns", "workspace_columns"]
+__all__ = ["usable_columns", "workspace_columns", "workspace_terms"]
 
 Floats = NDArray[np.float64]
 Rows = slice | NDArray[np.intp]
@@ -50,6 +52,18 @@ def workspace_columns(
         alone = np.asarray(shards.cpu_only)[rows] <= 0
         overhead[rows] = np.where(alone & ~unified[rows], extra, 0.0)
     return activation, overhead
+
+
+def workspace_terms(plan: Plan, load: Load, tuning: Tuning | None = None) -> Mapping[str, tuple[float, float]]:
+    """(fitted coefficient, feature) of each term of one plan's activation bytes, which are the sum of the products."""
+    plans, loads = PlanColumns.from_plans([plan]), LoadColumns.of(load, 1)
+    model, kind = load_memory_model(), workspace_kind(plan.engine.id)
+    one = Shards.of(plan.layout)
+    shards = Shards(**{f.name: np.array([getattr(one, f.name)]) for f in fields(Shards)})
+    w = _workspace(kind, model.defaults[kind], plans, loads, tuning or Tuning(), shards, slice(None))
+    features = workspace_features(kind, w)
+    coefficients = model.coefficients_of(kind).bytes_per
+    return {name: (c, float(np.ravel(features[name])[0])) for name, c in coefficients.items() if name in features}
 
 
 def usable_columns(plans: PlanColumns) -> tuple[Floats, Floats]:

@@ -115,3 +115,14 @@ def test_every_step_has_a_text(language: str, plan: Plan) -> None:
         assert item.source
         assert len(lines) == len(item.steps)
         assert not any("{" in line for line in lines)
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_terms_of_the_workspace_add_up(plan: Plan) -> None:
+    found = by_key(derive_all(replace(plan, kv_format="bf16"), LOADS["many"]))["workspace"]
+    terms = sum(float(s.values["bytes"]) for s in found.steps if s.key == "term")
+    assert terms == pytest.approx(_activation(found), rel=1e-6, abs=2)
+
+
+def _activation(found: Derivation) -> float:
+    return next(float(s.values["bytes"]) for s in found.steps if s.key == "activation")
