@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from advisor.catalog import load_catalog
+from advisor.catalog.calibration_records import LocalCalibration
 from advisor.catalog.text import LANGUAGES
 from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
 from advisor.sizing.derivation import Derivation
@@ -76,6 +77,17 @@ def test_steps_add_up(plan: Plan, load: Load) -> None:
     assert sum(first.values()) * values(found["ttft"], "bias")["factor"] == pytest.approx(1e3 * found["ttft"].value)
 
 
+def test_own_measurements_are_part_of_it() -> None:
+    own = LocalCalibration("rtx-4090", "vllm", "16bit", 1.1, 1.2, 0.9, 1.2, 3, effects=(("bandwidth", 0.8),))
+    catalog = replace(CATALOG, calibrations=(own,))
+    found = by_key(derive_all(PLANS["dense"], LOADS["one"], catalog))
+    shown = size(PLANS["dense"], LOADS["one"], catalog)
+    assert found["decode"].value * 1e3 == pytest.approx(shown.tpot_ms.value)
+    assert found["ttft"].value * 1e3 == pytest.approx(shown.ttft_ms.value)
+    assert values(found["rates"], "own_share")["factor"] == pytest.approx(0.8)
+    assert "own_share" not in {step.key for step in derive_all(PLANS["dense"], LOADS["one"], CATALOG)[-5].steps}
+
+
 def test_speculative_tokens_are_counted() -> None:
     tuning = Tuning(accepted_tokens=1.8, draft_tokens=1)
     found = by_key(derive_speed(PLANS["moe"], LOADS["one"], tuning))["decode"]
@@ -119,7 +131,7 @@ def test_every_step_has_a_text(language: str, plan: Plan) -> None:
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_terms_of_the_workspace_add_up(plan: Plan) -> None:
-    found = by_key(derive_all(replace(plan, kv_format="bf16"), LOADS["many"]))["workspace"]
+    found = by_key(derive_all(replace(plan, kv_format="bf16"), LOADS["many"], CATALOG))["workspace"]
     terms = sum(float(s.values["bytes"]) for s in found.steps if s.key == "term")
     assert terms == pytest.approx(_activation(found), rel=1e-6, abs=2)
 
