@@ -24,6 +24,8 @@ def derivation(plan: Plan, load: Load, tuning: Tuning | None = None, *, key: str
         return
     with popover:
         st.caption(t("derivation.lead"))
+        lengths = {"input": f"{load.input_tokens:,}", "output": f"{load.output_tokens:,}"}
+        st.caption(t("derivation.load", count=number(load.concurrency), **lengths))
         unfolded(derive_all(plan, load, backend.catalog(), tuning))
 
 
