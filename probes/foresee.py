@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 
 from advisor.catalog import Catalog
@@ -16,6 +15,7 @@ from advisor.sizing.size import size
 from probes.cpu import available_bytes
 from probes.machine_records import Machine
 from probes.need import Need, need_of, refusal
+from probes.needs import needed
 from probes.place import accelerator_of, measured_bandwidth, place_of, plan_at
 from probes.quick import quick_touch
 from probes.result import Place, Prediction, ProbeResult
@@ -57,7 +57,8 @@ def foresee(
     """
     if spec.engine is EngineName.ENDPOINT:
         return Foresight(Prediction(), NOTHING, None, "the server's hardware is not known")
-    need = _learned(_need(spec), history)
+    alike = [r for r in history if r.spec.engine is spec.engine]
+    need = _learned(needed(spec), alike)
     accelerator = accelerator_of(spec, machine)
     free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
     place = place_of(spec, machine, catalog, history)
@@ -72,7 +73,7 @@ def foresee(
             Basis.ESTIMATED,
             "tensors of the architecture",
         ),
-        load_s=_load(need, machine, history),
+        load_s=_load(need, machine, alike),
         bandwidth_bytes_per_s=bandwidth,
     )
     if sizing is not None:
@@ -129,14 +130,6 @@ def _bandwidth(
         return Quantity(rate, rate / BANDWIDTH_FACTOR, rate, Basis.ESTIMATED, "datasheet")
     rate = place.host.memory_bandwidth_bytes_per_s
     return Quantity.within(rate, BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
-
-
-def _need(spec: ProbeSpec) -> Need:
-    """Of the built-in engine, from its tensors; of another engine, from the size of the file that it maps."""
-    if spec.engine is EngineName.TORCH:
-        return need_of(spec)
-    size_bytes = Path(spec.checkpoint).stat().st_size if spec.checkpoint and Path(spec.checkpoint).is_file() else 0
-    return Need(size_bytes, 0, 0, read_bytes=size_bytes)
 
 
 def _load(need: Need, machine: Machine, history: Sequence[ProbeResult]) -> Quantity:

@@ -18,7 +18,7 @@ RAPL = Path("/sys/class/powercap")
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """Seconds since boot, of all processors together, and of this process."""
+    """Seconds since boot, of all processors together, and of this process with its children."""
 
     busy_s: float
     steal_s: float
@@ -105,4 +105,5 @@ def _cpu_times() -> CpuTimes:
     total = times.user + times.system + idle + steal + getattr(times, "nice", 0.0)
     total += getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0)
     own = os.times()
-    return CpuTimes(total - idle - steal, steal, total, own.user + own.system, time.monotonic())
+    used = own.user + own.system + own.children_user + own.children_system  # children count once they have ended
+    return CpuTimes(total - idle - steal, steal, total, used, time.monotonic())

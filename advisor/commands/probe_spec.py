@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from advisor.catalog import Catalog
+from advisor.commands.probe_file import Identified, identify
 from probes.engines.precision import canonical_format
 from probes.need import memory_limit
 from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
@@ -48,20 +50,20 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--served-model", default="", help="endpoint: name of the model on the server")
     parser.add_argument("--key-env", default="", help="endpoint: environment variable that holds the key")
     parser.add_argument("--metrics-url", default="", help="endpoint: Prometheus metrics of the server")
-    parser.add_argument("--checkpoint", help="folder with safetensors, or a GGUF file (llama.cpp)")
+    parser.add_argument("--checkpoint", help="folder with safetensors, or a GGUF file (llama.cpp; default a synthetic one)")
     parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS")
 
 
 def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
     """Raises UnknownIdError or InputError for what cannot be."""
-    variant = catalog.variant(arguments.model)
+    model = _model(arguments, catalog)
     kind = _kind(arguments)
     axis = SweepAxis(arguments.sweep) if arguments.sweep else None
     on_cpu = arguments.device == "cpu" and not arguments.url
     return ProbeSpec(
-        variant_id=variant.id,
-        format_id=canonical_format(arguments.format),
-        architecture=variant.architecture,
+        variant_id=model.variant_id,
+        format_id=model.format_id,
+        architecture=model.architecture,
         engine=EngineName.ENDPOINT if arguments.url else EngineName(arguments.engine),
         kind=kind,
         device=arguments.device,
@@ -71,7 +73,7 @@ def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
         repeats=arguments.repeats,
         batch=arguments.batch,
         slice_layers=_slices(arguments, kind),
-        resident_experts=_experts(arguments, kind, is_moe=variant.architecture.is_moe),
+        resident_experts=_experts(arguments, kind, is_moe=model.architecture.is_moe),
         sweep_axis=axis,
         sweep_values=tuple(arguments.values) or (DEFAULT_SWEEPS[axis] if axis else ()),
         sweep_formats=_formats(arguments, axis),
@@ -81,6 +83,21 @@ def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
         timeout_s=max(arguments.timeout, arguments.duration * 2 + 300 if kind is Kind.SUSTAINED else 0.0),
         memory_limit_bytes=memory_limit() if on_cpu else None,
     )
+
+
+def _model(arguments: argparse.Namespace, catalog: Catalog) -> Identified:
+    """The variant and format that are named, or those of the GGUF file that is given."""
+    variant = catalog.variant(arguments.model)
+    if arguments.engine == EngineName.LLAMACPP and arguments.checkpoint:
+        return identify(Path(arguments.checkpoint), catalog, variant.id)
+    return Identified(variant.id, _format(arguments), variant.architecture)
+
+
+def _format(arguments: argparse.Namespace) -> str:
+    """llama.cpp's formats may be named as it names them: q4_k_m, bf16."""
+    if arguments.engine != EngineName.LLAMACPP or arguments.format.startswith("gguf-"):
+        return canonical_format(arguments.format)
+    return f"gguf-{arguments.format.lower()}"
 
 
 def _kind(arguments: argparse.Namespace) -> Kind:

@@ -16,7 +16,7 @@ from advisor.catalog.formats import GgufMix, StorageType, TensorRole
 from advisor.catalog.records import Architecture, AttentionKind
 from advisor.sizing.tensors_common import Tensor, need
 
-__all__ = ["MlaLayout", "gguf_bytes", "gguf_storage"]
+__all__ = ["MlaLayout", "gguf_bytes", "gguf_matrices", "gguf_storage"]
 
 
 class MlaLayout(StrEnum):
@@ -80,18 +80,28 @@ def gguf_storage(
     a: Architecture, mix: GgufMix, tensor: Tensor, *, imatrix: bool
 ) -> tuple[tuple[StorageType, int], ...]:
     """(type, number of layers that use it), before the fall-back for rows that do not fill a block."""
-    n = len(tensor.layers) or 1
+    return tuple(Counter(_type(a, mix, tensor, layer, imatrix) for layer in tensor.layers or (0,)).items())
+
+
+def gguf_matrices(
+    a: Architecture, mix: GgufMix, tensor: Tensor, *, layout: MlaLayout, imatrix: bool
+) -> Iterator[tuple[Tensor, int | None, StorageType]]:
+    """What a file stores of `tensor`, layer by layer: (shape, layer or None outside the layers, type)."""
+    for part in _as_stored(a, tensor, layout):
+        for layer in part.layers or (None,):
+            yield part, layer, _fitting(_type(a, mix, part, layer or 0, imatrix), part.cols)
+
+
+def _type(a: Architecture, mix: GgufMix, tensor: Tensor, layer: int, imatrix: bool) -> StorageType:
     if tensor.role in _UNQUANTISED or tensor.rows == 1:
-        return ((F32, n),)
+        return F32
     if tensor.role is TensorRole.HEAD or (a.tie_word_embeddings and tensor.role is TensorRole.EMBEDDING):
-        return ((_output_type(mix, tensor.cols), n),)
+        return _output_type(mix, tensor.cols)
     if tensor.role is TensorRole.EMBEDDING:
-        return ((mix.token_embd or mix.base, n),)
+        return mix.token_embd or mix.base
     if mix.experts is not None and tensor.role in (TensorRole.EXPERT_UP, TensorRole.EXPERT_DOWN):
-        return ((mix.experts, n),)
-    if mix.pure or not mix.rules:
-        return ((mix.base, n),)
-    return tuple(Counter(_layer_type(a, mix, tensor, layer, imatrix) for layer in tensor.layers).items())
+        return mix.experts
+    return mix.base if mix.pure or not mix.rules else _layer_type(a, mix, tensor, layer, imatrix)
 
 
 def _output_type(mix: GgufMix, cols: int) -> StorageType:

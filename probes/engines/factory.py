@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from advisor.catalog.errors import UnsupportedError
 from probes.engines.base import Engine, EngineUnavailableError
+from probes.gguf.files import gguf_file
 from probes.layers import LayerCount
 from probes.spec import EngineName, ProbeSpec
 
@@ -20,4 +22,10 @@ def make_engine(spec: ProbeSpec, *, slots: int, tokens: int, layers: LayerCount 
         from probes.engines.torch_engine import TorchEngine
 
         return TorchEngine(spec, slots=slots, tokens=tokens, layers=layers)
+    if spec.engine is EngineName.LLAMACPP:
+        from probes.engines.llama_engine import LlamaEngine
+
+        if layers is not None:
+            raise UnsupportedError("llama.cpp probes load whole models, not single layers")
+        return LlamaEngine(spec, gguf_file(spec), slots=slots, tokens=tokens)
     raise EngineUnavailableError(f"engine '{spec.engine}' is not available here")

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from probes.engines.base import EngineUnavailableError, InvalidOutputError
+from probes.engines.child import Memory, start_child
 from probes.spec import ProbeSpec
 
-__all__ = ["BenchRow", "Memory", "bench", "find_llama_bench"]
-
-SAMPLE_S = 0.05
+__all__ = ["BenchRow", "bench", "find_llama_bench"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +27,6 @@ class BenchRow:
     version: str
 
 
-@dataclass(slots=True)
-class Memory:
-    """High-water mark of the tool's own memory; the mapped file counts as far as it is resident."""
-
-    peak_bytes: int = 0
-
-
 def find_llama_bench() -> str:
     """Raises EngineUnavailableError."""
     found = shutil.which("llama-bench")
@@ -48,21 +35,16 @@ def find_llama_bench() -> str:
     return found
 
 
-def bench(spec: ProbeSpec, threads: int) -> tuple[list[BenchRow], Memory]:
+def bench(spec: ProbeSpec, model: Path, threads: int) -> tuple[list[BenchRow], Memory]:
     """One run of the tool for all prompt lengths and the generation. Raises InvalidOutputError for what it cannot
     read.
     """
-    if not spec.checkpoint or not Path(spec.checkpoint).is_file():
-        raise EngineUnavailableError("llama.cpp needs a GGUF file: give it with --checkpoint")
-    words = [find_llama_bench(), "-m", spec.checkpoint, "-o", "json", "-r", str(spec.repeats), "-t", str(threads)]
+    words = [find_llama_bench(), "-m", str(model), "-o", "json", "-r", str(spec.repeats), "-t", str(threads)]
     words += ["-p", ",".join(map(str, spec.prompt_tokens)), "-n", str(spec.output_tokens)]
     words += ["-ngl", "0" if spec.device == "cpu" else "99"]
-    memory = Memory()
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    watcher = threading.Thread(target=_watch, args=(child.pid, memory), daemon=True)
-    watcher.start()
+    child, memory = start_child(words)
     output, errors = child.communicate()
-    watcher.join(timeout=1.0)
+    memory.settle()
     if child.returncode:
         last = errors.strip().splitlines()
         raise InvalidOutputError(f"llama-bench ended with code {child.returncode}: {last[-1][:200] if last else ''}")
@@ -89,13 +71,3 @@ def _row(item: Mapping[str, object]) -> BenchRow:
         model_params=int(str(item.get("model_n_params", 0))),
         version=f"{item.get('build_commit', '')} {item.get('build_number', '')}".strip(),
     )
-
-
-def _watch(pid: int, memory: Memory) -> None:
-    try:
-        process = psutil.Process(pid)
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            memory.peak_bytes = max(memory.peak_bytes, process.memory_info().rss)
-            time.sleep(SAMPLE_S)
-    except psutil.Error:
-        return

@@ -1,39 +1,114 @@
-"""A GGUF file measured by llama.cpp's own benchmark, between two readings of the memory's speed."""
+"""llama.cpp: the user's own programs on PATH where they can measure the kind asked for, else the library in process."""
 
 from __future__ import annotations
 
+import shutil
+import time
 from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
 
 from advisor.catalog.errors import UnsupportedError
+from probes.engines.base import EngineUnavailableError
+from probes.engines.libllama import find_libllama
 from probes.engines.llama_bench import BenchRow, bench
-from probes.kinds.full import FASTER_THAN_MEMORY
+from probes.engines.llama_server import llama_server
+from probes.gguf.files import gguf_file
+from probes.gguf.header import read_header
+from probes.kinds.endpoint import run_endpoint
+from probes.kinds.full import FASTER_THAN_MEMORY, run_full
 from probes.kinds.session import Session
+from probes.kinds.sustained import run_sustained
+from probes.kinds.sweep import run_sweep
 from probes.result import Measured, ProbeResult
-from probes.spec import Kind
+from probes.spec import EndpointTarget, Kind, ProbeSpec, SweepAxis
 
-__all__ = ["run_llama"]
+__all__ = ["Means", "means_of", "run_llama"]
+
+SERVED_AXES = (SweepAxis.BATCH, SweepAxis.CONTEXT)
+
+
+class Means(StrEnum):
+    BENCH = "llama-bench"
+    SERVER = "llama-server"
+    LIBRARY = "libllama"
 
 
 def run_llama(session: Session) -> ProbeResult:
+    """Writes the synthetic file first where no file is given."""
+    means = means_of(session.spec)
+    if session.spec.sweep_axis is not SweepAxis.FORMAT:
+        path = gguf_file(session.spec, lambda done, total: session.reporter.phase("write", done >> 20, total >> 20))
+        session.spec = replace(session.spec, checkpoint=str(path))
+    if means is Means.BENCH:
+        return _benched(session)
+    if means is Means.SERVER:
+        return _served(session)
+    runs = {Kind.FULL: run_full, Kind.SWEEP: run_sweep, Kind.SUSTAINED: run_sustained}
+    return runs[session.spec.kind](session)
+
+
+def means_of(spec: ProbeSpec) -> Means:
+    """A program on PATH was built for this machine, a package for many. Raises UnsupportedError for slices,
+    EngineUnavailableError where nothing is installed.
+    """
+    if spec.kind not in (Kind.FULL, Kind.SWEEP, Kind.SUSTAINED):
+        raise UnsupportedError(f"llama.cpp probes measure the whole model, not a {spec.kind} probe")
+    if spec.kind is Kind.FULL and shutil.which("llama-bench"):
+        return Means.BENCH
+    served = spec.kind is not Kind.SWEEP or spec.sweep_axis in SERVED_AXES
+    if served and shutil.which("llama-server"):
+        return Means.SERVER
+    if find_libllama() is None:
+        raise EngineUnavailableError(
+            "llama.cpp is not here: no llama-bench or llama-server on PATH, no libllama (pip install xllamacpp)"
+        )
+    return Means.LIBRARY
+
+
+def _benched(session: Session) -> ProbeResult:
     """`mbu` takes the model's file size as the bytes of a step; the embedding rows in it make it an upper bound."""
     spec, reporter = session.spec, session.reporter
-    if spec.kind is not Kind.FULL:
-        raise UnsupportedError(f"llama.cpp probes measure the whole model, not a {spec.kind} probe")
     bandwidth = session.benchmark()
     canary = session.canary()
     canary()
     reporter.phase("decode")
-    rows, memory = bench(spec, session.threads)
+    rows, memory = bench(spec, Path(str(spec.checkpoint)), session.threads)
     canary()
     result = replace(session.empty_result(), peak_bytes=memory.peak_bytes or None)
     for row in rows:
         result = _add(session, result, row)
-    result = replace(
-        result, bandwidth_bytes_per_s=Measured.of(session.canaries), versions={"llama.cpp": rows[0].version}
-    )
+    versions = {"llama.cpp": f"{rows[0].version}, llama-bench"}
+    result = replace(result, bandwidth_bytes_per_s=Measured.of(session.canaries), versions=versions)
     fastest = result.mbu.value if result.mbu else 0.0
     best = max((*session.canaries, bandwidth.high)) / (sum(session.canaries) / len(session.canaries))
     return session.finish(result, ["invalid_faster_than_memory"] if fastest > FASTER_THAN_MEMORY * best else [])
+
+
+def _served(session: Session) -> ProbeResult:
+    """The same measurements as of any endpoint, with a server of our own; its memory and start are measured too."""
+    spec = session.spec
+    path = Path(str(spec.checkpoint))
+    session.benchmark()
+    canary = session.canary()
+    canary()
+    session.reporter.phase("load")
+    with llama_server(spec, path, session.threads) as server:
+        served = replace(spec, endpoint=EndpointTarget(server.url, timeout_s=min(spec.timeout_s, 300.0)))
+        result = run_endpoint(served, session.reporter)
+    canary()
+    header = read_header(path)
+    result = replace(
+        result,
+        load_s=Measured.of([server.load_s]),
+        peak_bytes=server.memory.peak_bytes or None,
+        tensor_bytes=header.tensor_bytes,
+        read_bytes_per_token=header.read_bytes(1),
+        bandwidth_bytes_per_s=Measured.of(session.canaries),
+        versions={"llama.cpp": f"{server.version}, llama-server".removeprefix(", ")},
+        duration_s=time.perf_counter() - session.reporter.started_s,
+    )
+    return session.finish(result, list(result.flags))
 
 
 def _add(session: Session, result: ProbeResult, row: BenchRow) -> ProbeResult:
@@ -49,3 +124,4 @@ def _add(session: Session, result: ProbeResult, row: BenchRow) -> ProbeResult:
     session.reporter.point("prefill", {"prompt_tokens": row.prompt_tokens}, {"prefill_tok_s": rate, "ttft_ms": ttft})
     longest = row.prompt_tokens == max(session.spec.prompt_tokens)
     return replace(result, prefill_tok_s=rate, ttft_ms=ttft) if longest else result
+

@@ -14,7 +14,7 @@ from probes.engines.torch_engine import set_threads
 from probes.kinds.full import SPARE_TOKENS, decode_flags, load
 from probes.kinds.session import Session
 from probes.measure import DecodeRounds, decode_rounds
-from probes.need import need_of
+from probes.needs import needed
 from probes.result import Measured, ProbeResult
 from probes.spec import SweepAxis
 from probes.system import own_peak_bytes
@@ -85,7 +85,7 @@ def _possible(session: Session, axis: SweepAxis) -> Sequence[int]:
         fitting = [
             v
             for v in values
-            if need_of(replace(spec, batch=v, sweep_values=(v,))).total_bytes <= spec.memory_limit_bytes
+            if needed(replace(spec, batch=v, sweep_values=(v,))).total_bytes <= spec.memory_limit_bytes
         ]
         return fitting or [min(values)]
     return values
