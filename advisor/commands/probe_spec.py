@@ -11,7 +11,7 @@ from probes.engines.precision import canonical_format
 from probes.need import memory_limit
 from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
 
-__all__ = ["add_spec_arguments", "spec_from"]
+__all__ = ["add_spec_arguments", "spec_from", "sweep_formats"]
 
 DEFAULT_VARIANT = "deepseek-r1-distill-qwen-1.5b"
 DEFAULT_SWEEPS = {
@@ -21,6 +21,7 @@ DEFAULT_SWEEPS = {
     SweepAxis.FORMAT: (),
 }
 DEFAULT_SWEEP_FORMATS = ("bf16", "int8-w8a8", "w4a16-g128", "bf16-attn-int8-ffn")
+GGUF_SWEEP_FORMATS = ("gguf-bf16", "gguf-q8_0", "gguf-q4_k_m", "gguf-q4_0")
 MLA_RESIDENT_EXPERTS = 16  # decoding one token takes the same time with 16 of 256 experts resident
 
 
@@ -50,7 +51,7 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--served-model", default="", help="endpoint: name of the model on the server")
     parser.add_argument("--key-env", default="", help="endpoint: environment variable that holds the key")
     parser.add_argument("--metrics-url", default="", help="endpoint: Prometheus metrics of the server")
-    parser.add_argument("--checkpoint", help="folder with safetensors, or a GGUF file (llama.cpp; default a synthetic one)")
+    parser.add_argument("--checkpoint", help="safetensors folder, or GGUF file for llama.cpp")
     parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS")
 
 
@@ -90,14 +91,14 @@ def _model(arguments: argparse.Namespace, catalog: Catalog) -> Identified:
     variant = catalog.variant(arguments.model)
     if arguments.engine == EngineName.LLAMACPP and arguments.checkpoint:
         return identify(Path(arguments.checkpoint), catalog, variant.id)
-    return Identified(variant.id, _format(arguments), variant.architecture)
+    return Identified(variant.id, _format(arguments.format, arguments.engine), variant.architecture)
 
 
-def _format(arguments: argparse.Namespace) -> str:
+def _format(name: str, engine: str) -> str:
     """llama.cpp's formats may be named as it names them: q4_k_m, bf16."""
-    if arguments.engine != EngineName.LLAMACPP or arguments.format.startswith("gguf-"):
-        return canonical_format(arguments.format)
-    return f"gguf-{arguments.format.lower()}"
+    if engine != EngineName.LLAMACPP or name.startswith("gguf-"):
+        return canonical_format(name)
+    return f"gguf-{name.lower()}"
 
 
 def _kind(arguments: argparse.Namespace) -> Kind:
@@ -125,7 +126,13 @@ def _experts(arguments: argparse.Namespace, kind: Kind, *, is_moe: bool) -> int 
 def _formats(arguments: argparse.Namespace, axis: SweepAxis | None) -> tuple[str, ...]:
     if axis is not SweepAxis.FORMAT:
         return ()
-    return tuple(canonical_format(name) for name in arguments.formats or DEFAULT_SWEEP_FORMATS)
+    names = arguments.formats or sweep_formats(EngineName(arguments.engine))
+    return tuple(_format(name, arguments.engine) for name in names)
+
+
+def sweep_formats(engine: EngineName) -> tuple[str, ...]:
+    """One format of each width that the engine runs."""
+    return GGUF_SWEEP_FORMATS if engine is EngineName.LLAMACPP else DEFAULT_SWEEP_FORMATS
 
 
 def _load(arguments: argparse.Namespace, kind: Kind) -> LoadTarget | None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from advisor.catalog.text import translate
-from advisor.commands.probe_spec import DEFAULT_SWEEP_FORMATS, DEFAULT_SWEEPS, MLA_RESIDENT_EXPERTS
+from advisor.commands.probe_spec import DEFAULT_SWEEPS, MLA_RESIDENT_EXPERTS, sweep_formats
 from advisor.ui import backend, probing
+from advisor.ui.probe_engine import choose_engine, model_of
 from advisor.ui.text import language, t
 from probes.machine_records import Machine
 from probes.need import memory_limit
@@ -17,6 +18,7 @@ from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec,
 __all__ = ["probe_spec"]
 
 DEFAULT_VARIANT, DEFAULT_FORMAT = "deepseek-r1-distill-qwen-1.5b", "bf16"
+DEFAULT_FORMATS = {EngineName.LLAMACPP: "gguf-q4_k_m"}
 ENDPOINT = "endpoint"
 _KINDS = (*(str(kind) for kind in Kind), ENDPOINT)
 _SLICES = (1, 2, 4)
@@ -45,22 +47,28 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         limit = memory_limit() if device == "cpu" else None
         if kind == Kind.MACHINE:
             return ProbeSpec("", "", kind=Kind.MACHINE, device=device, memory_limit_bytes=limit)
-        variants = probing.probe_variants(with_moe=kind == Kind.SLICE)
+        engine = choose_engine(Kind(kind))
+        variants = probing.probe_variants(with_moe=kind == Kind.SLICE, engine=engine)
         variant = _select("variant", list(variants), variants, DEFAULT_VARIANT, width=300)
-        names = {name: backend.catalog().formats[name].name for name in probing.probe_formats()}
-        chosen = _select("format", list(names), names, DEFAULT_FORMAT, width=220)
+        names = {name: backend.catalog().formats[name].name for name in probing.probe_formats(engine)}
+        chosen = _select("format", list(names), names, DEFAULT_FORMATS.get(engine, DEFAULT_FORMAT), width=220)
         quick = kind == Kind.FULL and st.toggle(
             t("probe.quick"), key="probe.quick", help=t("probe.quick_help"), persist_state="session"
         )
         axis = _axis() if kind == Kind.SWEEP else None
-    architecture = backend.catalog().variant(variant).architecture
+    model = model_of(engine, variant, chosen)
+    if model is None:
+        return None
+    architecture = model.architecture
     prompts, output, repeats = ((32,), 8, 1) if quick else ((128, 512), 32, 3)
     sustained = kind == Kind.SUSTAINED
     load = _load() if sustained else None
     return ProbeSpec(
-        variant,
-        chosen,
+        model.variant_id,
+        model.format_id,
         architecture,
+        engine=engine,
+        checkpoint=model.path,
         kind=Kind(kind),
         device=device,
         prompt_tokens=(128,) if sustained else prompts,
@@ -70,7 +78,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         resident_experts=MLA_RESIDENT_EXPERTS if architecture.is_moe else None,
         sweep_axis=axis,
         sweep_values=DEFAULT_SWEEPS[axis] if axis else (),
-        sweep_formats=DEFAULT_SWEEP_FORMATS if axis is SweepAxis.FORMAT else (),
+        sweep_formats=sweep_formats(engine) if axis is SweepAxis.FORMAT else (),
         load=load,
         timeout_s=2 * load.duration_s + 300 if load else 900.0,
         memory_limit_bytes=limit,

@@ -11,11 +11,13 @@ from advisor.jobs.registry import ProbeRegistry
 from advisor.ui import backend
 from probes.engines.precision import RUNNABLE_FORMATS
 from probes.foresee import Foresight, foresee
+from probes.gguf.naming import can_write
+from probes.gguf.synthetic import can_store
 from probes.machine import detect
 from probes.machine_records import Machine
 from probes.need import Need
 from probes.result import Prediction, ProbeResult
-from probes.spec import Kind, ProbeSpec
+from probes.spec import EngineName, Kind, ProbeSpec
 
 __all__ = ["expect", "machine", "measurements", "probe_formats", "probe_variants", "registry"]
 
@@ -49,14 +51,23 @@ def expect(spec: ProbeSpec) -> Foresight:
     return foresee(spec, here, catalog, history)
 
 
-def probe_variants(*, with_moe: bool = False) -> Mapping[str, str]:
-    """Dense models, and for slices also those with experts and latent attention, by id, smallest first."""
+def probe_variants(*, with_moe: bool = False, engine: EngineName = EngineName.TORCH) -> Mapping[str, str]:
+    """Dense models, and for slices also those with experts and latent attention, by id, smallest first.
+
+    For llama.cpp: those that a synthetic file can hold.
+    """
     kinds = (AttentionKind.GQA, AttentionKind.MLA, AttentionKind.MLA_DSA)
     every = [v for v in backend.catalog().variants.values() if v.role is not Role.REFERENCE]
-    found = [v for v in every if v.architecture.attention in kinds and (with_moe or not v.architecture.is_moe)]
+    if engine is EngineName.LLAMACPP:
+        found = [v for v in every if can_write(v.architecture)]
+    else:
+        found = [v for v in every if v.architecture.attention in kinds and (with_moe or not v.architecture.is_moe)]
     return {v.id: v.name for v in sorted(found, key=lambda v: backend.model_profile(v.id).total_params)}
 
 
-def probe_formats() -> list[str]:
-    """What the built-in engine can run on a processor, in the catalogue's order."""
-    return [name for name in backend.catalog().formats if name in RUNNABLE_FORMATS and name != "fp8"]
+def probe_formats(engine: EngineName = EngineName.TORCH) -> list[str]:
+    """What the engine can run on a processor, in the catalogue's order."""
+    formats = backend.catalog().formats
+    if engine is EngineName.LLAMACPP:
+        return [name for name, f in formats.items() if f.offered and can_store(f)]
+    return [name for name in formats if name in RUNNABLE_FORMATS and name != "fp8"]

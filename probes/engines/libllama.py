@@ -100,7 +100,7 @@ def open_library(*, on_cpu: bool = True) -> Library:
     except (OSError, AttributeError) as problem:
         raise EngineUnavailableError(f"{name} cannot be used here: {str(problem)[:200]}") from problem
     errors: deque[str] = deque(maxlen=20)
-    log = _LOG(lambda level, text, _: errors.append(text.decode("utf-8", errors="replace").strip()) if level == _ERROR else None)
+    log = _LOG(lambda level, text, _: errors.append(_text(text)) if level == _ERROR else None)
     library.llama_log_set(log, None)
     library.llama_backend_init()
     return Library(path, name, library, errors, log)
@@ -111,6 +111,10 @@ def context_parameters(library: Library, *, tokens: int, batch: int, sequences: 
     parameters: _Parameters = library.c.llama_context_default_params()
     parameters.head[:] = (tokens, batch, min(batch, 512), sequences)
     return parameters
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", errors="replace").strip()
 
 
 def _carried() -> Iterator[tuple[Path, str]]:

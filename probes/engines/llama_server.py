@@ -97,7 +97,8 @@ def _is_healthy(port: int) -> bool:
 def _version() -> str:
     """As it prints; "" when it does not."""
     try:
-        done = subprocess.run([find_llama_server(), "--version"], capture_output=True, text=True, timeout=10, check=False)
+        words = [find_llama_server(), "--version"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     text = (done.stdout + done.stderr).splitlines()

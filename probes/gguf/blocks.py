@@ -1,5 +1,5 @@
-"""Random blocks of every GGUF storage type, valid and of a model's usual size: speed and memory do not depend on values,
-but activations must stay finite.
+"""Random blocks of every GGUF storage type, valid and of a model's usual size: speed and memory do not depend on
+values, but activations must stay finite.
 
 Layouts: ggml-org/llama.cpp `ggml/src/ggml-common.h`.
 """

@@ -70,14 +70,15 @@ class GgufHeader:
     @property
     def kv_bytes_per_token(self) -> int:
         """As llama.cpp stores it: a latent once, keys and values of other models apart."""
-        layers, heads = self.number("block_count"), self.number("attention.head_count_kv", self.number("attention.head_count"))
-        usual = self.number("embedding_length") // max(1, self.number("attention.head_count"))
+        layers, queries = self.number("block_count"), self.number("attention.head_count")
+        heads = self.number("attention.head_count_kv", queries)
+        usual = self.number("embedding_length") // max(1, queries)
         key = self.number("attention.key_length", usual)
         value = 0 if self.number("attention.kv_lora_rank", 0) else self.number("attention.value_length", usual)
         return layers * heads * (key + value) * KV_BYTES
 
     def read_bytes(self, sequences: int) -> int:
-        """Weights that one step of so many sequences reads: not the embedding, and of the experts those that are hit."""
+        """Weights that one step of so many sequences reads: no embedding, and of the experts those that are hit."""
         names = {tensor.name for tensor in self.tensors}
         experts, used = self.number("expert_count", 0), self.number("expert_used_count", 0)
         hit = 1 - (1 - used / experts) ** sequences if experts else 1.0
@@ -117,7 +118,7 @@ def architecture_of(header: GgufHeader) -> Architecture:
     usual = n("embedding_length") // heads
     head_dim = n("attention.key_length", usual)
     experts = n("expert_count", 0)
-    common = Architecture(
+    return Architecture(
         attention=AttentionKind.MLA if latent else AttentionKind.GQA,
         hidden_size=n("embedding_length"),
         num_layers=n("block_count"),
@@ -141,7 +142,6 @@ def architecture_of(header: GgufHeader) -> Architecture:
         qk_norm="blk.0.attn_q_norm.weight" in names,
         router_bias=any("exp_probs_b" in name for name in names),
     )
-    return common
 
 
 def _vocabulary(header: GgufHeader) -> int:
@@ -167,7 +167,7 @@ class _Reader:
         tensors = tuple(self._tensor() for _ in range(n_tensors))
         header = GgufHeader(fields, tensors)
         if header.tensor_bytes > self._size:
-            raise DataError(self._name, "", "", f"{header.tensor_bytes} bytes of weights", f"{self._size} bytes: cut off")
+            raise DataError(self._name, "", "", f"{header.tensor_bytes} bytes of weights", f"a file of {self._size}")
         return header
 
     def _tensor(self) -> GgufTensor:

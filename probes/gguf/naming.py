@@ -15,7 +15,7 @@ from advisor.sizing.gguf import F32, MlaLayout, gguf_matrices
 from advisor.sizing.tensors import main_tensors
 from advisor.sizing.tensors_common import Tensor
 
-__all__ = ["FileTensor", "architecture_name", "file_tensors", "header_fields"]
+__all__ = ["FileTensor", "architecture_name", "can_write", "file_tensors", "header_fields"]
 
 Shape = tuple[int, ...]
 SIGMOID_ROUTING = 2  # llama.cpp's expert gating function of V3 and its descendants; 1 is softmax
@@ -82,6 +82,13 @@ def architecture_name(a: Architecture) -> str:
     if a.qkv_bias and a.qk_norm:
         raise UnsupportedError("no synthetic GGUF of query biases together with query norms")
     return "qwen2" if a.qkv_bias else "qwen3" if a.qk_norm else "llama"
+
+
+def can_write(a: Architecture) -> bool:
+    try:
+        return bool(architecture_name(a))
+    except UnsupportedError:
+        return False
 
 
 def header_fields(a: Architecture, name: str, context_tokens: int) -> dict[str, int | float | bool]:

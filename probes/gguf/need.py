@@ -22,7 +22,7 @@ REPACKED = frozenset({"q4_0", "q4_k", "iq4_nl", "q2_k"})
 
 
 def gguf_need(spec: ProbeSpec) -> Need:
-    """Raises DataError for a file that is none or does not fit on the disk, UnsupportedError for what GGUF cannot hold."""
+    """Raises DataError for a file that is none or has no room, UnsupportedError for what GGUF cannot hold."""
     header = gguf_header(spec)
     slots = spec.batch if spec.load is None else max(spec.batch, spec.load.slots)
     slots = max(slots, *spec.sweep_values) if spec.sweep_axis is SweepAxis.BATCH else slots

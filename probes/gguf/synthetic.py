@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from advisor.catalog.formats import Format
 from advisor.catalog.records import Architecture
 from advisor.catalog.units import format_bytes
 from advisor.sizing.weights import weights
-from probes.engines.base import EngineUnavailableError
 from probes.gguf.blocks import BlockPool, can_fill
 from probes.gguf.header import GgufHeader, GgufTensor
 from probes.gguf.naming import FileTensor, architecture_name, file_tensors, header_fields
@@ -25,6 +25,7 @@ from probes.gguf.vocabulary import make_vocabulary
 __all__ = [
     "as_header",
     "cached_files",
+    "can_store",
     "check_writable",
     "clear_cache",
     "gguf_folder",
@@ -59,20 +60,30 @@ def synthetic_path(variant_id: str, a: Architecture, f: Format) -> Path:
     return gguf_folder() / f"{variant_id or 'model'}-{f.id}-{key}.gguf"
 
 
+def can_store(f: Format) -> bool:
+    """Whether every type of this mix is known tensor by tensor and exists in llama.cpp."""
+    if f.gguf is None or f.whole_model_bpw is not None:
+        return False
+    mix = f.gguf
+    named = [kind for kind in (mix.base, mix.token_embd, mix.output, mix.experts) if kind is not None]
+    return all(can_fill(kind) for kind in (*named, *(kind for rule in mix.rules.values() for kind, _ in rule)))
+
+
 def check_writable(path: Path, a: Architecture, f: Format) -> None:
-    """Whether this file can be made, or is there. Raises UnsupportedError for what GGUF or this program cannot store, and
-    DataError when the disk has no room.
+    """Whether this file can be made, or is there. Raises UnsupportedError for what GGUF or this program cannot store,
+    and DataError when the disk has no room.
     """
     if f.gguf is None:
         raise UnsupportedError(f"llama.cpp runs GGUF formats, not '{f.id}'")
     if f.whole_model_bpw is not None:
         raise UnsupportedError(f"format '{f.id}' is known by its size only, not tensor by tensor")
+    if not can_store(f):
+        raise UnsupportedError(f"llama.cpp does not have all storage types of '{f.id}'")
     architecture_name(a)
-    kinds = {tensor.kind for tensor in _tensors(a, f)}
-    if missing := sorted(kind.id for kind in kinds if not can_fill(kind)):
-        raise UnsupportedError(f"llama.cpp has no storage type '{missing[0]}'")
     if path.is_file():
         return
+    if find_spec("gguf") is None:
+        raise UnsupportedError("a synthetic GGUF needs the package gguf (pip install gguf); or give a file")
     needed = weights(a, f).total_bytes + HEADER_BYTES + LEFT_FREE_BYTES
     free = shutil.disk_usage(_existing(path.parent)).free
     if free < needed:
@@ -90,7 +101,7 @@ def synthetic_gguf(variant_id: str, a: Architecture, f: Format, progress: Progre
 
 
 def write_gguf(path: Path, a: Architecture, f: Format, progress: Progress | None = None) -> None:
-    """Whole or not at all. Raises EngineUnavailableError without the `gguf` package, DataError when writing fails."""
+    """Whole or not at all. Raises ImportError without the `gguf` package, DataError when writing fails."""
     tensors = _tensors(a, f)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
@@ -124,10 +135,8 @@ def clear_cache() -> int:
 
 
 def _write(path: Path, a: Architecture, f: Format, tensors: list[FileTensor], progress: Progress) -> None:
-    try:
-        import gguf
-    except ImportError as problem:
-        raise EngineUnavailableError("writing a GGUF needs the package 'gguf': pip install gguf") from problem
+    import gguf
+
     name = architecture_name(a)
     writer = gguf.GGUFWriter(path, name)
     _describe(writer, gguf, a, name, f)

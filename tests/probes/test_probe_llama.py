@@ -1,9 +1,10 @@
-"""llama.cpp's benchmark, played by a script on PATH."""
+"""llama.cpp's benchmark, played by a script on PATH, with a file that is given."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +39,7 @@ def tool(tmp_path, monkeypatch, spec):
 
 
 def test_rows_are_read(tool):
-    rows, _ = llama_bench.bench(tool(json.dumps(ROWS)), threads=2)
+    rows, _ = _bench(tool(json.dumps(ROWS)))
     assert [(r.prompt_tokens, r.output_tokens) for r in rows] == [(16, 0), (0, 8)]
     assert rows[1].tok_s == (19.0, 20.0, 21.0)
     assert rows[0].version == "abc 7000"
@@ -49,21 +50,30 @@ def test_rows_are_read(tool):
 )
 def test_garbage_is_explained(tool, output):
     with pytest.raises(InvalidOutputError, match="result table"):
-        llama_bench.bench(tool(output), threads=1)
+        _bench(tool(output))
 
 
 def test_a_failing_tool_gives_its_last_line(tool):
     with pytest.raises(InvalidOutputError, match=r"code 1: error: bad model"):
-        llama_bench.bench(tool("", code=1), threads=1)
+        _bench(tool("", code=1))
 
 
-def test_a_missing_tool_or_file_is_said(tool, monkeypatch):
+def test_a_missing_tool_is_said(tool, monkeypatch):
     spec = tool("[]")
-    with pytest.raises(EngineUnavailableError, match="--checkpoint"):
-        llama_bench.bench(replace(spec, checkpoint=None), threads=1)
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(EngineUnavailableError, match="not on PATH"):
-        llama_bench.bench(spec, threads=1)
+        _bench(spec)
+
+
+def test_a_missing_file_is_said(tool, tmp_path):
+    spec = replace(tool(json.dumps(ROWS)), checkpoint=str(tmp_path / "none.gguf"))
+    result = ProbeProcess(spec, Identity("p", "f", "m")).result()
+    assert result.state is State.FAILED
+    assert "no GGUF file at" in result.error
+
+
+def _bench(spec):
+    return llama_bench.bench(spec, Path(spec.checkpoint), threads=1)
 
 
 @pytest.mark.probe
@@ -73,5 +83,5 @@ def test_a_probe_through_the_tool(tool):
     assert result.decode_tok_s is not None
     assert result.ttft_ms is not None
     assert (result.decode_tok_s.value, result.ttft_ms.value) == (20.0, 160.0)
-    assert result.versions == {"llama.cpp": "abc 7000"}
+    assert result.versions == {"llama.cpp": "abc 7000, llama-bench"}
     assert result.tensor_bytes == 4_000_000

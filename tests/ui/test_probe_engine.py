@@ -1,0 +1,36 @@
+"""The engines of the probe form: what is installed can be chosen, the rest is shown with what it lacks."""
+
+from __future__ import annotations
+
+import pytest
+
+from advisor.ui import probe_engine
+from probes.spec import EngineName
+from tests.ui.conftest import OpenPage
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_missing_engine_is_shown_disabled(
+    open_page: OpenPage, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_engine, "missing_engines", lambda: {EngineName.LLAMACPP: "llama-bench, xllamacpp"})
+    app = open_page("machine", language=language)
+    assert app.selectbox(key="probe.engine").options[0].startswith(("built in", "内置"))
+    assert len(app.selectbox(key="probe.engine").options) == 1
+    absent = app.pills(key="probe.absent")
+    assert absent.disabled
+    assert "xllamacpp" in absent.proto.help
+
+
+def test_llama_cpp_offers_its_formats_and_a_file(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("FATHOM_CACHE", str(tmp_path))
+    monkeypatch.setattr(probe_engine, "missing_engines", dict)
+    app = open_page("machine")
+    app.selectbox(key="probe.engine").set_value("llama.cpp").run()
+    assert "GGUF Q4_K_M" in app.selectbox(key="probe.format").options
+    assert app.selectbox(key="probe.format").value == "gguf-q4_k_m"
+    app.text_input(key="probe.gguf").set_value("/nowhere/model.gguf").run()
+    assert not app.exception
+    assert any("/nowhere/model.gguf" in text.value for text in [*app.error, *app.warning, *app.markdown])
