@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from advisor.catalog.errors import UnsupportedError
+from probes.engines.installed import KINDS
+from probes.engines.ort_need import ort_need
 from probes.gguf.need import gguf_need
 from probes.need import Need, need_of
 from probes.spec import EngineName, ProbeSpec
@@ -10,5 +13,10 @@ __all__ = ["needed"]
 
 
 def needed(spec: ProbeSpec) -> Need:
-    """Raises UnsupportedError or DataError for what the engine cannot run."""
-    return gguf_need(spec) if spec.engine is EngineName.LLAMACPP else need_of(spec)
+    """Raises UnsupportedError or DataError for what the engine cannot run or measure."""
+    kinds = KINDS[spec.engine]
+    if not kinds:
+        raise UnsupportedError(f"engine '{spec.engine}' has no probe here: serve it and measure its address with --url")
+    if spec.kind not in kinds:
+        raise UnsupportedError(f"engine '{spec.engine}' measures {', '.join(kinds)}, not '{spec.kind}'")
+    return {EngineName.LLAMACPP: gguf_need, EngineName.ORT: ort_need}.get(spec.engine, need_of)(spec)

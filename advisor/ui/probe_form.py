@@ -18,7 +18,7 @@ from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec,
 __all__ = ["probe_spec"]
 
 DEFAULT_VARIANT, DEFAULT_FORMAT = "deepseek-r1-distill-qwen-1.5b", "bf16"
-DEFAULT_FORMATS = {EngineName.LLAMACPP: "gguf-q4_k_m"}
+DEFAULT_FORMATS = {EngineName.LLAMACPP: "gguf-q4_k_m", EngineName.ORT: "w4a16-g32"}
 ENDPOINT = "endpoint"
 _KINDS = (*(str(kind) for kind in Kind), ENDPOINT)
 _SLICES = (1, 2, 4)

@@ -28,4 +28,12 @@ def make_engine(spec: ProbeSpec, *, slots: int, tokens: int, layers: LayerCount 
         if layers is not None:
             raise UnsupportedError("llama.cpp probes load whole models, not single layers")
         return LlamaEngine(spec, gguf_file(spec), slots=slots, tokens=tokens)
+    if spec.engine is EngineName.ORT:
+        from probes.engines.ort_engine import OrtEngine
+
+        if layers is not None:
+            raise UnsupportedError("ONNX Runtime probes load whole models, not single layers")
+        return OrtEngine(spec, slots=slots, tokens=tokens)
+    if spec.engine is EngineName.OPENVINO:
+        raise UnsupportedError("the OpenVINO engine has no probe yet: serve it with OVMS and measure its address")
     raise EngineUnavailableError(f"engine '{spec.engine}' is not available here")

@@ -15,8 +15,8 @@ __all__ = ["KINDS", "missing_engines"]
 KINDS: Mapping[EngineName, tuple[Kind, ...]] = {
     EngineName.TORCH: tuple(Kind),
     EngineName.LLAMACPP: (Kind.FULL, Kind.SWEEP, Kind.SUSTAINED),
-    EngineName.OPENVINO: (),
-    EngineName.ORT: (),
+    EngineName.OPENVINO: (),  # only as an endpoint, served by OVMS
+    EngineName.ORT: (Kind.FULL, Kind.SWEEP),
     EngineName.ENDPOINT: (Kind.FULL, Kind.SWEEP, Kind.SUSTAINED),
 }
 _PACKAGES: Mapping[EngineName, tuple[str, ...]] = {

@@ -13,7 +13,8 @@ from advisor.catalog.errors import InputError
 from probes.measure import Reporter
 from probes.openai_client import Answer, EndpointClient, EndpointError
 from probes.result import Conditions, Measured, ProbeResult, State
-from probes.spec import Kind, LoadTarget, ProbeSpec, SweepAxis
+from probes.server_metrics import gauges, server_figures, server_flags
+from probes.spec import Kind, ProbeSpec, SweepAxis
 from probes.system import LoadSampler, load_average
 from probes.traffic import Account, Request, arrivals
 
@@ -21,7 +22,6 @@ __all__ = ["run_endpoint"]
 
 WINDOW_S = 5.0
 MAX_IN_FLIGHT = 512
-MAX_METRICS = 60
 DRAIN_S = 30.0
 
 
@@ -32,15 +32,17 @@ def run_endpoint(spec: ProbeSpec, reporter: Reporter) -> ProbeResult:
     client, load = EndpointClient(spec.endpoint), LoadSampler()
     reporter.phase("connect")
     model = client.connect()
-    before = client.metrics()
+    before, start = client.metrics(), time.perf_counter()
     run: dict[Kind, Callable[[ProbeSpec, Reporter, EndpointClient], ProbeResult]] = {
         Kind.SUSTAINED: _sustained,
         Kind.SWEEP: _sweep,
     }
     result = run.get(spec.kind, _single)(spec, reporter, client)
+    server = server_figures(before, client.metrics(), time.perf_counter() - start)
     return replace(
         result,
-        figures={**result.figures, **_server_figures(before, client.metrics())},
+        figures={**result.figures, **server},
+        flags=(*result.flags, *server_flags(server)),
         points=tuple(reporter.points),
         duration_s=time.perf_counter() - reporter.started_s,
         conditions=Conditions(load_average=load_average(), foreign_cores=load.foreign_cores()),
@@ -134,7 +136,7 @@ def _sustained(spec: ProbeSpec, reporter: Reporter, client: EndpointClient) -> P
     if target is None or target.requests_per_s <= 0:
         raise InputError("load", "a rate above 0", target)
     flight, whole, start = _Flight(Account(target)), Account(target), time.perf_counter()
-    state = _Windows(reporter, flight, whole, target, start)
+    state = _Windows(reporter, _ServerWatch(client), flight, whole, start)
     for request in arrivals(spec, target):
         state.wait_until(request.arrival_s)
         if flight.active >= MAX_IN_FLIGHT:
@@ -171,11 +173,31 @@ def _fly(client: EndpointClient, request: Request, flight: _Flight, start: float
         flight.window.finish(request)
 
 
+class _ServerWatch:
+    """Reads the server's own gauges from a thread of its own, so that a slow answer delays no arrival."""
+
+    def __init__(self, client: EndpointClient) -> None:
+        self.latest: dict[str, Measured] = {}
+        self._client, self._over = client, threading.Event()
+        threading.Thread(target=self._read, daemon=True, name="server-metrics").start()
+
+    def close(self) -> None:
+        self._over.set()
+
+    def _read(self) -> None:
+        while not self._over.is_set():
+            self.latest = gauges(self._client.metrics())
+            self._over.wait(WINDOW_S / 2)
+
+
 class _Windows:
     """Reports every five seconds while waiting."""
 
-    def __init__(self, reporter: Reporter, flight: _Flight, whole: Account, target: LoadTarget, start: float) -> None:
-        self._reporter, self._flight, self._whole, self._target = reporter, flight, whole, target
+    def __init__(
+        self, reporter: Reporter, server: _ServerWatch, flight: _Flight, whole: Account, start: float
+    ) -> None:
+        self._server, self._reporter = server, reporter
+        self._flight, self._whole, self._target = flight, whole, whole.target
         self._start = self._opened = start
 
     def wait_until(self, at_s: float) -> None:
@@ -186,6 +208,7 @@ class _Windows:
 
     def close(self) -> None:
         self._report()
+        self._server.close()
 
     def _maybe_report(self) -> None:
         if time.perf_counter() - self._opened >= WINDOW_S:
@@ -202,19 +225,11 @@ class _Windows:
         duration = int(self._target.duration_s)
         self._reporter.phase("sustained", min(int(elapsed), duration), duration)
         values = {**window.figures(max(seconds, 1e-9)), "active": Measured.of([float(active)])}
+        values |= self._server.latest
         self._reporter.point("window", {"elapsed_s": elapsed + self._target.elapsed_before_s}, values)
         self._reporter.point("tally", window.tally(seconds), {})
         self._reporter.point("histogram", window.ttft_ms.bins(), {}, "ttft_ms")
         self._reporter.point("histogram", window.tpot_ms.bins(), {}, "tpot_ms")
-
-
-def _server_figures(before: dict[str, float], after: dict[str, float]) -> dict[str, Measured]:
-    """What the server says of itself: counters as their growth during the probe, gauges as they are now."""
-    figures: dict[str, Measured] = {}
-    for name, value in sorted(after.items())[:MAX_METRICS]:
-        grows = name.endswith(("_total", "_sum", "_count"))
-        figures[f"server.{name}"] = Measured.of([value - before.get(name, 0.0) if grows else value])
-    return figures
 
 
 def _empty(spec: ProbeSpec) -> ProbeResult:

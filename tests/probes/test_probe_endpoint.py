@@ -18,6 +18,7 @@ from probes.measure import Reporter
 from probes.openai_client import EndpointClient, EndpointError, parse_metrics
 from probes.process import Identity, ProbeProcess
 from probes.result import Point, State
+from probes.server_metrics import gauges, server_figures, server_flags
 from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
 
 TOKEN = {"choices": [{"delta": {"content": "x"}}]}
@@ -211,3 +212,57 @@ def test_the_worker_process_reports_an_endpoint_that_dies(serve):
 def test_metrics_text():
     text = '# HELP x\nr_total{a="1"} 2\nr_total{a="2"} 3\nlatency_bucket{le="1"} 9\nbroken\nnan_value x\nuse 0.5\n'
     assert parse_metrics(text) == {"r_total": 5.0, "use": 0.5}
+
+
+def test_prompts_are_never_alike_and_have_the_length_asked_for(serve):
+    """A server that counts 2.5 tokens per word is asked for fewer words; no two prompts share their beginning."""
+    prompts: list[str] = []
+
+    def counting(handler: BaseHTTPRequestHandler, body: dict[str, object]) -> None:
+        prompts.append(body["messages"][0]["content"])  # type: ignore[index]
+        tokens = 8 + round(2.5 * len(prompts[-1].split()))
+        usage = {"choices": [], "usage": {"prompt_tokens": tokens, "completion_tokens": 4}}
+        stream(*[event(TOKEN)] * 4, event(usage), b"data: [DONE]\n\n")(handler, body)
+
+    result = run(probe(serve(counting), prompt_tokens=(508,), repeats=4))
+    assert result.points[0].at["prompt_tokens"] == pytest.approx(508, abs=3)
+    assert len({prompt[:24] for prompt in prompts}) == len(prompts)
+
+
+VLLM = {
+    "vllm:generation_tokens_total": 100.0,
+    "vllm:prompt_tokens_total": 1000.0,
+    "vllm:prefix_cache_hits_total": 50.0,
+    "vllm:time_to_first_token_seconds_sum": 2.0,
+    "vllm:time_to_first_token_seconds_count": 4.0,
+    "vllm:num_requests_running": 3.0,
+    "vllm:generation_tokens_created": 1.7e9,
+}
+
+
+def test_a_servers_own_figures_stand_beside_ours():
+    """Growth by hand: 60 tokens in 3 s; two first tokens in 0.5 s; 900 of 1000 prompt tokens from its cache."""
+    after = {**VLLM, "vllm:generation_tokens_total": 160.0, "vllm:prompt_tokens_total": 2000.0,
+             "vllm:prefix_cache_hits_total": 950.0, "vllm:time_to_first_token_seconds_sum": 2.5,
+             "vllm:time_to_first_token_seconds_count": 6.0}  # fmt: skip
+    found = server_figures(VLLM, after, 3.0)
+    figures = {name: figure.value for name, figure in found.items() if name.startswith("server_")}
+    counts = {"server_output_tokens": 60.0, "server_prompt_tokens": 1000.0, "server_cached_prompt_tokens": 900.0}
+    assert figures == {**counts, "server_output_tok_s": 20.0, "server_ttft_ms": 250.0}
+    assert "server.vllm:generation_tokens_created" not in found
+    assert server_flags(found) == ("prompts_cached",)
+    assert gauges(after)["server_running"].value == 3.0
+
+
+def test_other_servers_have_other_names():
+    llama = {"llamacpp:tokens_predicted_total": 40.0, "llamacpp:tokens_predicted_seconds_total": 8.0,
+             "llamacpp:prompt_tokens_total": 300.0, "llamacpp:prompt_seconds_total": 3.0}  # fmt: skip
+    found = server_figures({}, llama, 20.0)
+    assert (found["server_decode_tok_s"].value, found["server_prefill_tok_s"].value) == (5.0, 100.0)
+    assert server_figures({}, {"sglang:generation_tokens_total": 9.0}, 3.0)["server_output_tok_s"].value == 3.0
+    assert server_figures({}, {"tgi_request_generated_tokens_sum": 9.0}, 3.0)["server_output_tok_s"].value == 3.0
+    many = {f"a{i}_total": 1.0 for i in range(500)} | {"vllm:generation_tokens_total": 7.0}
+    assert server_figures({}, many, 1.0)["server.vllm:generation_tokens_total"].value == 7.0  # never cut away
+    assert server_figures({}, {}, 1.0) == {}
+    restarted = server_figures({"vllm:generation_tokens_total": 900.0}, {"vllm:generation_tokens_total": 30.0}, 1.0)
+    assert restarted["server_output_tokens"].value == 30.0
