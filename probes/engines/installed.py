@@ -21,7 +21,6 @@ KINDS: Mapping[EngineName, tuple[Kind, ...]] = {
 }
 _PACKAGES: Mapping[EngineName, tuple[str, ...]] = {
     EngineName.TORCH: ("torch",),
-    EngineName.OPENVINO: ("openvino",),
     EngineName.ORT: ("onnxruntime", "onnx"),
 }
 
@@ -33,6 +32,7 @@ def missing_engines() -> dict[EngineName, str]:
         for engine, packages in _PACKAGES.items()
         if (absent := [name for name in packages if find_spec(name) is None])
     }
+    missing[EngineName.OPENVINO] = "OVMS (endpoint)"  # no probe of its own: its server is measured from outside
     if not (shutil.which("llama-bench") or shutil.which("llama-server") or find_libllama()):
         missing[EngineName.LLAMACPP] = "llama-bench, llama-server, xllamacpp"
     return missing

@@ -40,7 +40,7 @@ if a.version:
     sys.exit(print("version: xllamacpp " + x.__version__))
 p = x.CommonParams()
 p.model.path, p.n_ctx, p.n_parallel, p.cpuparams.n_threads = a.m, int(a.c), int(a.np), int(a.t)
-p.hostnames = [a.host] if hasattr(p, "hostnames") else p.hostnames
+p.hostnames = [a.host]
 p.port, p.endpoint_metrics, p.warmup = int(a.port), a.metrics, False
 server = x.Server(p)
 while True:

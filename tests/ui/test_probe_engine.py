@@ -8,12 +8,14 @@ from advisor.ui import probe_engine
 from probes.spec import EngineName
 from tests.ui.conftest import OpenPage
 
+MISSING = {EngineName.LLAMACPP: "llama-bench, xllamacpp", EngineName.OPENVINO: "OVMS", EngineName.ORT: "onnxruntime"}
+
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_missing_engine_is_shown_disabled(
     open_page: OpenPage, language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe_engine, "missing_engines", lambda: {EngineName.LLAMACPP: "llama-bench, xllamacpp"})
+    monkeypatch.setattr(probe_engine, "missing_engines", lambda: MISSING)
     app = open_page("machine", language=language)
     assert app.selectbox(key="probe.engine").options[0].startswith(("built in", "内置"))
     assert len(app.selectbox(key="probe.engine").options) == 1
@@ -26,7 +28,7 @@ def test_llama_cpp_offers_its_formats_and_a_file(
     open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.setenv("FATHOM_CACHE", str(tmp_path))
-    monkeypatch.setattr(probe_engine, "missing_engines", dict)
+    monkeypatch.setattr(probe_engine, "missing_engines", lambda: {EngineName.OPENVINO: "OVMS"})
     app = open_page("machine")
     app.selectbox(key="probe.engine").set_value("llama.cpp").run()
     assert "GGUF Q4_K_M" in app.selectbox(key="probe.format").options
