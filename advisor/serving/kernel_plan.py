@@ -43,13 +43,19 @@ def plan(s: Any, group: Any) -> None:
 
 @inlined
 def _lockstep(s: Any, group: Any, pool: Any, k: int) -> int:
-    """Sets the cost of the slowest rank as that of the group; returns for how many of the k steps it stays so."""
+    """Sets the cost of a step of the group; returns for how many of the k steps it grows evenly.
+
+    Ranks wait for each other in every layer of experts, not once per step: the largest batch sets the pace of the
+    matrices and the longest attention that of the attention, even where they are on different ranks.
+    """
+    matrices = 0.0
     a = -1.0
     b = 0.0
     for r in range(group.rank0, group.rank0 + pool.dp):
         rank = s.ranks[r]
         if rank.kind > 0:
-            cost = _cost(s, rank, pool)
+            matrices = max(matrices, _matrices(s, rank, pool))
+            cost = _attention(rank, pool)
             slope = _slope(rank, pool)
             if cost > a or (cost == a and slope > b):
                 a = cost
@@ -58,27 +64,33 @@ def _lockstep(s: Any, group: Any, pool: Any, k: int) -> int:
         for r in range(group.rank0, group.rank0 + pool.dp):
             rank = s.ranks[r]
             if rank.kind > 0 and _slope(rank, pool) > b:
-                k = min(k, max(1, int((a - _cost(s, rank, pool)) / (_slope(rank, pool) - b)) + 1))
-    group.a = a
+                k = min(k, max(1, int((a - _attention(rank, pool)) / (_slope(rank, pool) - b)) + 1))
+    group.a = matrices + a
     group.b = b
     return k
 
 
 @inlined
-def _cost(s: Any, rank: Any, pool: Any) -> float:
-    """Seconds of the first planned step of a rank."""
+def _matrices(s: Any, rank: Any, pool: Any) -> float:
+    """Seconds of a planned step of a rank, attention left out."""
     n = rank.tokens
     top = pool.budget
     cost = s.table[pool.table0 + min(n, top)]
     if n > top:  # whole prompts beyond the budget
         cost = cost * n / top
     if rank.kind == 1:
-        cost += pool.cdec * (rank.read + rank.ndec + rank.extra) + pool.draft_s
-    elif rank.kind == 2:
-        cost += pool.cmix * (rank.read + rank.ndec + rank.extra) + pool.cpre * rank.work
-    else:
-        cost += pool.cpre * rank.work
+        cost += pool.draft_s
     return float(cost * pool.scale)
+
+
+@inlined
+def _attention(rank: Any, pool: Any) -> float:
+    """Seconds of attention in the first planned step of a rank."""
+    if rank.kind == 1:
+        return float(pool.cdec * (rank.read + rank.ndec + rank.extra) * pool.scale)
+    if rank.kind == 2:
+        return float((pool.cmix * (rank.read + rank.ndec + rank.extra) + pool.cpre * rank.work) * pool.scale)
+    return float(pool.cpre * rank.work * pool.scale)
 
 
 @inlined

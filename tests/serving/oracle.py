@@ -50,7 +50,8 @@ class Oracle:
                 now = max(now, coming[0].arrival)
                 self.deliver(coming, now)
             plans = [self.schedule(rank, now) for rank in self.ranks]
-            now += max(self.seconds(plan) for plan in plans)
+            parts = [self.seconds(plan) for plan in plans]
+            now += max(matrices for matrices, _ in parts) + max(attention for _, attention in parts)
             self.steps += 1
             self.deliver(coming, now)  # the router sees the step in progress, before its completions
             for rank, plan in zip(self.ranks, plans, strict=True):
@@ -103,14 +104,15 @@ class Oracle:
         return plan
 
     def seconds(self, plan):
+        """(matrices, attention)"""
         if not plan:
-            return 0.0
+            return 0.0, 0.0
         decodes = [q for q, chunk in plan if q.computed and chunk == 1]
         prompts = [(q, chunk) for q, chunk in plan if not (q.computed and chunk == 1)]
         work = sum(max(chunk, self.costs.cmin) * (q.computed + chunk / 2) for q, chunk in prompts)
         read = sum(q.computed + 1 for q in decodes)
         factor = self.costs.cmix if prompts else self.costs.cdec
-        return self.table[sum(chunk for _, chunk in plan)] + factor * read + self.costs.cpre * work
+        return self.table[sum(chunk for _, chunk in plan)], factor * read + self.costs.cpre * work
 
     def finish(self, rank, plan, now):
         for q, chunk in plan:
