@@ -38,7 +38,8 @@ def fleet_report(request: FleetRequest, tell: Callable[[float, str, int], None])
     """One run with all replicas, and one more where some are lost. Raises InputError."""
     if request.mode in (FleetMode.CASCADE, FleetMode.EDGE) and len(request.pools) < 2:
         raise InputError("pools", "at least two, one to ask first and one behind it", len(request.pools))
-    table = sample(request.workload, run_length(request.workload, request.pools[0].costs), seed=_SEED)
+    first = request.pools[0]
+    table = sample(request.workload, run_length(request.workload, first.costs, first.options), seed=_SEED)
     if request.mode in (FleetMode.CASCADE, FleetMode.EDGE) and len(table.follows):
         expected = "requests that arrive on their own for two stages: no closed loop, no conversations of several turns"
         raise InputError("traffic", expected, request.workload.name)

@@ -10,16 +10,16 @@ import numpy as np
 from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, PolicyRow
 from advisor.jobs.fleet_work import fleet_report
 from advisor.jobs.messages import CapacityRequest, FleetRequest, PolicyRequest, Request, WarmUpRequest
-from advisor.jobs.runs import class_levels, class_limits, run_length, series_rows, share_of, time_alone
+from advisor.jobs.runs import class_levels, class_limits, run_length, series_rows, share_of
 from advisor.serving.autoscale import AutoscalePolicy, simulate_autoscaled
 from advisor.serving.capacity import CurvePoint, Progress, find_replicas, latency_curve
-from advisor.serving.closed_form import MAX_LOAD
 from advisor.serving.control import Sampler
+from advisor.serving.estimate import time_alone
 from advisor.serving.fleet import Fleet, Pool
 from advisor.serving.result import SimulationResult
 from advisor.serving.sampling import sample
 from advisor.serving.simulate import simulate_fleet, warm_up
-from advisor.serving.step_costs import StepCosts
+from advisor.serving.steady import MAX_LOAD
 from advisor.serving.workload import ArrivalKind, Workload
 
 __all__ = ["Tell", "perform"]
@@ -126,19 +126,19 @@ def _over_time(request: CapacityRequest, replicas: int) -> tuple[SimulationResul
     """A cell of the fleet under the traffic as it changes over the period."""
     cell = min(replicas, _SERIES_CELL)
     workload = share_of(request.workload, cell / replicas)
-    table = sample(workload, run_length(workload, request.costs), seed=4)
-    sampler = Sampler(_every(workload, request.costs, table.arrival_s))
+    table = sample(workload, run_length(workload, request.costs, request.options), seed=4)
+    sampler = Sampler(_every(workload, request, table.arrival_s))
     fleet = Fleet((Pool("main", request.costs, cell, request.options),), request.router)
     result = simulate_fleet(fleet, table, seed=4, slos=class_limits(workload, request.slo), controls=(sampler,))
     return replace(result, series=sampler.series(cell)), cell
 
 
-def _every(workload: Workload, costs: StepCosts, arrival_s: np.ndarray) -> float:
+def _every(workload: Workload, request: CapacityRequest, arrival_s: np.ndarray) -> float:
     """About 240 samples. Closed loops have no arrival times before they run: their length follows from their rounds."""
     arrivals = workload.arrivals
     if arrivals.kind is ArrivalKind.CLOSED_LOOP:
         rounds = len(arrival_s) / max(1, arrivals.users)
-        return max(rounds * (arrivals.think_s + time_alone(workload, costs)) / 240, 1e-3)
+        return max(rounds * (arrivals.think_s + time_alone(request.costs, workload, request.options)) / 240, 1e-3)
     return max(float(arrival_s.max() - arrival_s.min()) / 240, 1e-3)
 
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from advisor.jobs.answers import Series
-from advisor.serving.closed_form import rates_from_step_costs
+from advisor.serving.engines import EngineOptions
+from advisor.serving.estimate import time_alone
 from advisor.serving.result import SimulationResult
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import ArrivalKind, Slo, Workload
 
-__all__ = ["class_levels", "class_limits", "run_length", "series_rows", "share_of", "time_alone"]
+__all__ = ["class_levels", "class_limits", "run_length", "series_rows", "share_of"]
 
 _LEAST, _MOST = 6_000, 200_000  # requests of a run
 _LEAST_ROUNDS = 600  # requests of users who wait for their answers
@@ -39,20 +40,14 @@ def share_of(workload: Workload, share: float) -> Workload:
     return replace(workload, arrivals=replace(arrivals, rate_per_s=arrivals.rate_per_s * share, users=users))
 
 
-def run_length(workload: Workload, costs: StepCosts) -> int:
+def run_length(workload: Workload, costs: StepCosts, options: EngineOptions) -> int:
     """Requests: a whole period of traffic that changes, else many times the time that a request takes."""
     arrivals = workload.arrivals
     if arrivals.kind is ArrivalKind.CLOSED_LOOP:
         return int(np.clip(12 * arrivals.users, _LEAST_ROUNDS, _MOST))
     if arrivals.shape:
         return int(np.clip(arrivals.rate_per_s * arrivals.period_s, _LEAST, _MOST))
-    return int(np.clip(_RESIDENCE_TIMES * time_alone(workload, costs) * arrivals.rate_per_s, _LEAST, _MOST))
-
-
-def time_alone(workload: Workload, costs: StepCosts) -> float:
-    """Seconds of a mean request on an idle replica."""
-    rates = rates_from_step_costs(costs, workload)
-    return float(rates.prefill_s + workload.mean_output_tokens * rates.step_base_s)
+    return int(np.clip(_RESIDENCE_TIMES * time_alone(costs, workload, options) * arrivals.rate_per_s, _LEAST, _MOST))
 
 
 def series_rows(result: SimulationResult, replicas: int) -> Series | None:

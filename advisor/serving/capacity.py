@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from advisor.catalog.errors import InputError
-from advisor.serving.closed_form import MAX_LOAD, Traffic, closed_form, rates_from_step_costs
 from advisor.serving.engines import PRESETS, EngineOptions
+from advisor.serving.estimate import replicas_by_closed_form
 from advisor.serving.fleet import MAX_REPLICAS, Router
 from advisor.serving.limits import Limit
 from advisor.serving.result import SimulationResult
 from advisor.serving.sampling import check_workload
+from advisor.serving.steady import MAX_LOAD
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.trial import Bench, Trial, Window, floor_of, rate_that_keeps_up
 from advisor.serving.workload import ArrivalKind, Slo, Workload
@@ -118,7 +119,7 @@ def find_replicas(
     rules, busiest = options or PRESETS["vllm"], _busiest(workload)
     floor = floor_of(costs, busiest, slo, rules)
     bench = _bench(costs, busiest, slo, rules, router, step_shares or {}, floor)
-    estimate = _estimate(costs, busiest, slo)
+    estimate = _estimate(costs, busiest, slo, rules)
     if bench.keeps_up <= 0 or floor.worst > 1:
         limit = Limit.FLOOR if bench.keeps_up > 0 else Limit.CACHE
         return CapacityAnswer(False, 0, 0, limit, None, floor, bench.keeps_up, estimate)
@@ -203,17 +204,9 @@ def _busiest(workload: Workload) -> Workload:
     return replace(workload, arrivals=replace(arrivals, rate_per_s=arrivals.peak_rate_per_s, shape=()))
 
 
-def _estimate(costs: StepCosts, workload: Workload, slo: Slo) -> float:
-    """Replicas by the closed form, of users in a closed loop as an equal open load; 0 if it finds none."""
-    rate = workload.arrivals.rate_per_s
-    if workload.arrivals.kind is ArrivalKind.CLOSED_LOOP:
-        rates = rates_from_step_costs(costs, workload)
-        answer_s = float(rates.prefill_s + workload.mean_output_tokens * rates.step_base_s)
-        rate = workload.arrivals.users / (workload.arrivals.think_s + answer_s)
-    if workload.arrivals.kind is ArrivalKind.BURST:
-        return 0.0
-    traffic = replace(Traffic.of(workload), rate_per_s=rate)
-    replicas = float(closed_form(rates_from_step_costs(costs, workload), traffic, slo).replicas)
+def _estimate(costs: StepCosts, workload: Workload, slo: Slo, options: EngineOptions) -> float:
+    """Replicas by the closed form; 0 if it finds none."""
+    replicas = replicas_by_closed_form(costs, workload, slo, options)
     return replicas if math.isfinite(replicas) else 0.0
 
 

@@ -17,12 +17,12 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.serving.closed_form import MAX_LOAD
 from advisor.serving.workload import Slo
 
-__all__ = ["Demand", "Steady", "StepCurve", "fewest_replicas"]
+__all__ = ["MAX_LOAD", "Demand", "Steady", "StepCurve", "fewest_replicas"]
 
 Floats = NDArray[np.float64]
+MAX_LOAD = 0.9  # share of the rate that keeps up; above it a waiting-time percentile means nothing
 _HALVINGS = 18
 _FEWEST_OTHERS = 1e-4
 _BUSY = 0.999

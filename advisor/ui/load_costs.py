@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
-from advisor.serving.closed_form import Traffic, closed_form, rates_from_step_costs
 from advisor.serving.engines import EngineOptions
 from advisor.serving.plan_costs import serving_plan
 from advisor.serving.sampling import sample
 from advisor.serving.step_costs import StepCosts
-from advisor.serving.workload import ArrivalKind, ArrivalProcess, Slo, Workload
+from advisor.serving.workload import ArrivalKind, ArrivalProcess, Workload
 from advisor.sizing.plan import Plan, Sizing
 from advisor.ui import backend
 
-__all__ = ["Prepared", "estimate", "larger_than_cache", "prepare"]
+__all__ = ["Prepared", "larger_than_cache", "prepare"]
 
 _SHARES = ("bandwidth", "link", "host")
 
@@ -43,18 +41,6 @@ def _prepare(key: str, workload: Workload, _plan: Plan) -> Prepared:  # noqa: AR
     found = serving_plan(_plan, workload, backend.catalog())
     shares = tuple((name, share) for name, share in found.step_shares.items() if name in _SHARES)
     return Prepared(_plan, found.sizing, found.costs, found.options, shares)
-
-
-def estimate(costs: StepCosts, workload: Workload, slo: Slo) -> float:
-    """Replicas by the closed form; infinite: no number is enough, NaN: it knows no answer for a burst."""
-    if workload.arrivals.kind is ArrivalKind.BURST:
-        return math.nan
-    rates = rates_from_step_costs(costs, workload)
-    arrivals, output = workload.arrivals, workload.mean_output_tokens
-    rate = arrivals.peak_rate_per_s
-    if arrivals.kind is ArrivalKind.CLOSED_LOOP:  # as fast as on an idle replica
-        rate = arrivals.users / (arrivals.think_s + float(rates.prefill_s + output * rates.step_base_s))
-    return float(closed_form(rates, Traffic(rate, output, arrivals.cv), slo).replicas)
 
 
 def larger_than_cache(workload: Workload, costs: StepCosts) -> float:

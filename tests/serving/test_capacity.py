@@ -10,7 +10,8 @@ import pytest
 
 from advisor.catalog.errors import InputError, UnsupportedError
 from advisor.serving.capacity import CancelledError, find_replicas, latency_curve
-from advisor.serving.closed_form import ReplicaRates, Traffic, at_rate, closed_form, rates_from_step_costs
+from advisor.serving.engines import PRESETS
+from advisor.serving.estimate import curve_of, replicas_by_closed_form
 from advisor.serving.lengths import LengthDistribution
 from advisor.serving.limits import Limit
 from advisor.serving.step_costs import StepCosts
@@ -144,28 +145,23 @@ def test_closed_form_and_simulator_agree_at_moderate_load():
         assert answer.agrees_with_closed_form, (rate, answer.replicas, answer.closed_form_replicas)
 
 
-def test_closed_form_takes_whole_grids():
-    """A thousand plans at once; each equals the plan alone."""
-    rng = np.random.default_rng(1)
-    one = rates_from_step_costs(COSTS, traffic(1))
-    factors = rng.uniform(0.5, 3, 1000)
-    seconds = ("prefill_s", "prefill_work_s", "step_base_s", "step_per_sequence_s")
-    grid = ReplicaRates(*(getattr(one, name) * factors for name in seconds), np.full(1000, one.max_sequences))
-    load = Traffic(50.0, 250.0)
-    answer = closed_form(grid, load, SLO)
-    assert answer.replicas.shape == (1000,)
-    for i in (0, 500, 999):
-        alone = ReplicaRates(*(getattr(grid, name)[i] for name in (*seconds, "max_sequences")))
-        assert closed_form(alone, load, SLO).replicas == answer.replicas[i]
-    ordered = answer.replicas[np.argsort(factors)]
-    assert np.all(np.diff(ordered[np.isfinite(ordered)]) >= 0)
+def test_closed_form_of_users_is_that_of_their_rate():
+    """Users who think for long are arrivals at users / (pause + time of a request)."""
+    users = traffic(0.0, kind=ArrivalKind.CLOSED_LOOP, users=6000, think_s=100.0)
+    slow = replicas_by_closed_form(COSTS, users, SLO, PRESETS["vllm"])
+    assert slow == pytest.approx(replicas_by_closed_form(COSTS, traffic(57), SLO, PRESETS["vllm"]), rel=0.15)
 
 
-def test_closed_form_at_low_load_is_the_idle_replica():
-    rates = rates_from_step_costs(COSTS, traffic(1))
-    ttft, tpot, *_ = at_rate(rates, Traffic(1.0, 250.0), 1e-9, SLO)
-    assert float(tpot) == pytest.approx(float(rates.step_base_s), rel=1e-3)
-    assert float(ttft) == pytest.approx(float(rates.prefill_s + rates.step_base_s / 2), rel=1e-3)
+def test_closed_form_on_ranks_in_lock_step():
+    """Two ranks hold twice the sequences; a step costs about what one rank takes for half of them (prompts of the
+    other rank fall into more steps)."""
+    one, two = (curve_of(replace(COSTS, dp=dp), traffic(1), PRESETS["vllm"]) for dp in (1, 2))
+    assert two.seats[0] == 2 * one.seats[0]
+    twice, _ = two.at(np.array([128.0]))
+    once, _ = one.at(np.array([64.0]))
+    assert twice[0] == pytest.approx(once[0], rel=0.1)
+    simulated = find_replicas(replace(COSTS, dp=2), traffic(60), SLO)
+    assert simulated.agrees_with_closed_form, (simulated.replicas, simulated.closed_form_replicas)
 
 
 def tasks():

@@ -7,9 +7,10 @@ import streamlit as st
 from advisor.catalog.errors import FathomError
 from advisor.jobs.messages import CapacityRequest
 from advisor.report.numbers import percent_text
+from advisor.serving.estimate import replicas_by_closed_form
 from advisor.ui import answers, state
 from advisor.ui.capacity_view import answer, curve, does_not_fit, first_estimate, over_time, percentiles, step_times
-from advisor.ui.load_costs import estimate, larger_than_cache, prepare
+from advisor.ui.load_costs import larger_than_cache, prepare
 from advisor.ui.load_jobs import start_button, watched
 from advisor.ui.load_memory import remember
 from advisor.ui.load_plan import choose_plan
@@ -47,7 +48,7 @@ request = CapacityRequest(prepared.costs, workload, slo, prepared.options, route
 start_button(request, word("capacity.go"), key="capacity.go")
 job = watched(request, key="capacity")
 if job is None:
-    first_estimate(prepared, estimate(prepared.costs, workload, slo))
+    first_estimate(prepared, replicas_by_closed_form(prepared.costs, workload, slo, prepared.options))
     st.stop()
 
 report = job.answer
