@@ -14,6 +14,7 @@ import numpy as np
 from advisor.catalog.errors import DataError, InputError
 from advisor.catalog.text import translate
 from advisor.commands.plan_file import plan_from_file
+from advisor.commands.simulate_cheapest import add_cheapest_arguments, run_cheapest
 from advisor.commands.simulate_output import LATENCIES, as_text, capacity_json, simulation_json
 from advisor.commands.traffic_argument import find_traffic
 from advisor.evidence.in_force import known_catalog
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("ttft", "tpot", "e2e"):
         parser.add_argument(f"--{name}-ms", type=float, default=None, metavar="MS")
     parser.add_argument("--percentile", type=float, default=95.0, help="of the limits (default 95)")
+    add_cheapest_arguments(parser)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
 
@@ -66,7 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.plan and arguments.workload:
         return run_plan(arguments)
-    raise InputError("arguments", "--step-model with --requests, or --plan with --workload", "neither pair")
+    if arguments.scenario:
+        return run_cheapest(arguments)
+    raise InputError("arguments", "--step-model with --requests, --plan with --workload, or --scenario", "none of them")
 
 
 def run_plan(arguments: argparse.Namespace) -> int:

@@ -12,12 +12,14 @@ from advisor.catalog.catalog import Catalog
 from advisor.catalog.quantity import Quantity
 from advisor.decision.curves import SLOTS
 from advisor.decision.result import Candidate, FinalistCheck, Picks, Reason, Recommendation
+from advisor.decision.scenario import Scenario
 from advisor.decision.simulated_traffic import scenario_workload
 from advisor.serving.capacity import CapacityAnswer, Progress, find_replicas
 from advisor.serving.plan_costs import ServingPlan, serving_plan
 from advisor.serving.step_costs import StepCosts
+from advisor.serving.sweep import SweepTask
 
-__all__ = ["PICKS", "agrees", "check_finalist", "check_finalists"]
+__all__ = ["PICKS", "agrees", "check_finalist", "check_finalists", "finalist_task"]
 
 PICKS = ("best", "cheapest", "fastest", "smallest")
 _SOURCE = "simulation on the step model"
@@ -55,21 +57,29 @@ def check_finalist(
     cancelled: Callable[[], bool] | None = None,
 ) -> FinalistCheck:
     """One candidate simulated under the scenario's peak."""
-    load, one = candidate.load, replace(candidate.plan, replicas=1)
-    traffic = scenario_workload(recommendation.scenario, generated_tokens=load.output_tokens)
-    served = serving_plan(one, traffic, catalog)
-    if served.costs is None:
+    task = finalist_task(candidate, recommendation.scenario, catalog)
+    if task is None:
         return _not_run(candidate)
     answer = find_replicas(
-        _seated(served.costs, candidate, served),
-        traffic,
-        traffic.classes[0].slo,
-        options=served.options,
-        step_shares=served.step_shares,
+        task.costs,
+        task.workload,
+        task.slo,
+        options=task.options,
+        step_shares=dict(task.shares),
         progress=(lambda step: _tell(progress, step)) if progress else None,
         cancelled=cancelled,
     )
     return _check(candidate, answer, recommendation)
+
+
+def finalist_task(candidate: Candidate, scenario: Scenario, catalog: Catalog) -> SweepTask | None:
+    """The search of a candidate's replicas under the scenario's peak; None where the plan has no room to run."""
+    traffic = scenario_workload(scenario, generated_tokens=candidate.load.output_tokens)
+    served = serving_plan(replace(candidate.plan, replicas=1), traffic, catalog)
+    if served.costs is None:
+        return None
+    costs, shares = _seated(served.costs, candidate, served), tuple(served.step_shares.items())
+    return SweepTask(candidate.plan.id, costs, traffic, traffic.classes[0].slo, served.options, shares=shares)
 
 
 def agrees(ranked: int, simulated: int) -> bool:

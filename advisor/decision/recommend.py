@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from advisor.decision.mixes import mixes
 from advisor.decision.models import ModelTable, eligible_models, model_table
 from advisor.decision.offers import offers
 from advisor.decision.rank import axis_scores, best_per_group, pareto_front, weighted
-from advisor.decision.result import Constraint, Counts, Leaf, Picks, Recommendation
+from advisor.decision.result import Candidate, Constraint, Counts, Leaf, Picks, Recommendation
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import resolve_ids
 from advisor.decision.search import CHECKED, Outcome, search
@@ -26,10 +27,21 @@ from advisor.decision.tree import load_tree, walk
 from probes.machine import detect
 from probes.machine_records import Machine
 
-__all__ = ["MAX_CANDIDATES", "OUTSIDE_LEAF", "recommend"]
+__all__ = ["MAX_CANDIDATES", "OUTSIDE_LEAF", "Contenders", "contenders", "recommend"]
 
 MAX_CANDIDATES = 40
+_OF_VARIANT, _OF_MACHINE = 3, 2  # contenders for the lowest cost
 OUTSIDE_LEAF = 0.02  # a plan outside the tree's leaf must be better by this much of the score to come first
+
+
+@dataclass(frozen=True, slots=True)
+class Contenders:
+    """Plans that compete for the lowest cost: `candidates[i]` is row `rows[i]` of the grid."""
+
+    scenario: Scenario
+    outcome: Outcome
+    rows: list[int]
+    candidates: list[Candidate]
 
 
 def recommend(scenario: Scenario, catalog: Catalog, machine: Machine | None = None) -> Recommendation:
@@ -46,9 +58,8 @@ def recommend(scenario: Scenario, catalog: Catalog, machine: Machine | None = No
 
 def _answer(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> Recommendation:
     path, leaf = walk(load_tree(catalog), scenario)
-    table = model_table(eligible_models(scenario, catalog))
-    found = offers(scenario, catalog, machine)
-    outcome = search(enumerate_space(scenario, catalog, table, found, _qualified(table, scenario)), scenario, catalog)
+    outcome = _explore(scenario, catalog, machine)
+    table = outcome.space.table
     ranking = _rank(outcome, leaf)
     chosen, picked = _choose(outcome, ranking)
     candidates = build_candidates(outcome, chosen, scenario, catalog, ranking, leaf)
@@ -68,6 +79,40 @@ def _answer(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> Re
         catalog_date=catalog.as_of.isoformat() if catalog.as_of else "",
         version=__version__,
     )
+
+
+def contenders(scenario: Scenario, catalog: Catalog, machine: Machine | None, most: int) -> Contenders:
+    """The `most` cheapest plans by the ranking, dearest last: at most two of a variant on one machine, three of a
+    variant in all, so that they differ in variant, machine and engine."""
+    asked = resolve_ids(scenario, catalog)
+    _, leaf = walk(load_tree(catalog), asked)
+    outcome = _explore(asked, catalog, machine)
+    rows = _cheapest(outcome, most)
+    return Contenders(asked, outcome, rows, build_candidates(outcome, rows, asked, catalog, _rank(outcome, leaf), leaf))
+
+
+def _cheapest(outcome: Outcome, most: int) -> list[int]:
+    space, monthly = outcome.space, outcome.costs.monthly_usd.value
+    rows = np.flatnonzero(outcome.accepted & np.isfinite(monthly))
+    rated = rows[~np.isnan(space.table.quality[space.plans.model[rows]])]
+    rows = rated if len(rated) else rows
+    seen: Counter[object] = Counter()
+    kept: list[int] = []
+    for row in rows[np.argsort(monthly[rows], kind="stable")]:
+        variant, offer = space.table.models[space.plans.model[row]].variant.id, int(space.offer[row])
+        engine = int(space.plans.runtime[row])
+        if seen[variant] < _OF_VARIANT and seen[variant, offer] < _OF_MACHINE and not seen[variant, offer, engine]:
+            seen.update([variant, (variant, offer), (variant, offer, engine)])
+            kept.append(int(row))
+        if len(kept) == most:
+            break
+    return kept
+
+
+def _explore(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> Outcome:
+    table = model_table(eligible_models(scenario, catalog))
+    found = offers(scenario, catalog, machine)
+    return search(enumerate_space(scenario, catalog, table, found, _qualified(table, scenario)), scenario, catalog)
 
 
 def _qualified(table: ModelTable, scenario: Scenario) -> NDArray[np.bool_]:

@@ -1,11 +1,13 @@
 """Many capacity searches: in this process, in local processes, or on a Ray cluster whose address the user gives.
 
-The answers do not depend on where they were computed. Never start a cluster inside a page run.
+The answers do not depend on where they were computed. Nothing here starts a cluster: Ray must run at the address, with
+this package installed on its nodes.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from advisor.catalog.errors import UnsupportedError
-from advisor.serving.capacity import find_replicas
+from advisor.serving.capacity import CancelledError, find_replicas
 from advisor.serving.engines import PRESETS, EngineOptions
 from advisor.serving.fleet import Router
 from advisor.serving.limits import Limit
@@ -23,6 +25,8 @@ from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import Slo, Workload
 
 __all__ = ["SweepRow", "SweepTask", "sweep"]
+
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class SweepTask:
     options: EngineOptions = PRESETS["vllm"]
     router: Router = Router.TWO_CHOICES
     seeds: tuple[int, ...] = (1, 2, 3)
+    shares: tuple[tuple[str, float], ...] = ()  # of a decode step's time, by resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,13 @@ class SweepRow:
     safe_replicas: int
     binding: Limit
     load: float
-    ttft_ms: float
+    ttft_ms: float  # at the limits' percentile, as the others; of an idle replica where nothing is feasible
     tpot_ms: float
     e2e_ms: float
     closed_form_replicas: float
+    next_binding: Limit | None = None
+    at_step_factor: tuple[tuple[float, int], ...] = ()
+    ttft_is_quotable: bool = True
 
 
 def sweep(
@@ -60,16 +68,20 @@ def sweep(
     workers: int | None = None,
     ray_address: str | None = None,
     progress: Callable[[float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> list[SweepRow]:
     """Rows in the order of the tasks. `workers` 0: in this process; None: one per processor, at most eight.
 
-    Raises UnsupportedError if an address is given and Ray is not installed.
+    Raises UnsupportedError if an address is given and Ray is not installed or not there, and CancelledError when
+    `cancelled()` says so after one of the searches.
     """
     found: dict[int, SweepRow] = {}
     for index, row in _answers(tasks, workers, ray_address):
         found[index] = row
         if progress:
             progress(len(found) / len(tasks))
+        if cancelled and cancelled():
+            raise CancelledError
     return [found[index] for index in range(len(tasks))]
 
 
@@ -86,7 +98,13 @@ def _answers(
 
 def _solve(task: SweepTask) -> SweepRow:
     answer = find_replicas(
-        task.costs, task.workload, task.slo, options=task.options, router=task.router, seeds=task.seeds
+        task.costs,
+        task.workload,
+        task.slo,
+        options=task.options,
+        router=task.router,
+        seeds=task.seeds,
+        step_shares=dict(task.shares),
     )
     window = answer.trial.window if answer.trial else answer.floor
     return SweepRow(
@@ -100,6 +118,9 @@ def _solve(task: SweepTask) -> SweepRow:
         tpot_ms=window.tpot_ms,
         e2e_ms=window.e2e_ms,
         closed_form_replicas=answer.closed_form_replicas,
+        next_binding=answer.next_binding,
+        at_step_factor=tuple(sorted(answer.at_step_factor.items())),
+        ttft_is_quotable=answer.trial.result.ttft_is_quotable if answer.trial else True,
     )
 
 
@@ -111,15 +132,35 @@ def _in_processes(tasks: Sequence[SweepTask], workers: int) -> Iterator[tuple[in
             yield futures[future], future.result()
 
 
+def _refuse_silent(address: str) -> None:
+    """Ray itself tries for minutes to reach an address at which nobody listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # such as "auto": Ray looks for a cluster on this machine, and says at once that there is none
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError) as problem:
+        raise UnsupportedError(f"no Ray cluster answers at '{address}' ({problem})") from problem
+
+
 def _on_cluster(tasks: Sequence[SweepTask], address: str) -> Iterator[tuple[int, SweepRow]]:
     if find_spec("ray") is None:
         raise UnsupportedError("a sweep on a cluster needs Ray: install the extra 'cluster' (fathom-advisor[cluster])")
+    _refuse_silent(address)
     ray: Any = import_module("ray")
-    if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False)
-    solve = ray.remote(num_cpus=1, max_retries=1)(_solve)
-    waiting = {solve.remote(task): index for index, task in enumerate(tasks)}
-    while waiting:
-        done, _ = ray.wait(list(waiting), num_returns=1)
-        for reference in done:
-            yield waiting.pop(reference), ray.get(reference)
+    mine = not ray.is_initialized()
+    if mine:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, ValueError, RuntimeError) as problem:
+            raise UnsupportedError(f"no Ray cluster answers at '{address}': {problem}") from problem
+    try:
+        solve = ray.remote(num_cpus=1, max_retries=1, scheduling_strategy="SPREAD")(_solve)
+        waiting = {solve.remote(task): index for index, task in enumerate(tasks)}
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1)
+            for reference in done:
+                yield waiting.pop(reference), ray.get(reference)
+    finally:
+        if mine:
+            ray.shutdown()

@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from advisor.catalog.errors import InputError, UnsupportedError
+from advisor.catalog.errors import InputError
 from advisor.serving.capacity import CancelledError, find_replicas, latency_curve
 from advisor.serving.engines import PRESETS
 from advisor.serving.estimate import curve_of, replicas_by_closed_form
 from advisor.serving.lengths import LengthDistribution
 from advisor.serving.limits import Limit
 from advisor.serving.step_costs import StepCosts
-from advisor.serving.sweep import SweepTask, find_spec, sweep
 from advisor.serving.workload import ArrivalKind, ArrivalProcess, RequestClass, Slo, Workload
 
 COSTS = StepCosts((0, 64, 2048), (0.012, 0.0126, 0.072), 7e-8, 1.2e-7, 1.5e-9, 256, 450_000, 256, 2048)
@@ -162,20 +161,3 @@ def test_closed_form_on_ranks_in_lock_step():
     assert twice[0] == pytest.approx(once[0], rel=0.1)
     simulated = find_replicas(replace(COSTS, dp=2), traffic(60), SLO)
     assert simulated.agrees_with_closed_form, (simulated.replicas, simulated.closed_form_replicas)
-
-
-def tasks():
-    return [SweepTask(f"{rate}", COSTS, traffic(rate), SLO) for rate in (1, 5, 20)]
-
-
-def test_processes_give_the_answers_of_one_process():
-    seen = []
-    assert sweep(tasks(), workers=2, progress=seen.append) == sweep(tasks(), workers=0)
-    assert seen[-1] == 1.0
-
-
-def test_a_cluster_without_ray_is_refused():
-    if find_spec("ray") is not None:
-        pytest.skip("Ray is installed")
-    with pytest.raises(UnsupportedError, match="cluster"):
-        sweep(tasks(), ray_address="auto")
