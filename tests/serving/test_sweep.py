@@ -63,7 +63,7 @@ def test_a_ray_cluster_of_two_nodes_gives_the_answers_of_one_process(serial):
 
 def test_an_address_without_a_cluster_is_said():
     pytest.importorskip("ray", reason="Ray is an optional extra and is not installed")
-    with pytest.raises(UnsupportedError, match="127.0.0.1:1"):
+    with pytest.raises(UnsupportedError, match="no Ray cluster"):
         sweep(tasks(), ray_address="127.0.0.1:1")
 
 
