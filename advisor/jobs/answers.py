@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from advisor.catalog.quantity import Quantity
 from advisor.serving.limits import Limit
 from advisor.serving.result import Latency
 
-__all__ = ["CapacityReport", "CurveRow", "FleetReport", "FleetRow", "PolicyReport", "PolicyRow", "Series"]
+__all__ = [
+    "CapacityReport",
+    "CheapestReport",
+    "CheapestRow",
+    "CurveRow",
+    "EventReport",
+    "EventSide",
+    "FleetReport",
+    "FleetRow",
+    "PolicyReport",
+    "PolicyRow",
+    "Series",
+    "SustainedReport",
+    "Window",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +128,88 @@ class FleetReport:
     requests: int
     lost: FleetReport | None = None
     stranded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventSide:
+    """The requests that arrived while the event lasted, in the run with it or in the one without."""
+
+    requests: int
+    in_slo_share: float
+    latencies: tuple[tuple[str, Latency], ...]
+    most_waiting: float  # per replica
+
+
+@dataclass(frozen=True, slots=True)
+class EventReport:
+    """`start_s`, `end_s`: of the event. `recovered_s`: after its end, until the queue is as before; None: not within
+    the run. `retried`: requests that a failed replica worked on."""
+
+    replicas: int  # simulated
+    requests: int
+    start_s: float
+    end_s: float
+    without: EventSide
+    during: EventSide
+    retried: int
+    recovered_s: float | None
+    series: Series | None
+    calm: Series | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheapestRow:
+    """One simulated plan; costs are for `safe_replicas`. Not feasible: `binding` says why."""
+
+    plan_id: str
+    title: str
+    feasible: bool
+    devices: int  # of the safe fleet
+    device_name: str
+    ranked_replicas: int
+    replicas: int
+    safe_replicas: int
+    if_slower: int  # replicas when every step takes a tenth longer; 0: none
+    agrees: bool
+    binding: Limit
+    next_binding: Limit | None
+    ttft_ms: float | None  # at the percentile; None above the load where it means something
+    tpot_ms: float
+    e2e_ms: float
+    monthly_usd: Quantity | None
+    capital_usd: Quantity | None
+    power_w: Quantity | None
+    quality: Quantity | None
+    tpot_basis: Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class CheapestReport:
+    """Cheapest first, those that hold the traffic before those that do not."""
+
+    rows: tuple[CheapestRow, ...]
+    percentile: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A few seconds of a sustained run, measured and simulated. None: nothing ended in it."""
+
+    end_s: float
+    measured_tok_s: float
+    simulated_tok_s: float
+    measured_tpot_ms: float | None
+    simulated_tpot_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SustainedReport:
+    """`figures`: (name with unit, measured, simulated). `derating`: (seconds, step time over that at the start) by
+    what the measured steps took beyond the simulated ones. `calibrated`: the step model knew this machine."""
+
+    title: str
+    requests: int
+    windows: tuple[Window, ...]
+    figures: tuple[tuple[str, float, float], ...]
+    derating: tuple[tuple[float, float], ...]
+    calibrated: bool

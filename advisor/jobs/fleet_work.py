@@ -16,13 +16,14 @@ from advisor.serving.fleet import Fleet, Pool
 from advisor.serving.result import SimulationResult, latency
 from advisor.serving.sampling import sample
 from advisor.serving.simulate import simulate_fleet
-from advisor.serving.stages import Transfer, cascade, edge_then_central
+from advisor.serving.stages import Transfer, cascade, disaggregated, edge_then_central
 from advisor.serving.workload import RequestTable
 
 __all__ = ["fleet_report"]
 
 Floats = NDArray[np.float64]
 _SEED = 3
+_STAGED = (FleetMode.CASCADE, FleetMode.EDGE, FleetMode.DISAGGREGATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,11 @@ class _Run:
 
 def fleet_report(request: FleetRequest, tell: Callable[[float, str, int], None]) -> FleetReport:
     """One run with all replicas, and one more where some are lost. Raises InputError."""
-    if request.mode in (FleetMode.CASCADE, FleetMode.EDGE) and len(request.pools) < 2:
+    if request.mode in _STAGED and len(request.pools) < 2:
         raise InputError("pools", "at least two, one to ask first and one behind it", len(request.pools))
     first = request.pools[0]
     table = sample(request.workload, run_length(request.workload, first.costs, first.options), seed=_SEED)
-    if request.mode in (FleetMode.CASCADE, FleetMode.EDGE) and len(table.follows):
+    if request.mode in _STAGED and len(table.follows):
         expected = "requests that arrive on their own for two stages: no closed loop, no conversations of several turns"
         raise InputError("traffic", expected, request.workload.name)
     counts = tuple(pool.replicas for pool in request.pools)
@@ -59,7 +60,7 @@ def fleet_report(request: FleetRequest, tell: Callable[[float, str, int], None])
 def _stranded(request: FleetRequest, left: tuple[int, ...]) -> tuple[str, ...]:
     """Classes without a replica; all of them where one stage of two is gone."""
     names = tuple(c.name for c in request.workload.classes)
-    if request.mode in (FleetMode.CASCADE, FleetMode.EDGE):
+    if request.mode in _STAGED:
         return names if left[-1] < 1 or sum(left[:-1]) < 1 else ()
     rules = _rules(request)
     return tuple(name for name, pools in zip(names, rules, strict=True) if sum(left[p] for p in pools) < 1)
@@ -99,7 +100,7 @@ def _run(request: FleetRequest, table: RequestTable, counts: tuple[int, ...]) ->
     pools = tuple(
         Pool(request.pools[i].name, request.pools[i].costs, counts[i], request.pools[i].options) for i in kept
     )
-    if request.mode in (FleetMode.CASCADE, FleetMode.EDGE):
+    if request.mode in _STAGED:
         return _staged(request, table, Fleet(pools[:-1], request.router), Fleet(pools[-1:], request.router))
     rules = tuple(tuple(kept.index(p) for p in rule if p in kept) for rule in _rules(request))
     fleet = Fleet(pools, request.router, rules)
@@ -110,7 +111,10 @@ def _run(request: FleetRequest, table: RequestTable, counts: tuple[int, ...]) ->
 
 
 def _staged(request: FleetRequest, table: RequestTable, first: Fleet, last: Fleet) -> _Run:
-    if request.mode is FleetMode.CASCADE:
+    link = Transfer(request.link_s, request.link_s_per_token)
+    if request.mode is FleetMode.DISAGGREGATED:
+        found = disaggregated(first, last, table, link, seed=_SEED)
+    elif request.mode is FleetMode.CASCADE:
         found = cascade(first, last, table, escalated_share=request.passed_share, seed=_SEED)
     else:
         found = edge_then_central(
@@ -119,7 +123,7 @@ def _staged(request: FleetRequest, table: RequestTable, first: Fleet, last: Flee
             table,
             summary_tokens=request.summary_tokens,
             passed_share=request.passed_share,
-            link=Transfer(request.link_s),
+            link=link,
             seed=_SEED,
         )
     second = ((last, found.second),) if found.second is not None else ()

@@ -8,9 +8,21 @@ from dataclasses import replace
 import numpy as np
 
 from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, PolicyRow
+from advisor.jobs.cheapest_work import cheapest_report
+from advisor.jobs.event_work import event_report
 from advisor.jobs.fleet_work import fleet_report
-from advisor.jobs.messages import CapacityRequest, FleetRequest, PolicyRequest, Request, WarmUpRequest
+from advisor.jobs.messages import (
+    CapacityRequest,
+    CheapestRequest,
+    EventRequest,
+    FleetRequest,
+    PolicyRequest,
+    Request,
+    SustainedRequest,
+    WarmUpRequest,
+)
 from advisor.jobs.runs import class_levels, class_limits, run_length, series_rows, share_of
+from advisor.jobs.sustained_work import sustained_report
 from advisor.serving.autoscale import AutoscalePolicy, simulate_autoscaled
 from advisor.serving.capacity import CurvePoint, Progress, find_replicas, latency_curve
 from advisor.serving.control import Sampler
@@ -41,6 +53,12 @@ def perform(request: Request, tell: Tell) -> object:
         return _policies(request, tell)
     if isinstance(request, FleetRequest):
         return fleet_report(request, tell)
+    if isinstance(request, EventRequest):
+        return event_report(request, tell)
+    if isinstance(request, CheapestRequest):
+        return cheapest_report(request, tell)
+    if isinstance(request, SustainedRequest):
+        return sustained_report(request.result_id, tell)
     assert isinstance(request, WarmUpRequest)
     warm_up()
     return True

@@ -14,11 +14,15 @@ from advisor.serving.workload import Slo, Workload
 
 __all__ = [
     "CapacityRequest",
+    "CheapestRequest",
+    "EventKind",
+    "EventRequest",
     "FleetMode",
     "FleetRequest",
     "PolicyRequest",
     "PoolRequest",
     "Request",
+    "SustainedRequest",
     "Told",
     "WarmUpRequest",
 ]
@@ -62,6 +66,51 @@ class PoolRequest:
     options: EngineOptions = PRESETS["vllm"]
 
 
+class EventKind(StrEnum):
+    """What may happen to a fleet that runs."""
+
+    FAILURE = "failure"  # replicas are gone at once; what they worked on starts over elsewhere
+    UPDATE = "update"  # one batch of replicas after another is drained and restarted
+    DERATING = "derating"  # clocks fall
+
+
+@dataclass(frozen=True, slots=True)
+class EventRequest:
+    """A fleet of `replicas` at the peak of its traffic, with and without an event.
+
+    `count`: replicas that fail, or that are updated at once. `recovery_s`: until a failed replica works again, or the
+    model's load time in an update, in which running requests get `drain_s` to end. `derating`: (seconds, step time
+    over that of a cool device), as a sustained probe measured them.
+    """
+
+    costs: StepCosts
+    workload: Workload
+    slo: Slo
+    replicas: int
+    kind: EventKind
+    count: int = 1
+    recovery_s: float = 120.0
+    drain_s: float = 30.0
+    derating: tuple[tuple[float, float], ...] = ()
+    options: EngineOptions = PRESETS["vllm"]
+    router: Router = Router.TWO_CHOICES
+
+
+@dataclass(frozen=True, slots=True)
+class CheapestRequest:
+    """The cheapest plan for the scenario of a link token, among the `finalists` cheapest of the ranking."""
+
+    token: str
+    finalists: int
+
+
+@dataclass(frozen=True, slots=True)
+class SustainedRequest:
+    """A stored sustained measurement of this machine against the simulation of the same requests."""
+
+    result_id: str
+
+
 class FleetMode(StrEnum):
     """How requests find their pool."""
 
@@ -69,12 +118,14 @@ class FleetMode(StrEnum):
     BY_CLASS = "by_class"
     CASCADE = "cascade"  # the last pool is asked again for a share of the answers
     EDGE = "edge"  # the last pool answers from summaries that the others write
+    DISAGGREGATED = "disaggregated"  # the others read the prompts, the last pool writes the answers
 
 
 @dataclass(frozen=True, slots=True)
 class FleetRequest:
     """A mixed fleet. `class_pools[c]`: pools that may serve class c (BY_CLASS). `passed_share`: of the requests, to
-    the last pool, in CASCADE and EDGE; `summary_tokens` and `link_s` belong to EDGE. `lost`: replicas of each pool
+    the last pool, in CASCADE and EDGE; `summary_tokens` belongs to EDGE, `link_s` to EDGE and DISAGGREGATED, in which
+    the cache of a prompt takes `link_s_per_token` for each token. `lost`: replicas of each pool
     that are down in a second run; empty: there is no second run."""
 
     pools: tuple[PoolRequest, ...]
@@ -85,6 +136,7 @@ class FleetRequest:
     passed_share: float = 0.0
     summary_tokens: int = 256
     link_s: float = 0.0
+    link_s_per_token: float = 0.0
     router: Router = Router.TWO_CHOICES
     lost: tuple[int, ...] = ()
 
@@ -94,7 +146,15 @@ class WarmUpRequest:
     """Compile the kernels, or load what was compiled before, while the user still fills in the form."""
 
 
-Request = CapacityRequest | PolicyRequest | FleetRequest | WarmUpRequest
+Request = (
+    CapacityRequest
+    | PolicyRequest
+    | FleetRequest
+    | EventRequest
+    | CheapestRequest
+    | SustainedRequest
+    | WarmUpRequest
+)
 
 
 @dataclass(frozen=True, slots=True)

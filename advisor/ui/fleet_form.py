@@ -18,6 +18,7 @@ from advisor.ui.load_text import word
 __all__ = ["PoolChoice", "Rules", "choose_loss", "choose_mode", "choose_pools", "choose_rules", "devices_per_server"]
 
 MOST_POOLS = 4
+_STAGED = (FleetMode.CASCADE, FleetMode.EDGE, FleetMode.DISAGGREGATED)
 _MOST_REPLICAS = 5_000
 _USUAL_SERVER = 8  # devices, where the catalogue knows no chassis for them
 
@@ -35,6 +36,7 @@ class Rules:
     passed_share: float = 0.0
     summary_tokens: int = 256
     link_s: float = 0.0
+    link_bytes_per_s: float = float("inf")
 
 
 def choose_mode() -> FleetMode:
@@ -59,9 +61,11 @@ def choose_pools(answer: Recommendation, mode: FleetMode) -> tuple[PoolChoice, .
     count = st.segmented_control(
         word("fleet.pools"), (1, 2, 3, 4), default=2, key="fleet.pools", required=True, persist_state="session"
     )
-    count = max(2, int(count)) if mode in (FleetMode.CASCADE, FleetMode.EDGE) else int(count)
+    count = max(2, int(count)) if mode in _STAGED else int(count)
     first, second = answer.picks.cheapest or answer.picks.smallest, answer.picks.best
     starts = [first or answer.candidates[0], second or answer.candidates[0]]
+    if mode is FleetMode.DISAGGREGATED:  # both stages are the same model
+        starts[0] = starts[1]
     return tuple(_pool(index, known, starts[min(index, 1)], mode, count, answer.scenario.id) for index in range(count))
 
 
@@ -73,8 +77,7 @@ def _pool(
     count: int,
     scenario: str,
 ) -> PoolChoice:
-    staged = mode in (FleetMode.CASCADE, FleetMode.EDGE)
-    role = word("fleet.role_last" if index == count - 1 else "fleet.role_first") if staged else ""
+    role = _role(mode, last=index == count - 1)
     letter = "ABCD"[index]
     options = list(known)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -83,7 +86,7 @@ def _pool(
             options,
             index=options.index(start.plan.id),
             format_func=lambda name: known[name][0],
-            key=f"fleet.{scenario}.plan.{index}",
+            key=f"fleet.{scenario}.plan.{index}.{start.plan.id}",
             persist_state="session",
         )
         candidate = known[picked][1]
@@ -106,6 +109,8 @@ def choose_rules(mode: FleetMode, workload: Workload, pools: Sequence[PoolChoice
         return Rules(class_pools=tuple(_class_rule(i, c.name, pools) for i, c in enumerate(workload.classes)))
     if mode is FleetMode.ANY:
         return Rules()
+    if mode is FleetMode.DISAGGREGATED:
+        return _link(pools)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         share = st.number_input(
             word(f"fleet.share_{mode}"),
@@ -127,6 +132,33 @@ def choose_rules(mode: FleetMode, workload: Workload, pools: Sequence[PoolChoice
             word("fleet.link"), 0.0, 600_000.0, 50.0, format="%g", key="fleet.link", persist_state="session"
         )
     return Rules(passed_share=share / 100, summary_tokens=int(summary), link_s=link / 1e3)
+
+
+def _role(mode: FleetMode, *, last: bool) -> str:
+    if mode is FleetMode.DISAGGREGATED:
+        return word("fleet.role_decode" if last else "fleet.role_prefill")
+    if mode in _STAGED:
+        return word("fleet.role_last" if last else "fleet.role_first")
+    return ""
+
+
+def _link(pools: Sequence[PoolChoice]) -> Rules:
+    """Between the fleet that reads the prompts and the one that answers. Raises InputError for different models."""
+    models = {pool.candidate.plan.variant.id: pool.candidate.plan.variant.name for pool in pools}
+    if len(models) > 1:
+        raise InputError(word("fleet.pools"), word("fleet.expected_model"), ", ".join(models.values()))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        gigabytes = st.number_input(
+            word("fleet.link_gb"), value=25.0, format="%g", key="fleet.link_gb", persist_state="session", width=240
+        )
+        latency = st.number_input(
+            word("fleet.link_ms"), value=1.0, format="%g", key="fleet.link_ms", persist_state="session", width=240
+        )
+    if not 0 < gigabytes <= 1e5:
+        raise InputError(word("fleet.link_gb"), "0..100,000 GB/s", gigabytes)
+    if not 0 <= latency <= 600_000:
+        raise InputError(word("fleet.link_ms"), "0..600,000 ms", latency)
+    return Rules(link_s=latency / 1e3, link_bytes_per_s=gigabytes * 1e9)
 
 
 def _class_rule(index: int, name: str, pools: Sequence[PoolChoice]) -> tuple[int, ...]:

@@ -10,10 +10,12 @@ from advisor.catalog.text import translate
 from advisor.report.figures import Point, Scatter
 from advisor.report.numbers import number
 from advisor.ui.probe_numbers import comparison_table
+from advisor.ui.sustained_view import sustained
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, empty_state, problem_state
 from probes.machine_records import Machine
 from probes.result import ProbeResult
+from probes.spec import Kind
 from probes.store import Store
 
 __all__ = ["history"]
@@ -54,7 +56,7 @@ def history(store: Store, machine: Machine) -> None:
         alt=t("history.table_alt", count=len(results)),
     )
     if event.selection.rows:
-        comparison_table(results[event.selection.rows[0]])
+        _chosen(results[event.selection.rows[0]], machine)
     figure = _scatter(results)
     if figure.points:
         chart(figure, key="history.scatter")
@@ -67,6 +69,13 @@ def history(store: Store, machine: Machine) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
+
+
+def _chosen(result: ProbeResult, machine: Machine) -> None:
+    comparison_table(result)
+    here = result.fingerprint == machine.fingerprint and result.spec.endpoint is None
+    if result.spec.kind is Kind.SUSTAINED and result.is_valid and here:
+        sustained(result)
 
 
 def _frame(results: list[ProbeResult], machine: Machine) -> pd.DataFrame:

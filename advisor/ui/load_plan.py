@@ -20,7 +20,7 @@ from advisor.ui import backend, state
 from advisor.ui.load_text import word
 from advisor.ui.widgets import empty_state
 
-__all__ = ["PlanChoice", "candidates_of", "choose_candidate", "choose_plan", "one_replica"]
+__all__ = ["PlanChoice", "candidates_of", "choose_candidate", "choose_plan", "choose_question", "one_replica"]
 
 _BUILD = "build"
 _MOST = 40
@@ -54,6 +54,21 @@ def candidates_of(answer: Recommendation) -> Mapping[str, tuple[str, Candidate]]
     for candidate in answer.candidates[:_MOST]:
         found.setdefault(candidate.plan.id, (_title(candidate), candidate))
     return found
+
+
+def choose_question() -> str:
+    """Is it about one plan ("plan") or about the cheapest of all ("cheapest")?"""
+    names = {name: word(f"question.{name}") for name in ("plan", "cheapest")}
+    picked = st.segmented_control(
+        word("question.label"),
+        list(names),
+        default="plan",
+        format_func=names.__getitem__,
+        key="capacity.question",
+        required=True,
+        persist_state="session",
+    )
+    return str(picked)
 
 
 def choose_plan(answer: Recommendation) -> PlanChoice | None:

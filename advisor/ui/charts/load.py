@@ -8,11 +8,20 @@ from itertools import pairwise
 
 import numpy as np
 
-from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, Series
+from advisor.jobs.answers import CapacityReport, CurveRow, EventReport, PolicyReport, Series, SustainedReport
 from advisor.report.figures import Limit, Line, Lines, Point, Scatter
 from advisor.report.palette import Tone
 
-__all__ = ["METRICS", "knee", "latency_lines", "policy_points", "queue_lines", "replica_lines"]
+__all__ = [
+    "METRICS",
+    "event_lines",
+    "knee",
+    "latency_lines",
+    "policy_points",
+    "queue_lines",
+    "replica_lines",
+    "sustained_lines",
+]
 
 METRICS = ("ttft", "tpot", "e2e")
 _TONES = (Tone.ACCENT, Tone.WARN, Tone.GOOD, Tone.BAD, Tone.MUTED)
@@ -104,3 +113,39 @@ def _at(points: Sequence[tuple[float, float]], load: float) -> float | None:
         if x0 <= load <= x1:
             return y0 + (y1 - y0) * (load - x0) / (x1 - x0)
     return None
+
+
+def event_lines(report: EventReport, texts: Mapping[str, str]) -> Lines:
+    """The queue with and without the event, which lies between two dashed lines."""
+    assert report.series is not None  # the caller has looked
+    scale, unit = time_unit(report.series.time_s)
+    lines = []
+    for name, series, tone in (("waiting", report.series, Tone.BAD), ("calm", report.calm, Tone.MUTED)):
+        if series is not None:
+            lines.append(Line(texts[name], tuple(t / scale for t in series.time_s), series.waiting, tone))
+    x = tuple(t / scale for t in report.series.time_s)
+    lines.append(Line(texts["running"], x, report.series.running, Tone.ACCENT))
+    limits = (
+        Limit("x", report.start_s / scale, texts["begin"]),
+        Limit("x", report.end_s / scale, texts["end"]),
+    )
+    where = texts["x"].format(unit=unit)
+    return Lines(texts["title"], texts["hint"], texts["alt"], where, texts["y"], tuple(lines), limits)
+
+
+def sustained_lines(report: SustainedReport, texts: Mapping[str, str]) -> Lines:
+    """Tokens per second of the requests that end in each window, measured and simulated; at most 140 windows."""
+    every = max(1, -(-len(report.windows) // 140))
+    windows = [report.windows[i : i + every] for i in range(0, len(report.windows), every)]
+    scale, unit = time_unit(tuple(w.end_s for w in report.windows))
+    x = tuple(group[-1].end_s / scale for group in windows)
+    lines = tuple(
+        Line(
+            texts[name],
+            x,
+            tuple(float(np.mean([getattr(w, f"{name}_tok_s") for w in group])) for group in windows),
+            tone,
+        )
+        for name, tone in (("measured", Tone.GOOD), ("simulated", Tone.ACCENT))
+    )
+    return Lines(texts["title"], texts["hint"], texts["alt"], texts["x"].format(unit=unit), texts["y"], lines)

@@ -10,7 +10,7 @@ from advisor.report.numbers import money_text, number
 from advisor.report.palette import Tone
 from advisor.serving.economics import Economics
 
-__all__ = ["capital_bars", "power_bars", "year_lines"]
+__all__ = ["capital_bars", "cost_bars", "power_bars", "year_lines"]
 
 
 def year_lines(answer: Economics, api_month_usd: float | None, texts: Mapping[str, str]) -> Lines:
@@ -69,3 +69,12 @@ def power_bars(answer: Economics, texts: Mapping[str, str]) -> Bars:
             for name, q in rows
         ),
     )
+
+
+def cost_bars(rows: Sequence[tuple[str, Quantity]], texts: Mapping[str, str]) -> Bars:
+    """US dollars a month of each plan, the cheapest first."""
+    bars = tuple(
+        Bar(title, (Segment(texts["monthly"], q.value, money_text(float(f"{q.value:.3g}")), Tone.WEIGHTS),))
+        for title, q in rows
+    )
+    return Bars(texts["title"], texts["hint"], texts["alt"], "USD", bars)

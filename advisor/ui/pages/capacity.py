@@ -10,10 +10,12 @@ from advisor.report.numbers import percent_text
 from advisor.serving.estimate import replicas_by_closed_form
 from advisor.ui import answers, state
 from advisor.ui.capacity_view import answer, curve, does_not_fit, first_estimate, over_time, percentiles, step_times
+from advisor.ui.cheapest_view import cheapest
+from advisor.ui.event_view import events
 from advisor.ui.load_costs import larger_than_cache, prepare
 from advisor.ui.load_jobs import start_button, watched
 from advisor.ui.load_memory import remember
-from advisor.ui.load_plan import choose_plan
+from advisor.ui.load_plan import choose_plan, choose_question
 from advisor.ui.load_text import word
 from advisor.ui.load_traffic import choose_router, choose_slo, choose_traffic
 from advisor.ui.policy_view import policies
@@ -22,6 +24,9 @@ from advisor.ui.widgets import page_header, problem_state
 page_header("capacity")
 found = answers.recommendation(state.token())
 scenario = found.scenario
+if choose_question() == "cheapest":
+    cheapest()
+    st.stop()
 
 with st.container(border=True):
     chosen = choose_plan(found)
@@ -56,7 +61,7 @@ of_scenario = chosen.candidate is not None and workload.id == scenario.id
 answer(job, prepared, slo, chosen.candidate.replicas if chosen.candidate and of_scenario else None)
 if chosen.candidate and of_scenario and report.feasible:
     remember(chosen.candidate.plan.id, report)
-names = ("curve", "percentiles", "queue", "steps", "policy")
+names = ("curve", "percentiles", "queue", "steps", "policy", "event")
 tabs = st.tabs([word(f"tab.{name}") for name in names], key="capacity.tabs", on_change="rerun")
 if tabs[0].open:
     with tabs[0]:
@@ -73,3 +78,6 @@ if tabs[3].open:
 if tabs[4].open:
     with tabs[4]:
         policies(report, request)
+if tabs[5].open:
+    with tabs[5]:
+        events(report, request)

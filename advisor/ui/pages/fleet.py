@@ -64,6 +64,7 @@ request = FleetRequest(
     passed_share=rules.passed_share,
     summary_tokens=rules.summary_tokens,
     link_s=rules.link_s,
+    link_s_per_token=prepared[0].sizing.kv_bytes_per_token / rules.link_bytes_per_s,
     router=router,
     lost=lost,
 )
