@@ -128,7 +128,7 @@ def _limit(limit: Limit) -> str:
 
 
 def _money(quantity: Quantity | None) -> str:
-    return "–" if quantity is None else plain(money_text(float(f"{quantity.value:.2g}")))
+    return "–" if quantity is None else money_text(float(f"{quantity.value:.2g}"))
 
 
 def _range(quantity: Quantity | None) -> str:

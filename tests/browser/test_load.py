@@ -22,3 +22,7 @@ def test_a_capacity_search_shows_progress_and_its_answer(visitor: Visitor) -> No
     visitor.page.get_by_role("tab", name="Percentiles").click()
     visitor.sees("time to first token")
     assert visitor.page.get_by_role("button", name="Answered").is_disabled()
+    visitor.page.get_by_role("tab", name="Failures and heat").click()
+    visitor.sees("Replicas that fail")
+    visitor.press("Simulate the event")
+    visitor.sees("Requests that arrive meanwhile", timeout=60_000)

@@ -67,7 +67,7 @@ def test_clocks_that_fall_are_read_from_the_windows():
 def stored(tmp_path, monkeypatch):
     monkeypatch.setenv("FATHOM_STORE", str(tmp_path / "probes.db"))
     machine = detect()
-    figures = {"p50_ttft_ms": Measured.of([400.0]), "p50_tpot_ms": Measured.of([50.0]), "output_tok_s": Measured.of([30.0])}
+    seen = {"p50_ttft_ms": 400.0, "p50_tpot_ms": 50.0, "output_tok_s": 30.0}
     result = ProbeResult(
         id="run1",
         spec=SPEC,
@@ -75,7 +75,7 @@ def stored(tmp_path, monkeypatch):
         fingerprint=machine.fingerprint,
         started_at="2026-11-26T00:00:00Z",
         duration_s=130.0,
-        figures=figures,
+        figures={name: Measured.of([value]) for name, value in seen.items()},
         points=points(),
         bandwidth_bytes_per_s=Measured.of([2e10]),
     )

@@ -56,6 +56,20 @@ def test_a_capacity_search_runs_to_its_end(open_page: OpenPage, language: str) -
     assert app.button(key="capacity.go").disabled
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_cheapest_plan_is_found_by_simulation(open_page: OpenPage, language: str) -> None:
+    app = open_page("capacity", language, scenario=SCENARIO)
+    app.button_group(key="capacity.question").set_value("cheapest").run()
+    app.button_group(key="cheapest.count").set_value(4).run()
+    if not app.button(key="cheapest.go").disabled:  # answered for another session
+        app.button(key="cheapest.go").click().run()
+    _until_answered(app)
+    labels = {metric.label for metric in app.metric}
+    assert {_word(language, f"cheapest.metric_{name}") for name in ("cost", "replicas", "latency", "slower")} == labels
+    assert app.metric[0].value.startswith("$")
+    assert app.get("plotly_chart")
+
+
 def test_a_running_search_never_holds_up_the_page(open_page: OpenPage) -> None:
     app = open_page("capacity", scenario=SCENARIO)
     app.number_input(key="load.cv").set_value(1.37).run()
@@ -156,7 +170,7 @@ def test_a_mixed_fleet_shows_classes_pools_and_the_map(open_page: OpenPage, lang
     assert _word(language, "fleet.table_classes") in _texts(app)
 
 
-@pytest.mark.parametrize("mode", ["by_class", "cascade", "edge"])
+@pytest.mark.parametrize("mode", ["by_class", "cascade", "edge", "disaggregated"])
 def test_each_way_to_share_the_work_can_be_simulated(open_page: OpenPage, mode: str) -> None:
     app = open_page("fleet", scenario=SCENARIO)
     app.button_group(key="fleet.mode").set_value(mode).run()
@@ -164,6 +178,15 @@ def test_each_way_to_share_the_work_can_be_simulated(open_page: OpenPage, mode: 
     _until_answered(app)
     assert len(app.metric) == 4
     assert not app.error
+
+
+def test_a_link_without_bandwidth_is_refused(open_page: OpenPage) -> None:
+    app = open_page("fleet", scenario=SCENARIO)
+    app.button_group(key="fleet.mode").set_value("disaggregated").run()
+    app.number_input(key="fleet.link_gb").set_value(0.0).run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert _word("en", "fleet.link_gb") in app.error[0].value.replace("\\", "")
 
 
 def test_a_fleet_without_replicas_or_with_too_many_is_refused(open_page: OpenPage) -> None:
