@@ -8,12 +8,12 @@ import math
 import sys
 from typing import Any
 
-from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import translate
 from advisor.decision.as_json import plan_json
 from advisor.decision.cheapest import Finalist, cheapest_plans
 from advisor.decision.scenarios import find_scenario
+from advisor.evidence.in_force import known_catalog
 
 __all__ = ["add_cheapest_arguments", "run_cheapest"]
 
@@ -31,7 +31,7 @@ def add_cheapest_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_cheapest(arguments: argparse.Namespace) -> int:
     """0 answered, 3 no plan meets the scenario's limits. Progress goes to standard error where that is a terminal."""
-    catalog = load_catalog()
+    catalog = known_catalog()
 
     def progress(share: float) -> None:
         if sys.stderr.isatty():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from advisor.catalog import load_catalog
 from advisor.decision.cheapest import Finalist, cheapest_plans
 from advisor.decision.scenario_form import scenario_from_token
+from advisor.evidence.in_force import known_catalog
 from advisor.jobs.answers import CheapestReport, CheapestRow
 from advisor.jobs.messages import CheapestRequest
 from advisor.report.rows import plan_title
@@ -23,7 +23,7 @@ def cheapest_report(request: CheapestRequest, tell: Callable[[float, str, int], 
     def progress(share: float) -> None:
         tell(0.1 + 0.9 * share, "finalists", round(share * request.finalists))
 
-    found = cheapest_plans(scenario, load_catalog(), most=request.finalists, workers=0, progress=progress)
+    found = cheapest_plans(scenario, known_catalog(), most=request.finalists, workers=0, progress=progress)
     return CheapestReport(tuple(_row(finalist) for finalist in found), scenario.percentile)
 
 

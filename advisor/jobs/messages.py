@@ -98,10 +98,12 @@ class EventRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheapestRequest:
-    """The cheapest plan for the scenario of a link token, among the `finalists` cheapest of the ranking."""
+    """The cheapest plan for the scenario of a link token, among the `finalists` cheapest of the ranking. `revision`: of
+    the store of measurements, so that an answer is not kept beyond a new one."""
 
     token: str
     finalists: int
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.catalog import load_catalog
+from advisor.catalog import Catalog
 from advisor.catalog.errors import InputError
-from advisor.evidence.local import local_table
+from advisor.evidence.in_force import known_catalog
 from advisor.jobs.answers import SustainedReport, Window
 from advisor.serving.engines import EngineOptions
 from advisor.serving.requests import request_table
@@ -19,11 +19,12 @@ from advisor.serving.result import SimulationResult
 from advisor.serving.simulate import simulate
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import RequestTable
+from advisor.sizing.efficiency import table_for
 from advisor.sizing.plan import Load
 from advisor.sizing.steptables import step_tables
-from probes.foresee import plan_of
 from probes.machine import detect
 from probes.machine_records import Machine
+from probes.place import place_of, plan_at
 from probes.result import Point, ProbeResult
 from probes.spec import Kind, LoadTarget
 from probes.store import Store
@@ -55,9 +56,8 @@ def sustained_report(result_id: str, tell: Callable[[float, str, int], None]) ->
         raise InputError("measurement", "a stored sustained run in one piece", result_id)
     if found.fingerprint != machine.fingerprint or found.spec.endpoint is not None:
         raise InputError("measurement", "a sustained run of this machine with the built-in engine", found.machine_name)
-    history = store.history(fingerprint=machine.fingerprint, valid_only=True)
-    others = [r for r in history if r.id != found.id]
-    simulated = _simulate(found, target, machine, others)
+    catalog = known_catalog()
+    simulated = _simulate(found, target, machine, catalog)
     windows = windows_of(found.points, simulated.result, simulated.table)
     plan = found.spec
     return SustainedReport(
@@ -66,11 +66,11 @@ def sustained_report(result_id: str, tell: Callable[[float, str, int], None]) ->
         windows=windows,
         figures=_figures(found, simulated),
         derating=derating_of(windows),
-        calibrated=any(r.spec.format_id == plan.format_id and r.spec.kind in (Kind.FULL, Kind.SLICE) for r in others),
+        calibrated=bool(catalog.calibrations),
     )
 
 
-def _simulate(found: ProbeResult, target: LoadTarget, machine: Machine, history: Sequence[ProbeResult]) -> _Simulated:
+def _simulate(found: ProbeResult, target: LoadTarget, machine: Machine, catalog: Catalog) -> _Simulated:
     """The probe's own requests, which its seed repeats, on the step model with what this machine has taught."""
     rows = list(arrivals(found.spec, target))
     if not rows:
@@ -80,12 +80,13 @@ def _simulate(found: ProbeResult, target: LoadTarget, machine: Machine, history:
         np.array([r.prompt_tokens for r in rows]),
         np.array([r.output_tokens for r in rows]),
     )
-    catalog = load_catalog()
-    seen = found.bandwidth_bytes_per_s
-    plan = plan_of(found.spec, machine, catalog, seen.value if seen else None)
+    place = found.place or place_of(found.spec, machine, catalog, [found])
+    if place is None:
+        raise InputError("measurement", "a run with the built-in engine", found.id)
+    plan = plan_at(found.spec, place, catalog)
     prompt, output = max(found.spec.prompt_tokens), found.spec.output_tokens
     load = Load(prompt, output, int(1.5 * (prompt + output)) + 1, concurrency=target.slots)
-    tables = asdict(step_tables(plan, load, table=local_table(history, machine, catalog)))
+    tables = asdict(step_tables(plan, load, table=table_for(catalog)))
     longest = int(table.input_tokens.max())
     tables |= {"max_num_seqs": target.slots, "max_num_batched_tokens": max(longest, target.slots)}
     tables["kvcap_tokens"] = max(tables["kvcap_tokens"], target.slots * load.context_tokens)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import translate
+from advisor.evidence.in_force import store_revision
 from advisor.jobs.answers import CheapestReport, CheapestRow
 from advisor.jobs.background import Job
 from advisor.jobs.messages import CheapestRequest
@@ -40,7 +41,7 @@ def cheapest() -> None:
             persist_state="session",
             help=word("cheapest.count_help"),
         )
-        request = CheapestRequest(state.token(), int(count))
+        request = CheapestRequest(state.token(), int(count), store_revision())
         start_button(request, word("cheapest.go"), key="cheapest.go")
     job = watched(request, key="cheapest")
     if job is not None:
