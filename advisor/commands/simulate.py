@@ -88,6 +88,9 @@ def run_plan(arguments: argparse.Namespace) -> int:
         return _write_capacity(arguments, serving, traffic, about)
     options = preset(arguments.engine) if arguments.engine else serving.options
     _refuse_larger_than_cache(serving.costs, table, traffic.id)
+    longest = plan.variant.architecture.max_context_tokens
+    if longest:
+        _refuse_larger(table, longest, f"the context of {plan.variant.name}", traffic.id)
     runs = {}
     for factor in STEP_FACTORS:
         fleet = _fleet(arguments, serving.costs.scaled(factor), options, plan.replicas)
@@ -122,11 +125,15 @@ def _basis(sizing: Sizing) -> str:
 
 def _refuse_larger_than_cache(costs: StepCosts, table: RequestTable, file: str) -> None:
     """One such request would block an engine for ever."""
+    _refuse_larger(table, costs.kvcap_tokens, "the cache of one engine (kvcap_tokens)", file)
+
+
+def _refuse_larger(table: RequestTable, most: int, what: str, file: str) -> None:
     tokens = table.input_tokens + table.output_tokens
-    bad = tokens > costs.kvcap_tokens
+    bad = tokens > most
     if bad.any():
         row = int(np.argmax(bad))
-        expected = f"at most {costs.kvcap_tokens:,} tokens, the cache of one engine (kvcap_tokens)"
+        expected = f"at most {most:,} tokens, {what}"
         raise DataError(file, f"row {row + 1}", "input_tokens + output_tokens", expected, f"{tokens[row]:,}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from advisor.catalog import Catalog
+from advisor.catalog.errors import InputError
 from advisor.catalog.records import Engine
 from advisor.serving.engines import PRESETS, EngineOptions
 from advisor.serving.step_costs import StepCosts
@@ -36,7 +37,11 @@ class ServingPlan:
 
 
 def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPlan:
-    """Sizes the plan for the mean request of the workload and tabulates its steps."""
+    """Sizes the plan for the mean request of the workload and tabulates its steps.
+
+    Raises InputError for traffic whose mean request is longer than the model's context.
+    """
+    _refuse_beyond_context(plan, workload)
     load = typical_load(workload, concurrency=1)
     sizing = size(plan, load, catalog)
     options = engine_options(plan)
@@ -52,6 +57,14 @@ def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPla
     shares = {str(name): share for name, share in sizing.shares.items() if name is not Binding.CAPACITY}
     costs = StepCosts(**asdict(step_tables(plan, load, table=table_for(catalog)))) if sizing.fits else None
     return ServingPlan(plan, load, sizing, costs, options, shares)
+
+
+def _refuse_beyond_context(plan: Plan, workload: Workload) -> None:
+    longest = plan.variant.architecture.max_context_tokens
+    tokens = workload.mean_input_tokens + workload.mean_output_tokens
+    if longest and tokens > longest:
+        expected = f"requests of at most {longest:,} tokens, the context of {plan.variant.name}"
+        raise InputError("traffic", expected, f"{tokens:,.0f} on average")
 
 
 def typical_load(workload: Workload, *, concurrency: int) -> Load:

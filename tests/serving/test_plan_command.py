@@ -93,6 +93,28 @@ def test_unknown_traffic_names_the_nearest(plan, capsys):
     assert "chat" in capsys.readouterr().err
 
 
+def test_requests_beyond_the_context_are_refused(plan, tmp_path, capsys):
+    """One request of a trace, and traffic whose mean request is too long."""
+    trace = tmp_path / "long.csv"
+    trace.write_text("arrival_s,input_tokens,output_tokens\n0,100,20\n1,131000,300\n9,150,25\n")
+    assert main(["simulate", "--plan", plan, "--workload", str(trace)]) == 2
+    assert "131,072 tokens, the context of" in capsys.readouterr().err
+    trace.write_text("arrival_s,input_tokens,output_tokens\n0,9000000,20\n1,9000000,30\n")
+    assert main(["simulate", "--plan", plan, "--workload", str(trace)]) == 2
+    message = capsys.readouterr().err
+    assert "context" in message
+    assert message.count("\n") == 1
+
+
+def test_the_cheapest_plan_of_a_scenario(capsys):
+    found = answer(capsys, 0, "--scenario", "customer-service", "--finalists", "2", "--workers", "0")["finalists"]
+    assert len(found) == 2
+    assert found[0]["monthly_usd"]["value"] <= found[1]["monthly_usd"]["value"]
+    assert found[0]["replicas"] <= found[0]["safe_replicas"]
+    assert main(["simulate", "--scenario", "nobody"]) == 2
+    assert main(["simulate", "--scenario", "customer-service", "--finalists", "0"]) == 2
+
+
 def test_half_a_question_is_refused(plan, capsys):
     assert main(["simulate", "--plan", plan]) == 2
     assert "--workload" in capsys.readouterr().err
