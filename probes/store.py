@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -19,7 +20,7 @@ from probes.spec import Kind
 from probes.store_place import default_path
 from probes.store_tables import PROBES, database_url, open_engine, place_name, transaction
 
-__all__ = ["Store", "default_path"]
+__all__ = ["Imported", "Store", "default_path"]
 
 LIMITS = {  # beyond these a figure is a mistake, not a machine
     "load_s": 86_400.0,
@@ -29,9 +30,22 @@ LIMITS = {  # beyond these a figure is a mistake, not a machine
     "decode_tok_s": 1e5,  # of one sequence
     "mbu": 20.0,  # a model that fits in cache may well beat memory
     "bandwidth_bytes_per_s": 1e14,
+    "output_tok_s": 1e7,  # of all sequences
+    "read_bytes_per_s": 1e14,
+    "copy_bytes_per_s": 1e14,
+    "ops_per_s": 1e18,
 }
+LARGEST = 1e18  # of figures without a limit of their own
 EXPORT_VERSION = 1
 MAX_IMPORT_CHARACTERS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Measurements that were added, and those that were there already."""
+
+    added: int
+    known: int
 
 
 class Store:
@@ -87,23 +101,31 @@ class Store:
         results = [encode(result) for result in self.history(limit=1_000_000)]
         return json.dumps({"fathom_probes": EXPORT_VERSION, "results": results}, indent=1)
 
-    def import_json(self, text: str) -> int:
-        """Add results exported elsewhere; returns how many were new. All or nothing: one bad record adds none."""
+    def import_json(self, text: str) -> Imported:
+        """Add results exported elsewhere, known ones once only. All or nothing: one bad record adds none."""
         results = _parse_export(text)
         for result in results:
             check_plausible(result)
         with transaction(self._engine) as connection:
-            return sum(_insert_new(connection, result) for result in results)
+            added = sum(_insert_new(connection, result) for result in results)
+        return Imported(added, len(results) - added)
 
 
 def check_plausible(result: ProbeResult) -> None:
     """Raises InputError for figures that no machine can have."""
-    for name, figure in result.measured().items():
-        values = (figure.value, figure.low, figure.high)
-        if not all(math.isfinite(v) and 0 <= v <= LIMITS[name] for v in values):
-            raise InputError(f"probe {result.id}: {name}", f"a number from 0 to {LIMITS[name]:g}", figure.value)
+    for name, figure in _figures(result):
+        values, most = (figure.value, figure.low, figure.high), LIMITS.get(name, LARGEST)
+        if not all(math.isfinite(v) and 0 <= v <= most for v in values):
+            raise InputError(f"probe {result.id}: {name}", f"a number from 0 to {most:g}", figure.value)
     if result.duration_s < 0:
         raise InputError(f"probe {result.id}: duration_s", "a number from 0", result.duration_s)
+
+
+def _figures(result: ProbeResult) -> Iterator[tuple[str, Measured]]:
+    """Headline figures and those of every point: predictions learn from both."""
+    yield from result.measured().items()
+    for point in result.points:
+        yield from point.values.items()
 
 
 def _insert_new(connection: Connection, result: ProbeResult) -> int:

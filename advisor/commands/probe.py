@@ -131,5 +131,6 @@ def _import(store: Store, path: Path) -> int:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise DataError(str(path), "", "", "a readable file of exported measurements", str(problem)) from problem
-    sys.stdout.write(translate(language(), "probes.command.imported", count=store.import_json(text)) + "\n")
+    found = store.import_json(text)
+    sys.stdout.write(translate(language(), "probes.command.imported", count=found.added, known=found.known) + "\n")
     return 0

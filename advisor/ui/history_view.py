@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import pandas as pd
 import streamlit as st
 
 from advisor.catalog.errors import FathomError
 from advisor.catalog.text import translate
-from advisor.report.figures import Point, Scatter
+from advisor.report.figures import Line, Lines, Point, Scatter
 from advisor.report.numbers import number
+from advisor.report.palette import Tone
+from advisor.ui.pooling_view import export_button, import_upload
 from advisor.ui.probe_numbers import comparison_table
 from advisor.ui.sustained_view import sustained
 from advisor.ui.text import language, plain, t
@@ -21,6 +25,8 @@ from probes.store import Store
 __all__ = ["history"]
 
 MAX_ROWS = 200
+DRIFT_LINES = 4  # the configurations that were run most often
+_TONES = tuple(Tone)
 
 
 def history(store: Store, machine: Machine) -> None:
@@ -32,6 +38,7 @@ def history(store: Store, machine: Machine) -> None:
         return
     if not results:
         empty_state(t("history.none_title"), t("history.none_text"), icon="science")
+        import_upload(store)
         return
     event = st.dataframe(
         _frame(results, machine),
@@ -60,15 +67,11 @@ def history(store: Store, machine: Machine) -> None:
     figure = _scatter(results)
     if figure.points:
         chart(figure, key="history.scatter")
-    st.download_button(
-        t("history.export"),
-        store.export_json,
-        "fathom-measurements.json",
-        "application/json",
-        key="history.export",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    drift = _drift(results, machine)
+    if drift.lines:
+        chart(drift, key="history.drift", height=260)
+    export_button(store)
+    import_upload(store)
 
 
 def _chosen(result: ProbeResult, machine: Machine) -> None:
@@ -126,3 +129,33 @@ def _scatter(results: list[ProbeResult]) -> Scatter:
         log_y=True,
         diagonal=True,
     )
+
+
+def _drift(results: list[ProbeResult], machine: Machine) -> Lines:
+    """Decode rate of the same configuration over days, relative to its first run here."""
+    groups: dict[str, list[ProbeResult]] = defaultdict(list)
+    for r in reversed(results):
+        if r.is_valid and r.decode_tok_s and r.spec.variant_id and r.fingerprint == machine.fingerprint:
+            groups[" ".join((r.spec.variant_id, r.spec.format_id, r.spec.kind, r.spec.device))].append(r)
+    most = sorted((g for g in groups.items() if len(g[1]) > 1), key=lambda g: -len(g[1]))[:DRIFT_LINES]
+    start = min((_day(runs[0]) for _, runs in most), default=0.0)
+    lines = tuple(_relative(name, runs, start, tone) for (name, runs), tone in zip(most, _TONES, strict=False))
+    return Lines(
+        title=t("history.drift_title"),
+        hint=t("history.drift_hint"),
+        alt=t("history.drift_alt", count=len(lines)),
+        x_label=t("history.drift_days"),
+        y_label=t("history.drift_share"),
+        lines=lines,
+    )
+
+
+def _relative(name: str, runs: list[ProbeResult], start: float, tone: Tone) -> Line:
+    rates = [r.decode_tok_s for r in runs if r.decode_tok_s]
+    first = rates[0].value or 1.0
+    parts = [tuple(getattr(rate, end) / first for rate in rates) for end in ("value", "low", "high")]
+    return Line(plain(name), tuple(_day(r) - start for r in runs), parts[0], tone, parts[1], parts[2])
+
+
+def _day(result: ProbeResult) -> float:
+    return pd.Timestamp(result.started_at).timestamp() / 86_400

@@ -37,19 +37,19 @@ class Layer:
     def __init__(
         self, attention: Attention, feed_forward: DenseFeedForward | MoeFeedForward, norms: tuple[Norm, Norm]
     ) -> None:
-        self.attention, self.feed_forward, self._norms = attention, feed_forward, norms
+        self.attention, self.feed_forward, self.norms = attention, feed_forward, norms
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.attention.prefill(self._norms[0](x), slot, rope)
-        return x + self.feed_forward(self._norms[1](x))
+        x = x + self.attention.prefill(self.norms[0](x), slot, rope)
+        return x + self.feed_forward(self.norms[1](x))
 
     def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.attention.decode(self._norms[0](x), at, rope)
-        return x + self.feed_forward(self._norms[1](x))
+        x = x + self.attention.decode(self.norms[0](x), at, rope)
+        return x + self.feed_forward(self.norms[1](x))
 
     def fixed_bytes(self) -> int:
         """Weights outside the feed-forward."""
-        norms = sum(n.bytes for n in self._norms)
+        norms = sum(n.bytes for n in self.norms)
         return norms + self.attention.extra_bytes() + sum(m.bytes for m in self.attention.linears)
 
 
@@ -64,21 +64,21 @@ class Decoder:
         _check(a)
         self._a, self._slots, self._tokens, self._device = a, slots, tokens, pool.device
         self._dtype = TORCH_TYPES[pool.activation]
-        self._embedding = pool.floats((a.vocab_size, a.hidden_size), self._dtype)
-        self._head = self._make_head(formats, pool, tuner)
-        self._norm = Norm(a.hidden_size, pool, tuner)
+        self.embedding = pool.floats((a.vocab_size, a.hidden_size), self._dtype)
+        self.head = self._make_head(formats, pool, tuner)
+        self.norm = Norm(a.hidden_size, pool, tuner)
         experts = resident_experts or a.n_routed_experts
         self.layers = [
             self._make_layer(formats, pool, tuner, experts if index >= count.dense else 0)
             for index in range(count.dense + count.moe)
         ]
         self._all, self._count = self.layers, count
-        self._rope = Rope(tokens, self.layers[0].attention.rotary_dimension, self._dtype, pool.device)
+        self.rope = Rope(tokens, self.layers[0].attention.rotary_dimension, self._dtype, pool.device)
 
     def _make_head(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner) -> Linear:
         a = self._a
         if a.tie_word_embeddings:
-            return FloatLinear(a.hidden_size, a.vocab_size, tuner, self._embedding, None)
+            return FloatLinear(a.hidden_size, a.vocab_size, tuner, self.embedding, None)
         return make_linear(a.hidden_size, a.vocab_size, formats.head, pool, tuner)
 
     def _make_layer(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner, experts: int) -> Layer:
@@ -108,16 +108,16 @@ class Decoder:
 
     def prefill(self, ids: Tensor, slot: int) -> Tensor:
         """ids (tokens) -> logits of the last one (vocabulary)."""
-        x = self._embedding[ids]
-        rope = self._rope.rows(slice(0, len(ids)))
+        x = self.embedding[ids]
+        rope = self.rope.rows(slice(0, len(ids)))
         for layer in self.layers:
             x = layer.prefill(x, slot, rope)
         return self._logits(x[-1:])[0]
 
     def decode(self, ids: Tensor, at: Positions) -> Tensor:
         """ids (rows) -> logits (rows, vocabulary)."""
-        x = self._embedding[ids]
-        rope = self._rope.rows(at.lengths)
+        x = self.embedding[ids]
+        rope = self.rope.rows(at.lengths)
         for layer in self.layers:
             x = layer.decode(x, at, rope)
         return self._logits(x)
@@ -136,8 +136,8 @@ class Decoder:
 
     def tensor_bytes(self) -> int:
         """Weights, without caches; a tied head counts once."""
-        head = 0 if self._a.tie_word_embeddings else self._head.bytes
-        ends = self._embedding.numel() * self._embedding.element_size() + self._norm.bytes
+        head = 0 if self._a.tie_word_embeddings else self.head.bytes
+        ends = self.embedding.numel() * self.embedding.element_size() + self.norm.bytes
         return ends + head + sum(layer.fixed_bytes() + layer.feed_forward.tensor_bytes() for layer in self._all)
 
     def cache_bytes(self) -> int:
@@ -147,13 +147,13 @@ class Decoder:
         """Bytes that one decode step reads: every matrix in use once, one embedding row and the cache of each
         sequence.
         """
-        row = self._a.hidden_size * self._embedding.element_size()
+        row = self._a.hidden_size * self.embedding.element_size()
         weights = sum(layer.fixed_bytes() + layer.feed_forward.read_bytes(rows) for layer in self.layers)
         cache = sum(layer.attention.cache_bytes_per_token() for layer in self.layers) * context_tokens
-        return int(weights + self._head.bytes + rows * (row + cache))
+        return int(weights + self.head.bytes + rows * (row + cache))
 
     def _logits(self, x: Tensor) -> Tensor:
-        return self._head(self._norm(x))
+        return self.head(self.norm(x))
 
 
 def _check(a: Architecture) -> None:

@@ -18,7 +18,9 @@ def make_engine(spec: ProbeSpec, *, slots: int, tokens: int, layers: LayerCount 
     """
     if spec.engine is EngineName.TORCH:
         if spec.checkpoint:
-            raise EngineUnavailableError("the torch engine runs random weights of the true shapes, not checkpoints")
+            from probes.engines.checkpoint_engine import CheckpointEngine
+
+            return CheckpointEngine(spec, slots=slots, tokens=tokens, layers=layers)
         from probes.engines.torch_engine import TorchEngine
 
         return TorchEngine(spec, slots=slots, tokens=tokens, layers=layers)

@@ -19,7 +19,7 @@ class Norm:
     """x (rows, ..., width) / root mean square of the last dimension * weights, which are around one."""
 
     def __init__(self, width: int, pool: RandomPool, tuner: Tuner) -> None:
-        self.width, self._tuner = width, tuner
+        self.width, self.epsilon, self._tuner = width, EPSILON, tuner
         self.weight = pool.floats((width,), TORCH_TYPES[pool.activation]) + 1
 
     @property
@@ -28,17 +28,17 @@ class Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.is_cuda or x.shape[0] > FEW_ROWS:
-            return rms_norm(x, (self.width,), self.weight, EPSILON)
+            return rms_norm(x, (self.width,), self.weight, self.epsilon)
         candidates = {"compiled": lambda: self._compiled(x), "torch": lambda: self._torch(x)}
         return self._tuner.run(("norm", x.shape), candidates)
 
     def _compiled(self, x: Tensor) -> Tensor:
         from probes.engines.compiled import normalise
 
-        return normalise(x, self.weight, EPSILON)
+        return normalise(x, self.weight, self.epsilon)
 
     def _torch(self, x: Tensor) -> Tensor:
         """A third of the time of torch's own, which takes nine steps on CPU."""
         wide = x.float()
-        factor = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + EPSILON)
+        factor = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.epsilon)
         return (wide * factor * self.weight).to(x.dtype)

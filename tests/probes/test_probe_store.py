@@ -11,8 +11,8 @@ import pytest
 
 from advisor.catalog.errors import DataError, InputError
 from probes.codec import encode
-from probes.result import Measured, State
-from probes.store import Store, default_path
+from probes.result import Measured, Point, State
+from probes.store import Imported, Store, default_path
 
 FILL_THE_DISK = """
 import resource, sys
@@ -20,7 +20,7 @@ from pathlib import Path
 from advisor.catalog.errors import DataError
 from probes.codec import decode
 from probes.result import ProbeResult
-from probes.store import Store
+from probes.store import Imported, Store
 import json, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = Store(Path(sys.argv[1]))
@@ -55,12 +55,20 @@ def test_absurd_figures_are_refused(store_path, result, tok_s):
     assert store.history() == []
 
 
+def test_absurd_points_are_refused_too(store_path, result):
+    """Points feed the calibration, so a peer's million tokens per second must not hide there."""
+    figure = Measured(1e6, 1e6, 1e6)
+    run = result(points=(Point("decode", {"context_tokens": 512, "batch": 1}, {"decode_tok_s": figure}),))
+    with pytest.raises(InputError, match="decode_tok_s"):
+        Store(store_path).add(run)
+
+
 def test_export_and_import_pool_machines(store_path, tmp_path, result):
     ours, theirs = Store(store_path), Store(tmp_path / "theirs.sqlite")
     ours.add(result("a"))
     theirs.add(result("b", fingerprint="f2"))
-    assert theirs.import_json(ours.export_json()) == 1
-    assert theirs.import_json(ours.export_json()) == 0
+    assert theirs.import_json(ours.export_json()) == Imported(1, 0)
+    assert theirs.import_json(ours.export_json()) == Imported(0, 1)
     assert {(r.id, r.fingerprint) for r in theirs.history()} == {("a", "f1"), ("b", "f2")}
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from advisor.catalog.errors import DataError, InputError
 from probes.result import ProbeResult
-from probes.store import Store
+from probes.store import Imported, Store
 
 pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed (requirements-dev.txt)")
 
@@ -70,8 +70,8 @@ def test_export_from_one_machine_comes_into_the_pool(
 ) -> None:
     mine = Store(tmp_path / "mine.sqlite")
     mine.add(result("from-file"))
-    assert Store(server_url).import_json(mine.export_json()) == 1
-    assert Store(server_url).import_json(mine.export_json()) == 0
+    assert Store(server_url).import_json(mine.export_json()) == Imported(1, 0)
+    assert Store(server_url).import_json(mine.export_json()) == Imported(0, 1)
 
 
 def test_a_server_that_is_away_is_explained_without_the_password(tmp_path: Path) -> None:
