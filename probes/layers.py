@@ -9,7 +9,10 @@ import numpy as np
 
 from advisor.catalog.records import Architecture
 
-__all__ = ["LayerCount", "extrapolate", "layer_count", "slices_of"]
+__all__ = ["LayerCount", "extrapolate", "layer_count", "layer_numbers", "slices_of"]
+
+
+PAIRS = (2, 4)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,6 +31,20 @@ def layer_count(a: Architecture) -> LayerCount:
     return LayerCount(a.num_layers - a.n_moe_layers, a.n_moe_layers)
 
 
+def layer_numbers(a: Architecture, count: LayerCount) -> list[int]:
+    """Numbers of the layers that a slice takes: the first dense ones, then the first with experts.
+
+    Where attention differs from layer to layer (V4), a slice begins with the first indexed layer: from there on the
+    two compression ratios alternate.
+    """
+    with_experts = list(range(a.first_k_dense_replace, a.num_layers, a.moe_layer_interval)) if a.is_moe else []
+    dense = [i for i in range(a.num_layers) if i not in set(with_experts)]
+    if a.compression is not None and count.moe < len(with_experts):
+        start = a.compression.ratios.index(4) if 4 in a.compression.ratios else 0
+        with_experts = [n for n in with_experts if n >= start]
+    return dense[: count.dense] + with_experts[: count.moe]
+
+
 def slices_of(a: Architecture, depths: Sequence[int]) -> tuple[LayerCount, ...]:
     """Combinations to measure: each sort of layer at each depth while the other stays at its smallest.
 
@@ -37,7 +54,7 @@ def slices_of(a: Architecture, depths: Sequence[int]) -> tuple[LayerCount, ...]:
     whole = layer_count(a)
     if not whole.moe:
         return tuple(sorted({LayerCount(k, 0).within(whole) for k in depths}))
-    few = tuple(sorted(set(depths))[:2])
+    few = tuple(sorted(set(depths))[:2]) if a.compression is None else PAIRS  # a layer of each ratio, and two
     base = min(1, whole.dense)
     found = {LayerCount(k, 0) for k in few if whole.dense >= k} | {LayerCount(base, k) for k in few}
     return tuple(sorted(found))

@@ -11,7 +11,7 @@ from advisor.sizing.tensors import main_tensors
 from advisor.sizing.tensors_common import Tensor
 from probes.cpu import available_bytes
 from probes.engines.precision import INT4_GROUP, FormatPrecision, Precision, precision_of
-from probes.layers import LayerCount, layer_count, slices_of
+from probes.layers import LayerCount, layer_count, layer_numbers, slices_of
 from probes.spec import Kind, ProbeSpec
 
 __all__ = ["DEFAULT_DEPTHS", "MARGIN", "Need", "memory_limit", "need_of", "refusal"]
@@ -47,7 +47,7 @@ def need_of(spec: ProbeSpec, *, whole: bool = False) -> Need:
     a, formats = spec.architecture, precision_of(spec.format_id)
     count = layer_count(a) if whole else _loaded(spec, a)
     resident = None if whole else spec.resident_experts
-    layers = frozenset(_loaded_layers(a, count))
+    layers = frozenset(layer_numbers(a, count))
     sizes = [(tensor, _bytes(tensor, a, formats, layers, resident)) for tensor in main_tensors(a)]
     tensors = sum(size for _, size in sizes)
     embedding = sum(size for tensor, size in sizes if tensor.role is R.EMBEDDING and not a.tie_word_embeddings)
@@ -77,13 +77,6 @@ def _loaded(spec: ProbeSpec, a: Architecture) -> LayerCount:
         return layer_count(a)
     slices = slices_of(a, spec.slice_layers or DEFAULT_DEPTHS)
     return LayerCount(max(s.dense for s in slices), max(s.moe for s in slices))
-
-
-def _loaded_layers(a: Architecture, count: LayerCount) -> list[int]:
-    """Numbers of the layers that a slice takes: the first dense ones and the first with experts."""
-    with_experts = list(range(a.first_k_dense_replace, a.num_layers, a.moe_layer_interval)) if a.is_moe else []
-    dense = [i for i in range(a.num_layers) if i not in set(with_experts)]
-    return dense[: count.dense] + with_experts[: count.moe]
 
 
 def _bytes(t: Tensor, a: Architecture, formats: FormatPrecision, layers: frozenset[int], resident: int | None) -> int:
@@ -121,6 +114,8 @@ def _cache_width(a: Architecture) -> int:
     """Elements per token and layer."""
     if a.attention is AttentionKind.GQA:
         return 2 * a.n_kv_heads * a.head_dim
+    if a.compression is not None:  # an entry and an index key for every fourth token, at most
+        return -(-(a.head_dim + (a.indexer.head_dim if a.indexer else 0)) // 4)
     return (a.kv_lora_rank or 0) + (a.qk_rope_head_dim or 0) + (a.indexer.head_dim if a.indexer else 0)
 
 

@@ -57,7 +57,7 @@ def probe_variants(*, with_moe: bool = False, engine: EngineName = EngineName.TO
 
     For llama.cpp: those that a synthetic file can hold.
     """
-    kinds = (AttentionKind.GQA, AttentionKind.MLA, AttentionKind.MLA_DSA)
+    kinds = (AttentionKind.GQA, AttentionKind.MLA, AttentionKind.MLA_DSA, AttentionKind.CSA_HCA)
     every = [v for v in backend.catalog().variants.values() if v.role is not Role.REFERENCE]
     if engine is EngineName.ORT:
         found = [v for v in every if runs_in_ort(v.architecture)]

@@ -68,6 +68,10 @@ class Attention:
         """Weights outside `linears`."""
         return 0
 
+    def cache_read_bytes(self, context_tokens: int) -> int:
+        """Read by one decode step of one sequence."""
+        return self.cache_bytes_per_token() * context_tokens
+
     def cache_bytes_per_token(self) -> int:
         """Bytes that one token of one sequence takes in this layer."""
         return sum(c.element_size() * c[0, ..., 0, :].numel() for c in self.caches)

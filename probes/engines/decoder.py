@@ -11,7 +11,9 @@ from torch import Tensor
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.records import Architecture, AttentionKind
 from probes.engines.attention import Attention, GqaAttention, Positions, Rope
+from probes.engines.compressed_attention import CompressedAttention
 from probes.engines.feed_forward import DenseFeedForward, MoeFeedForward
+from probes.engines.hyper_connections import HyperConnection, merged, spread
 from probes.engines.latent_attention import DsaAttention, MlaAttention
 from probes.engines.linear import TORCH_TYPES, FloatLinear, Linear
 from probes.engines.norm import Norm
@@ -19,7 +21,7 @@ from probes.engines.precision import FormatPrecision
 from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner
-from probes.layers import LayerCount
+from probes.layers import LayerCount, layer_numbers
 
 __all__ = ["Decoder"]
 
@@ -53,6 +55,31 @@ class Layer:
         return norms + self.attention.extra_bytes() + sum(m.bytes for m in self.attention.linears)
 
 
+class StreamLayer(Layer):
+    """The same over several residual streams: x (rows, streams, hidden)."""
+
+    def __init__(
+        self,
+        attention: Attention,
+        feed_forward: DenseFeedForward | MoeFeedForward,
+        norms: tuple[Norm, Norm],
+        connections: tuple[HyperConnection, HyperConnection],
+    ) -> None:
+        super().__init__(attention, feed_forward, norms)
+        self._connections = connections
+
+    def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
+        x = self._connections[0](x, lambda y: self.attention.prefill(self.norms[0](y), slot, rope))
+        return self._connections[1](x, lambda y: self.feed_forward(self.norms[1](y)))
+
+    def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+        x = self._connections[0](x, lambda y: self.attention.decode(self.norms[0](y), at, rope))
+        return self._connections[1](x, lambda y: self.feed_forward(self.norms[1](y)))
+
+    def fixed_bytes(self) -> int:
+        return super().fixed_bytes() + sum(c.bytes for c in self._connections)
+
+
 class Decoder:
     """Embedding, layers, head; `slots` sequences of up to `tokens` tokens."""
 
@@ -62,15 +89,16 @@ class Decoder:
         tuner: Tuner, *, slots: int, tokens: int,
     ) -> None:  # fmt: skip
         _check(a)
-        self._a, self._slots, self._tokens, self._device = a, slots, tokens, pool.device
+        self._a, self._slots, self._tokens, self._device, self._tuner = a, slots, tokens, pool.device, tuner
         self._dtype = TORCH_TYPES[pool.activation]
         self.embedding = pool.floats((a.vocab_size, a.hidden_size), self._dtype)
         self.head = self._make_head(formats, pool, tuner)
         self.norm = Norm(a.hidden_size, pool, tuner)
         experts = resident_experts or a.n_routed_experts
+        numbers = layer_numbers(a, count)
         self.layers = [
-            self._make_layer(formats, pool, tuner, experts if index >= count.dense else 0)
-            for index in range(count.dense + count.moe)
+            self._make_layer(formats, pool, tuner, experts if index >= count.dense else 0, number)
+            for index, number in enumerate(numbers)
         ]
         self._all, self._count = self.layers, count
         self.rope = Rope(tokens, self.layers[0].attention.rotary_dimension, self._dtype, pool.device)
@@ -81,15 +109,39 @@ class Decoder:
             return FloatLinear(a.hidden_size, a.vocab_size, tuner, self.embedding, None)
         return make_linear(a.hidden_size, a.vocab_size, formats.head, pool, tuner)
 
-    def _make_layer(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner, experts: int) -> Layer:
+    def _make_layer(
+        self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner, experts: int, number: int
+    ) -> Layer:
         a = self._a
-        attention = ATTENTION[a.attention](a, formats.attention, pool, tuner, self._slots, self._tokens)
+        attention = self._make_attention(formats, pool, tuner, number)
         norms = (Norm(a.hidden_size, pool, tuner), Norm(a.hidden_size, pool, tuner))
         if experts:
-            return Layer(attention, MoeFeedForward(a, experts, formats.feed_forward, pool, tuner), norms)
+            return self._joined(attention, MoeFeedForward(a, experts, formats.feed_forward, pool, tuner), norms, pool)
         width = a.intermediate_size or 0
         dense = DenseFeedForward(a.hidden_size, width, a.mlp_matrices, formats.feed_forward, pool, tuner)
-        return Layer(attention, dense, norms)
+        return self._joined(attention, dense, norms, pool)
+
+    def _make_attention(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner, number: int) -> Attention:
+        a, room = self._a, (self._slots, self._tokens)
+        if a.compression is not None:
+            ratio = a.compression.ratios[number]
+            return CompressedAttention(a, formats.attention, pool, tuner, *room, ratio=ratio)
+        return ATTENTION[a.attention](a, formats.attention, pool, tuner, *room)
+
+    def _joined(
+        self,
+        attention: Attention,
+        feed_forward: DenseFeedForward | MoeFeedForward,
+        norms: tuple[Norm, Norm],
+        pool: RandomPool,
+    ) -> Layer:
+        a = self._a
+        if a.hyper_connections is None:
+            return Layer(attention, feed_forward, norms)
+        streams = a.hyper_connections
+        shape = a.hidden_size, streams.mult, streams.sinkhorn_iters
+        around = [HyperConnection(*shape, pool, self._tuner) for _ in range(2)]
+        return StreamLayer(attention, feed_forward, norms, (around[0], around[1]))
 
     def use(self, count: LayerCount) -> None:
         """Run only the first dense and the first mixture-of-experts layers; the rest stays loaded."""
@@ -108,19 +160,19 @@ class Decoder:
 
     def prefill(self, ids: Tensor, slot: int) -> Tensor:
         """ids (tokens) -> logits of the last one (vocabulary)."""
-        x = self.embedding[ids]
+        x = self._embedded(ids)
         rope = self.rope.rows(slice(0, len(ids)))
         for layer in self.layers:
             x = layer.prefill(x, slot, rope)
-        return self._logits(x[-1:])[0]
+        return self._logits(self._merged(x[-1:]))[0]
 
     def decode(self, ids: Tensor, at: Positions) -> Tensor:
         """ids (rows) -> logits (rows, vocabulary)."""
-        x = self.embedding[ids]
+        x = self._embedded(ids)
         rope = self.rope.rows(at.lengths)
         for layer in self.layers:
             x = layer.decode(x, at, rope)
-        return self._logits(x)
+        return self._logits(self._merged(x))
 
     def positions(self, lengths: Mapping[int, int]) -> Positions:
         """Where to write and read for sequences in slots (slot: tokens so far)."""
@@ -149,8 +201,16 @@ class Decoder:
         """
         row = self._a.hidden_size * self.embedding.element_size()
         weights = sum(layer.fixed_bytes() + layer.feed_forward.read_bytes(rows) for layer in self.layers)
-        cache = sum(layer.attention.cache_bytes_per_token() for layer in self.layers) * context_tokens
+        cache = sum(layer.attention.cache_read_bytes(context_tokens) for layer in self.layers)
         return int(weights + self.head.bytes + rows * (row + cache))
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        """(rows, hidden), or (rows, streams, hidden) with hyper-connections."""
+        x, streams = self.embedding[ids], self._a.hyper_connections
+        return x if streams is None else spread(x, streams.mult)
+
+    def _merged(self, x: Tensor) -> Tensor:
+        return x if self._a.hyper_connections is None else merged(x)
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.head(self.norm(x))
@@ -158,5 +218,6 @@ class Decoder:
 
 def _check(a: Architecture) -> None:
     """What this decoder has no layers for is refused, not approximated."""
-    if a.attention not in ATTENTION or a.linear_attention or a.global_head_dim or a.engram:
+    known = a.attention in ATTENTION or a.attention is AttentionKind.CSA_HCA
+    if not known or a.linear_attention or a.global_head_dim or a.engram:
         raise UnsupportedError(f"the torch engine has no layers for attention '{a.attention}' with these options")
