@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
@@ -117,15 +118,7 @@ class Catalog:
 
         Prices move: where some are from the last twelve months before `as_of`, older ones are left out.
         """
-        found = [price for price in self.prices if price.device_id == device_id and price.kind == kind]
-        recent = [price for price in found if price.date and self.as_of and (self.as_of - price.date).days <= YEAR_DAYS]
-        found = recent or found
-        if not found:
-            return None
-        values = sorted(price.usd for price in found)
-        days = sorted(price.date for price in found if price.date)
-        first, last = (days[0], days[-1]) if days else (None, None)
-        return PriceRange(values[0], median(values), values[-1], len(values), first, last)
+        return _price_range(self, device_id, kind)
 
     def servers_for(self, device_id: str) -> tuple[Server, ...]:
         """The real chassis that hold this device."""
@@ -148,6 +141,29 @@ class Catalog:
         if not ids:
             raise UnknownIdError(kind, wanted, table)
         return ids
+
+
+@lru_cache(maxsize=16)
+def _prices(catalog: Catalog) -> Mapping[tuple[str, str], list[Price]]:
+    """By device and kind."""
+    found: dict[tuple[str, str], list[Price]] = {}
+    for price in catalog.prices:
+        found.setdefault((price.device_id, price.kind), []).append(price)
+    return found
+
+
+@lru_cache(maxsize=8192)
+def _price_range(catalog: Catalog, device_id: str, kind: str) -> PriceRange | None:
+    today = catalog.as_of
+    found = _prices(catalog).get((device_id, kind), [])
+    recent = [price for price in found if price.date and today and (today - price.date).days <= YEAR_DAYS]
+    found = recent or found
+    if not found:
+        return None
+    values = sorted(price.usd for price in found)
+    days = sorted(price.date for price in found if price.date)
+    first, last = (days[0], days[-1]) if days else (None, None)
+    return PriceRange(values[0], median(values), values[-1], len(values), first, last)
 
 
 def name_key(name: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from advisor.catalog.formats import Format
 from advisor.catalog.frozen import FrozenDict
 from advisor.catalog.records import Device, DeviceClass, Engine, EngineSupport, Variant
 
-__all__ = ["NotSupported", "backends", "runs_model", "support", "why_not"]
+__all__ = ["NotSupported", "backends", "rule_formats", "rules_for", "runs_model", "support", "why_not"]
 
 _BEST_FIRST = ("native", "weight-only", "emulated")
 
@@ -36,10 +36,19 @@ def support(engine: Engine, fmt: Format, device: Device | None, backend: str | N
     return min(fitting, key=lambda rule: _BEST_FIRST.index(rule.compute), default=None)
 
 
+def rules_for(engine: Engine, device: Device | None) -> tuple[EngineSupport, ...]:
+    """The rules under which `engine` runs some format on `device`."""
+    return tuple(rule for rule in engine.supports if _takes_device(rule, device))
+
+
+def rule_formats(rule: EngineSupport, formats: Iterable[Format]) -> frozenset[str]:
+    """Ids of the formats that a rule is about."""
+    return frozenset(fmt.id for fmt in formats if _takes_format(rule, fmt))
+
+
 def backends(engine: Engine, device: Device | None) -> tuple[str, ...]:
     """Back ends through which `engine` can use `device` with at least one format, in the order of the rules."""
-    found = {backend: None for rule in engine.supports if _takes_device(rule, device) for backend in rule.backends}
-    return tuple(found)
+    return tuple(dict.fromkeys(backend for rule in rules_for(engine, device) for backend in rule.backends))
 
 
 def why_not(engine: Engine, fmt: Format, device: Device | None, backend: str | None = None) -> NotSupported | None:

@@ -14,10 +14,15 @@ V = TypeVar("V")
 class FrozenDict(dict[K, V]):
     """An immutable `dict`; equal to any mapping with the same items."""
 
-    __slots__ = ()
+    __slots__ = ("_hash",)
 
     def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
+        """Computed once: records with their mappings are keys of many caches."""
+        try:
+            return self._hash
+        except AttributeError:
+            self._hash: int = hash(frozenset(self.items()))
+            return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)

@@ -123,6 +123,7 @@ class Device:
     isa: tuple[str, ...] = ()  # CPUs: instruction sets
     memory_channels: int | None = None  # CPUs
     launch_date: str | None = None
+    sold_only_in: tuple[str, ...] = ()  # ISO 3166 alpha-3; empty: everywhere
     aliases: tuple[str, ...] = ()
     unified_memory: bool = False
     reference: bool = False  # only for validation: not offered to users

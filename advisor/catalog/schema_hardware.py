@@ -52,6 +52,7 @@ class DeviceSchema(Schema):
     isa: tuple[Text, ...] = ()
     memory_channels: Devices | None = None
     launch_date: Text | None = None
+    sold_only_in: tuple[Text, ...] = ()
     aliases: tuple[Text, ...] = ()
     unified_memory: bool = False
     reference: bool = False

@@ -15,6 +15,7 @@ from advisor.decision.recommend import recommend
 from advisor.decision.result import Candidate, Recommendation
 from advisor.decision.scenarios import find_scenario, load_scenarios
 from advisor.evidence.in_force import known_catalog
+from advisor.report.rows import plan_title
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -87,7 +88,8 @@ def _show_picks(answer: Recommendation, lang: str) -> None:
         if candidate is None:
             continue
         _line("")
-        _line(f"{translate(lang, f'decision.pick.{name}')}: {candidate.plan.id}")
+        _line(f"{translate(lang, f'decision.pick.{name}')}: {plan_title(candidate.plan)}")
+        _line(_t(lang, "plan_id", id=candidate.plan.id))
         check = checks.get(candidate.plan.id)
         reasons = candidate.reasons if name == "best" else candidate.reasons[:1]
         for reason in (*reasons, *(check.reasons if check else ())):

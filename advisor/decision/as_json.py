@@ -62,6 +62,7 @@ def candidate_json(candidate: Candidate, *, language: str = "en") -> dict[str, A
         "axis_scores": {str(axis): value for axis, value in candidate.axis_scores.items()},
         "on_pareto_front": candidate.on_pareto_front,
         "in_leaf": candidate.in_leaf,
+        "limits_hold_probability": candidate.limits_hold,
         "quality": _quantity(candidate.quality),
         "ttft_ms": _quantity(candidate.ttft_ms),
         "tpot_ms": _quantity(candidate.tpot_ms),

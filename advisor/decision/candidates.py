@@ -26,6 +26,7 @@ __all__ = ["Ranking", "build_candidates", "load_of", "plan_of"]
 
 Floats = NDArray[np.float64]
 
+SURE = 0.95  # an interval of 90 % that ends below the limit
 _ROUNDING = 0.01  # of a sequence in flight: no reason for a further seat
 
 
@@ -37,6 +38,7 @@ class Ranking:
     axes: Mapping[Axis, Floats]
     in_leaf: NDArray[np.bool_]
     on_front: NDArray[np.bool_]
+    limits_hold: Floats  # probability that every latency limit is kept
 
 
 def plan_of(outcome: Outcome, row: int) -> Plan:
@@ -109,8 +111,9 @@ def _candidate(
         axis_scores={axis: float(values[row]) for axis, values in ranking.axes.items()},
         on_pareto_front=bool(ranking.on_front[row]),
         in_leaf=bool(ranking.in_leaf[row]),
+        limits_hold=float(ranking.limits_hold[row]),
     )
-    reasons = (*_reasons(candidate, model, outcome, row, scenario, leaf), *own_reasons(plan, catalog))
+    reasons = (*_reasons(candidate, model, outcome, row, scenario, leaf, catalog), *own_reasons(plan, catalog))
     return replace(candidate, reasons=reasons)
 
 
@@ -163,18 +166,32 @@ def _money(outcome: Outcome, row: int, scenario: Scenario, catalog: Catalog) -> 
 
 
 def _reasons(
-    candidate: Candidate, model: Model, outcome: Outcome, row: int, scenario: Scenario, leaf: Leaf
+    candidate: Candidate,
+    model: Model,
+    outcome: Outcome,
+    row: int,
+    scenario: Scenario,
+    leaf: Leaf,
+    catalog: Catalog,
 ) -> Iterator[Reason]:
-    yield _capacity_reason(candidate, outcome, row)
+    yield _capacity_reason(candidate, outcome, row, scenario)
+    if candidate.replicas == 1 and ((scenario.arrivals_per_s or 0) >= 1 or (scenario.closed_loop_users or 0) >= 20):
+        yield Reason("no_spare", {})
     yield _memory_reason(candidate.sizing)
     yield from _quality_reasons(model, scenario)
     yield from _latency_reasons(candidate, scenario)
+    if candidate.limits_hold < SURE:
+        yield Reason("limits_hold", {"percent": round(100 * candidate.limits_hold)})
     if candidate.money.prices_from and candidate.monthly_usd:
         dates = {"from": candidate.money.prices_from, "to": candidate.money.prices_to}
-        rented = candidate.monthly_usd == candidate.money.rent_monthly_usd
-        yield Reason("cost_rented" if rented else "cost_owned", {"usd": candidate.monthly_usd.value, **dates})
+        key = "cost_rented" if candidate.monthly_usd == candidate.money.rent_monthly_usd else "cost_owned"
+        key += "_dated" if dates["from"] == dates["to"] else ""
+        yield Reason(key, {"usd": candidate.monthly_usd.value, **dates})
     elif not outcome.space.offers[outcome.space.offer[row]].owned:
         yield Reason("cost_unknown", {"device": _device_name(candidate.plan)})
+    launched = outcome.space.offers[outcome.space.offer[row]].old_since(catalog.as_of)
+    if launched:
+        yield Reason("old_device", {"device": _device_name(candidate.plan), "year": launched})
     yield Reason("binding", {"binding": f"binding_{candidate.sizing.binding}"})
     if model.hidden_tokens:
         yield Reason("thinks_unasked", {"tokens": model.hidden_tokens})
@@ -184,16 +201,18 @@ def _reasons(
         yield Reason("outside_leaf", {"leaf_en": leaf.name.en, "leaf_zh": leaf.name.zh})
 
 
-def _capacity_reason(candidate: Candidate, outcome: Outcome, row: int) -> Reason:
-    plan = candidate.plan
+def _capacity_reason(candidate: Candidate, outcome: Outcome, row: int, scenario: Scenario) -> Reason:
+    plan, per_s = candidate.plan, float(outcome.served.requests_per_s[row])
     values: dict[str, float | str] = {
         "replicas": candidate.replicas,
         "devices": max(1, plan.layout.devices),
         "device": _device_name(plan),
         "sequences": candidate.load.concurrency,
-        "rate": float(outcome.served.requests_per_s[row]),
+        "rate": per_s,
         "percent": round(100 * candidate.utilisation),
     }
+    if scenario.closed_loop_users == 1 and not scenario.closed_loop_pause_s:
+        return Reason("capacity_alone", {**values, "hourly": round(per_s * 3600)})
     return Reason("capacity" if candidate.replicas > 1 else "capacity_one", values)
 
 

@@ -18,6 +18,8 @@ from advisor.serving.capacity import CapacityAnswer, Progress, find_replicas
 from advisor.serving.plan_costs import ServingPlan, serving_plan
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.sweep import SweepTask
+from advisor.serving.trial import Window
+from advisor.serving.workload import Slo
 
 __all__ = ["PICKS", "agrees", "check_finalist", "check_finalists", "finalist_task"]
 
@@ -79,7 +81,25 @@ def finalist_task(candidate: Candidate, scenario: Scenario, catalog: Catalog) ->
     if served.costs is None:
         return None
     costs, shares = _seated(served.costs, candidate, served), tuple(served.step_shares.items())
-    return SweepTask(candidate.plan.id, costs, traffic, traffic.classes[0].slo, served.options, shares=shares)
+    slo = _first_token_limit(traffic.classes[0].slo, candidate, scenario)
+    return SweepTask(candidate.plan.id, costs, traffic, slo, served.options, shares=shares)
+
+
+def _hidden_tokens(candidate: Candidate, scenario: Scenario) -> int:
+    """Tokens of a chain of thought that nobody asked for; the first token for the user comes after them."""
+    return max(0, candidate.load.output_tokens - scenario.total_output_tokens)
+
+
+def _first_token_limit(slo: Slo, candidate: Candidate, scenario: Scenario) -> Slo:
+    """What is left of the limit to the first token when the chain of thought is written as fast as predicted."""
+    hidden_ms = _hidden_tokens(candidate, scenario) * candidate.tpot_ms.value
+    if slo.ttft_ms is None or not hidden_ms:
+        return slo
+    return replace(slo, ttft_ms=max(1.0, slo.ttft_ms - hidden_ms))
+
+
+def _first_token_ms(window: Window, candidate: Candidate, scenario: Scenario) -> float:
+    return window.ttft_ms + _hidden_tokens(candidate, scenario) * window.tpot_ms
 
 
 def agrees(ranked: int, simulated: int) -> bool:
@@ -135,7 +155,9 @@ def _check(candidate: Candidate, answer: CapacityAnswer, recommendation: Recomme
         agrees=agrees(candidate.replicas, answer.replicas),
         load=answer.load if trial else None,
         binding=str(answer.binding),
-        ttft_ms=_around(window.ttft_ms, candidate.ttft_ms) if window and quotable else None,
+        ttft_ms=_around(_first_token_ms(window, candidate, recommendation.scenario), candidate.ttft_ms)
+        if window and quotable
+        else None,
         tpot_ms=_around(window.tpot_ms, candidate.tpot_ms) if window else None,
         e2e_ms=_around(window.e2e_ms, candidate.e2e_ms) if window else None,
         reasons=tuple(_reasons(candidate, answer, recommendation)),
@@ -156,17 +178,25 @@ def _reasons(candidate: Candidate, answer: CapacityAnswer, recommendation: Recom
         "replicas": answer.replicas,
         "safe": answer.safe_replicas,
         "ranked": candidate.replicas,
+        "more": max(candidate.replicas, answer.replicas),
         "limit": limit,
     }
-    reasons = [
-        Reason("simulated_agrees" if agrees(candidate.replicas, answer.replicas) else "simulated_differs", values)
-    ]
+    reasons = [Reason(_verdict(candidate.replicas, answer.replicas), values)]
     if answer.trial is not None:
         window = answer.trial.window
-        seen = {"ttft": window.ttft_ms, "tpot": window.tpot_ms, "e2e": window.e2e_ms}
+        first = _first_token_ms(window, candidate, recommendation.scenario)
+        seen = {"ttft": first, "tpot": window.tpot_ms, "e2e": window.e2e_ms}
         reasons.append(Reason("simulated_latency", {**seen, "percentile": recommendation.scenario.percentile}))
     slower = answer.at_step_factor.get(1.1, 0)
     if slower != answer.replicas:
         key = "simulated_slower" if slower else "simulated_slower_fails"
         reasons.append(Reason(key, {"replicas": slower}))
     return reasons
+
+
+def _verdict(ranked: int, simulated: int) -> str:
+    if ranked == simulated:
+        return "simulated_agrees"
+    if not agrees(ranked, simulated):
+        return "simulated_differs"
+    return "simulated_near" if abs(ranked - simulated) == 1 else "simulated_close"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.records import Device, DeviceClass, Host
@@ -39,6 +41,10 @@ _MULTI_NODE = frozenset({DeviceClass.DATACENTER_GPU, DeviceClass.NPU})
 _RENTED_ONLY = frozenset({"Google", "AWS"})  # vendors that sell no machines
 
 
+OLD_AFTER_YEARS = 5.0
+_YEAR_AND_MONTH = re.compile(r"(\d{4})(?:-(\d\d))?\b")  # launch dates are free text
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """One kind of machine: accelerators per node, and how many there may be in all (hosts count as one)."""
@@ -56,6 +62,15 @@ class Offer:
     def device_class(self) -> DeviceClass:
         device = self.hardware.device
         return DeviceClass.CPU if device is None else device.device_class
+
+    def old_since(self, today: date | None) -> str:
+        """Year of launch of a device to be bought that is likely to be out of production; empty for others."""
+        device = self.hardware.device
+        stated = _YEAR_AND_MONTH.match(device.launch_date or "") if device and not self.owned else None
+        if today is None or stated is None:
+            return ""
+        year, month = int(stated[1]), int(stated[2] or 12)
+        return stated[1] if today.year - year + (today.month - month) / 12 > OLD_AFTER_YEARS else ""
 
 
 def offers(scenario: Scenario, catalog: Catalog, machine: Machine | None = None) -> tuple[Offer, ...]:
@@ -79,9 +94,14 @@ def support_device(offer: Offer, catalog: Catalog) -> Device | None:
 def _of_devices(scenario: Scenario, catalog: Catalog) -> Iterator[Offer]:
     classes = frozenset(scenario.device_classes) or _SERVER_CLASSES
     for device in catalog.devices.values():
-        wanted = device.id in scenario.devices if scenario.devices else device.device_class in classes
+        if scenario.devices:
+            wanted = device.id in scenario.devices
+        else:
+            sold = not device.sold_only_in or scenario.region in device.sold_only_in
+            wanted = sold and device.device_class in classes
         if wanted and not device.reference and device.device_class is not DeviceClass.CPU:
-            yield _device_offer(device, catalog, scenario.max_devices or UNLIMITED)
+            in_the_pocket = device.device_class is DeviceClass.PHONE  # nobody buys phones for the model
+            yield _device_offer(device, catalog, scenario.max_devices or UNLIMITED, owned=in_the_pocket)
 
 
 def _of_hosts(scenario: Scenario, catalog: Catalog) -> Iterator[Offer]:

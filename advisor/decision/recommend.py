@@ -17,12 +17,13 @@ from advisor.decision.misses import nearest_misses, rejections
 from advisor.decision.mixes import mixes
 from advisor.decision.models import ModelTable, eligible_models, model_table
 from advisor.decision.offers import offers
-from advisor.decision.rank import axis_scores, best_per_group, pareto_front, weighted
+from advisor.decision.rank import RISK, axis_scores, best_per_group, chance_within, pareto_front, weighted
 from advisor.decision.result import Candidate, Constraint, Counts, Leaf, Picks, Recommendation
 from advisor.decision.scenario import Scenario
 from advisor.decision.scenario_form import resolve_ids
 from advisor.decision.search import CHECKED, Outcome, search
 from advisor.decision.space import Space, enumerate_space, installed_bytes
+from advisor.decision.traffic import first_answer_s
 from advisor.decision.tree import load_tree, walk
 from probes.machine import detect
 from probes.machine_records import Machine
@@ -32,6 +33,8 @@ __all__ = ["MAX_CANDIDATES", "OUTSIDE_LEAF", "Contenders", "contenders", "recomm
 MAX_CANDIDATES = 40
 _OF_VARIANT, _OF_MACHINE = 3, 2  # contenders for the lowest cost
 OUTSIDE_LEAF = 0.02  # a plan outside the tree's leaf must be better by this much of the score to come first
+UNMEASURED = 0.01  # the same for a plan unlike anything that was measured
+OLD = 0.02  # the same for hardware that is probably no longer made
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def _answer(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> Re
     path, leaf = walk(load_tree(catalog), scenario)
     outcome = _explore(scenario, catalog, machine)
     table = outcome.space.table
-    ranking = _rank(outcome, leaf)
+    ranking = _rank(outcome, scenario, leaf, catalog)
     chosen, picked = _choose(outcome, ranking)
     candidates = build_candidates(outcome, chosen, scenario, catalog, ranking, leaf)
     built = dict(zip(chosen, candidates, strict=True))
@@ -129,17 +132,39 @@ def _without_floor(outcome: Outcome, scenario: Scenario, catalog: Catalog) -> Ou
     return search(space, scenario, catalog)
 
 
-def _rank(outcome: Outcome, leaf: Leaf) -> Ranking:
+def _rank(outcome: Outcome, scenario: Scenario, leaf: Leaf, catalog: Catalog) -> Ranking:
     """Scores of all rows; the front is that of the best plan of each model on each machine."""
     space, served, costs = outcome.space, outcome.served, outcome.costs
     quality = space.table.quality[space.plans.model]
-    axes = axis_scores(quality, costs.monthly_usd.value, served.e2e_s, costs.power_w.value)
-    inside = _inside(space, leaf)
-    score = weighted(axes, leaf.weights) - np.where(inside, 0.0, OUTSIDE_LEAF)
+    money, power = costs.monthly_usd.value, costs.power_w.value
+    axes = axis_scores(quality, money, served.e2e_s, power, allowed_s=scenario.allowed_s)
+    inside, holds = _inside(space, leaf), _limits_hold(outcome, scenario)
+    score = weighted(axes, leaf.weights) - np.where(inside, 0.0, OUTSIDE_LEAF) - RISK * (1 - holds)
+    score = score - OLD * _old(outcome, catalog) - UNMEASURED * outcome.alone.extrapolated
     rows = np.union1d(_representatives(outcome, score), list(_picks(outcome, score).values())).astype(np.intp)
     front = np.zeros(len(space), dtype=np.bool_)
     front[rows] = pareto_front({axis: values[rows] for axis, values in axes.items()})
-    return Ranking(score, axes, inside, front)
+    return Ranking(score, axes, inside, front, holds)
+
+
+def _old(outcome: Outcome, catalog: Catalog) -> NDArray[np.bool_]:
+    old = [bool(offer.old_since(catalog.as_of)) for offer in outcome.space.offers]
+    return np.array(old, dtype=np.bool_)[outcome.space.offer]
+
+
+def _limits_hold(outcome: Outcome, scenario: Scenario) -> NDArray[np.float64]:
+    """Probability that each plan keeps every latency limit, by the intervals of the step model, whose errors go
+    together: the least likely limit decides. 1 where the scenario states none."""
+    space, served, alone = outcome.space, outcome.served, outcome.alone
+    holds = np.ones(len(space))
+    for value, factor, limit_ms in (
+        (first_answer_s(space, served.ttft_s, served.tpot_s), alone.ttft_factor, scenario.ttft_ms),
+        (served.tpot_s, alone.tpot_factor, scenario.tpot_ms),
+        (served.e2e_s, alone.tpot_factor, scenario.e2e_ms),
+    ):
+        if limit_ms is not None:
+            holds = np.minimum(holds, chance_within(value, factor, limit_ms / 1e3))
+    return np.nan_to_num(holds, nan=0.0)
 
 
 def _inside(space: Space, leaf: Leaf) -> NDArray[np.bool_]:

@@ -122,6 +122,7 @@ class Candidate:
     axis_scores: Mapping[Axis, float]
     on_pareto_front: bool
     in_leaf: bool  # False: outside the families or formats of the tree's leaf
+    limits_hold: float = 1.0  # probability that every latency limit is kept, by the interval of the step model
     reasons: tuple[Reason, ...] = ()
 
     @property

@@ -124,6 +124,15 @@ class Scenario:
         return self.input_tokens + self.total_output_tokens
 
     @property
+    def allowed_s(self) -> float:
+        """Seconds that the limits allow for a whole answer; 0 where they leave it open."""
+        if self.e2e_ms is not None:
+            return self.e2e_ms / 1e3
+        if self.ttft_ms is None or self.tpot_ms is None:
+            return 0.0
+        return (self.ttft_ms + self.tpot_ms * self.total_output_tokens) / 1e3
+
+    @property
     def arrivals_per_s(self) -> float | None:
         """Requests per second at the peak after growth; None for users or requests in a closed loop."""
         if self.requests_per_s is not None:

@@ -8,20 +8,23 @@ runs the format; fp16 only where bf16 is not supported; a few engines only when 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advisor.catalog.catalog import Catalog
-from advisor.catalog.engines import backends, runs_model, support
-from advisor.catalog.records import Device, DeviceClass
+from advisor.catalog.engines import rule_formats, rules_for, runs_model
+from advisor.catalog.formats import Format
+from advisor.catalog.records import Device, DeviceClass, Engine, EngineSupport
 from advisor.decision.layouts import LAYOUTS, layers_on_device, layout_mask
 from advisor.decision.models import ModelTable
 from advisor.decision.offers import UNLIMITED, Offer, support_device
 from advisor.decision.scenario import Scenario
 from advisor.sizing.columns import OFFLOADS, Hardware, PlanColumns, Runtime
 from advisor.sizing.efficiency import EfficiencyTable, table_for
+from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.plan import Layout, Offload
 
 __all__ = ["Space", "enumerate_space", "installed_bytes", "largest_layout", "unlimited"]
@@ -162,14 +165,13 @@ def _supported(
     formats = {model.format.id: model.format for model in table.models}
     names, keys = list(formats), list(kinds)
     answer = np.zeros((len(names), len(runtimes), len(keys)), dtype=np.bool_)
+    position = {name: f for f, name in enumerate(names)}
     for r, runtime in enumerate(runtimes):
         for k, key in enumerate(keys):
             if runtime.engine.id in _PROCESSORS_ONLY and not _is_processor(kinds[key]):
                 continue
-            if backends(runtime.engine, kinds[key])[:1] != (runtime.backend,):
-                continue
-            for f, name in enumerate(names):
-                answer[f, r, k] = support(runtime.engine, formats[name], kinds[key], runtime.backend) is not None
+            known = _formats_run(runtime.engine, runtime.backend, kinds[key], catalog.formats)
+            answer[[position[name] for name in known if name in position], r, k] = True
     if "fp16" in names and "bf16" in names:
         answer[names.index("fp16")] &= ~answer[names.index("bf16")]
     static = np.array([runtime.engine.batching == "static" for runtime in runtimes], dtype=np.bool_)
@@ -177,6 +179,23 @@ def _supported(
     of_format = np.array([names.index(model.format.id) for model in table.models], dtype=np.intp)
     of_offer = np.array([keys.index(key) for key in signature], dtype=np.intp)
     return np.asarray(answer[of_format][:, :, of_offer] & _runs(table, runtimes)[:, :, None], dtype=np.bool_)
+
+
+@cached_by_identity(16_384)
+def _formats_run(
+    engine: Engine, backend: str, device: Device | None, formats: Mapping[str, Format]
+) -> tuple[str, ...]:
+    """Ids of the formats that run through `backend`, if it is the engine's first choice on this device."""
+    rules = rules_for(engine, device)
+    if not rules or rules[0].backends[0] != backend:
+        return ()
+    names = [_rule_formats(rule, formats) for rule in rules if backend in rule.backends]
+    return tuple(frozenset().union(*names))
+
+
+@cached_by_identity(4096)
+def _rule_formats(rule: EngineSupport, formats: Mapping[str, Format]) -> frozenset[str]:
+    return rule_formats(rule, formats.values())
 
 
 def _runs(table: ModelTable, runtimes: tuple[Runtime, ...]) -> NDArray[np.bool_]:

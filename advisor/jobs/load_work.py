@@ -9,11 +9,13 @@ import numpy as np
 
 from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, PolicyRow
 from advisor.jobs.cheapest_work import cheapest_report
+from advisor.jobs.check_work import checks
 from advisor.jobs.event_work import event_report
 from advisor.jobs.fleet_work import fleet_report
 from advisor.jobs.messages import (
     CapacityRequest,
     CheapestRequest,
+    ChecksRequest,
     EventRequest,
     FleetRequest,
     PolicyRequest,
@@ -59,6 +61,8 @@ def perform(request: Request, tell: Tell) -> object:
         return cheapest_report(request, tell)
     if isinstance(request, SustainedRequest):
         return sustained_report(request.result_id, tell)
+    if isinstance(request, ChecksRequest):
+        return checks(request, tell)
     assert isinstance(request, WarmUpRequest)
     warm_up()
     return True

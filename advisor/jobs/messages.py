@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from advisor.catalog.errors import FathomError
+from advisor.decision.scenario import Scenario
 from advisor.serving.engines import PRESETS, EngineOptions
 from advisor.serving.fleet import Router
 from advisor.serving.step_costs import StepCosts
@@ -15,6 +16,7 @@ from advisor.serving.workload import Slo, Workload
 __all__ = [
     "CapacityRequest",
     "CheapestRequest",
+    "ChecksRequest",
     "EventKind",
     "EventRequest",
     "FleetMode",
@@ -148,6 +150,14 @@ class WarmUpRequest:
     """Compile the kernels, or load what was compiled before, while the user still fills in the form."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChecksRequest:
+    """The picks of a scenario by simulation, or one other plan of its answer."""
+
+    scenario: Scenario
+    plan_id: str = ""
+
+
 Request = (
     CapacityRequest
     | PolicyRequest
@@ -156,6 +166,7 @@ Request = (
     | CheapestRequest
     | SustainedRequest
     | WarmUpRequest
+    | ChecksRequest
 )
 
 

@@ -137,8 +137,13 @@ def read_bytes(rule: CacheRule, context_tokens: Number) -> Number:
 
 def gather_rules(rules: Sequence[CacheRule], index: NDArray[np.intp]) -> CacheRule:
     """One rule whose fields are arrays of shape index.shape."""
-    table = np.array([_numbers(r) for r in rules]).T
+    table = _table(rules) if isinstance(rules, tuple) else np.array([_numbers(r) for r in rules]).T
     return CacheRule(*table.take(index, axis=1))
+
+
+@cached_by_identity(64)
+def _table(rules: tuple[CacheRule, ...]) -> NDArray[np.float64]:
+    return np.array([_numbers(r) for r in rules]).T
 
 
 @cached_by_identity(8192)

@@ -27,6 +27,7 @@ from advisor.sizing.workspace import usable_columns, workspace_columns
 __all__ = ["Footprint", "FootprintArrays", "footprint", "footprint_columns"]
 
 Floats = NDArray[np.float64]
+_TABLES = 64  # of the last grids: a grid is evaluated in chunks that share them
 _NEVER = 1e15  # context that no memory limits, in tokens
 
 
@@ -73,9 +74,8 @@ def footprint_columns(plans: PlanColumns, loads: LoadColumns, tuning: Tuning | N
     """Footprints of many plans; a few dozen array operations in all."""
     tuning = tuning or Tuning()
     pair = plans.model * len(plans.runtimes) + plans.runtime
-    pairs = [(m, r) for m in plans.models for r in plans.runtimes]
-    shares = gather_shares([_shares(m) for m in plans.models], plans.model)
-    rule = gather_rules([_rule(m, r) for m, r in pairs], pair)
+    shares = gather_shares(_all_shares(plans.models), plans.model)
+    rule = gather_rules(_all_rules(plans.models, plans.runtimes), pair)
     shards = _shards(plans)
     part = kv_share(np.maximum(rule.shards, 1), shards.tp / shards.dp_attention)
     part = part * stage_layers(shares.n_layers, shards.pp) / shares.n_layers
@@ -147,6 +147,18 @@ def _longest(rule: CacheRule, part: Number, room: Floats, block: Floats) -> Floa
         tokens = np.where(tokens < rule.window_tokens, np.minimum(within, rule.window_tokens), tokens)
     longest: Floats = np.maximum(np.floor(tokens / block) * block, 0.0)
     return longest
+
+
+@cached_by_identity(_TABLES)
+def _all_shares(models: tuple[ModelKey, ...]) -> tuple[WeightShares, ...]:
+    return tuple(_shares(m) for m in models)
+
+
+@cached_by_identity(_TABLES)
+def _all_rules(models: tuple[ModelKey, ...], runtimes: tuple[Runtime, ...]) -> tuple[CacheRule, ...]:
+    by_kind = {r.engine.expands_mla: r for r in runtimes}
+    rules = [{expands: _rule(m, r) for expands, r in by_kind.items()} for m in models]
+    return tuple(of_model[r.engine.expands_mla] for of_model in rules for r in runtimes)
 
 
 def _shares(m: ModelKey) -> WeightShares:

@@ -110,8 +110,13 @@ def weight_shares(a: Architecture, f: Format, *, include_mtp: bool = False) -> W
 
 def gather_shares(shares: Sequence[WeightShares], index: NDArray[np.intp]) -> WeightShares:
     """Fields as arrays of shape index.shape."""
-    table = np.array([_numbers(s) for s in shares]).T
+    table = _table(shares) if isinstance(shares, tuple) else np.array([_numbers(s) for s in shares]).T
     return WeightShares(*table.take(index, axis=1))
+
+
+@cached_by_identity(64)
+def _table(shares: tuple[WeightShares, ...]) -> NDArray[np.float64]:
+    return np.array([_numbers(s) for s in shares]).T
 
 
 @cached_by_identity(8192)

@@ -52,7 +52,10 @@ class MachineRates:
 
 def paths(models: Sequence[ModelKey], runtimes: Sequence[Runtime], *, on_cpu: bool) -> NDArray[np.intp]:
     """Compute path by model and runtime, shape (models, runtimes)."""
-    table = [[_path(m.format, r.backend, on_cpu=on_cpu) for r in runtimes] for m in models]
+    formats = {m.format.id: m.format for m in models}
+    backends = dict.fromkeys(r.backend for r in runtimes)
+    known = {f: {b: _path(fmt, b, on_cpu=on_cpu) for b in backends} for f, fmt in formats.items()}
+    table = [[known[m.format.id][r.backend] for r in runtimes] for m in models]
     return np.array(table, dtype=np.intp).reshape(len(models), len(runtimes))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from advisor.catalog.formats import Format
 from advisor.catalog.records import Architecture, Device, Engine
-from advisor.sizing.columns import Hardware, LoadColumns, ModelKey, PlanColumns, Tuning
+from advisor.sizing.columns import Hardware, LoadColumns, ModelKey, PlanColumns, Runtime, Tuning
 from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.layout import Shards
 from advisor.sizing.memory import (
@@ -31,6 +31,7 @@ __all__ = ["usable_columns", "workspace_columns", "workspace_terms"]
 
 Floats = NDArray[np.float64]
 Rows = slice | NDArray[np.intp]
+_TABLES = 64  # of the last grids: a grid is evaluated in chunks that share them
 
 
 def workspace_columns(
@@ -68,11 +69,16 @@ def workspace_terms(plan: Plan, load: Load, tuning: Tuning | None = None) -> Map
 
 def usable_columns(plans: PlanColumns) -> tuple[Floats, Floats]:
     """(usable bytes of a device, of the host; 0 where the host is not known)."""
-    pairs = np.array([[_room(h, r.engine) for r in plans.runtimes] for h in plans.hardware])
-    host = np.array(
-        [float(host_usable_bytes(h.host, h.server.ram_bytes if h.server else None)) for h in plans.hardware]
-    )
+    pairs, host = _rooms(plans.hardware, plans.runtimes)
     return pairs[plans.machine, plans.runtime], host[plans.machine]
+
+
+@cached_by_identity(_TABLES)
+def _rooms(hardware: tuple[Hardware, ...], runtimes: tuple[Runtime, ...]) -> tuple[Floats, Floats]:
+    """By machine and runtime, and by machine."""
+    engines = {r.engine.id: r.engine for r in runtimes}
+    rooms = {name: [_room(h, engine) for h in hardware] for name, engine in engines.items()}
+    return np.array([rooms[r.engine.id] for r in runtimes]).T, np.array([_host_room(h) for h in hardware])
 
 
 def _workspace(
@@ -93,7 +99,7 @@ def _workspace(
     if kind in ("mlx", "npu", "torch"):  # a short prompt makes a short pass
         tokens = np.minimum(tokens, np.maximum(loads.input_tokens[rows], 1))
     flash = defaults.get("flash_attention", True) if tuning.flash_attention is None else tuning.flash_attention
-    column = np.array([_model_row(m) for m in plans.models]).T.take(plans.model[rows], axis=1)
+    column = _model_columns(plans.models).take(plans.model[rows], axis=1)
     vocab, hidden, ffn, heads, key, value, int4 = column
     return Workspace(
         tokens=tokens,
@@ -121,6 +127,11 @@ def _room(h: Hardware, engine: Engine) -> float:
 def _device_room(device: Device, engine: Engine) -> float:
     inside = workspace_kind(engine.id) == "server_static"
     return float(usable_bytes(device, 1.0 if inside else engine.memory_fraction))
+
+
+@cached_by_identity(_TABLES)
+def _model_columns(models: tuple[ModelKey, ...]) -> Floats:
+    return np.array([_model_row(m) for m in models]).T
 
 
 def _model_row(m: ModelKey) -> tuple[float, ...]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from advisor.decision.explain import sentence
-from advisor.decision.result import Candidate
-from advisor.decision.scenario import Scenario
+from advisor.decision.result import Candidate, FinalistCheck, Recommendation
 from advisor.report.document import UNITS
 from advisor.report.numbers import gib_text, interval_text, number, percent_text, value_text
 from advisor.report.plan_figures import load_curves, memory_bars, step_shares
 from advisor.report.rows import device_text, quantities
 from advisor.ui import answers, probing
+from advisor.ui.checks_view import plan_check
 from advisor.ui.derivation_view import derivation
 from advisor.ui.probe_numbers import comparison_table
 from advisor.ui.text import language, plain, t
@@ -21,7 +23,7 @@ from advisor.ui.widgets import badges, basis_badges, chart, key_values, sources
 __all__ = ["plan_detail"]
 
 
-def plan_detail(candidate: Candidate, scenario: Scenario) -> None:
+def plan_detail(candidate: Candidate, answer: Recommendation, checks: Mapping[str, FinalistCheck]) -> None:
     """Everything about one plan; charts of the load only when their tab is open."""
     with st.container(border=True, key="plan-detail"):
         _heading(candidate)
@@ -36,7 +38,8 @@ def plan_detail(candidate: Candidate, scenario: Scenario) -> None:
             for reason in candidate.reasons:
                 st.markdown(f"- {plain(sentence(language(), reason))}")
             if candidate.quality is not None:
-                quality_sources(candidate, scenario, key="detail.quality")
+                quality_sources(candidate, answer.scenario, key="detail.quality")
+            plan_check(candidate, answer, checks)
         names = [t(f"detail.{name}") for name in ("load", "whatif", "step", "check")]
         load, change, step, said = st.tabs(names, key="detail.tabs", on_change="rerun")
         with load:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,12 +11,13 @@ import streamlit as st
 
 from advisor.catalog.text import translate
 from advisor.decision.explain import sentence
-from advisor.decision.result import Candidate, Counts, Mix, Recommendation
+from advisor.decision.result import Candidate, Counts, FinalistCheck, Mix, Recommendation
 from advisor.decision.scenario import Scenario
 from advisor.report.numbers import bytes_text, interval_text, money_text, number, value_text
 from advisor.report.rows import device_text, plan_row, plan_title
 from advisor.report.scenario_text import scenario_chips_text
 from advisor.ui import state
+from advisor.ui.checks_view import check_badge
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chips, empty_state
 
@@ -49,21 +50,22 @@ def scenario_chips(scenario: Scenario) -> None:
     chips(scenario_chips_text(scenario, language()))
 
 
-def pick_cards(answer: Recommendation) -> None:
+def pick_cards(answer: Recommendation, checks: Mapping[str, FinalistCheck]) -> None:
     """Best, cheapest, fastest and smallest: one number, what runs where, and a button that shows it below."""
     with st.grid(4, min_column_width=210):
         for name, icon, measure in _PICKS:
             candidate = getattr(answer.picks, name)
             if candidate is not None:
-                _pick_card(name, icon, measure, candidate)
+                _pick_card(name, icon, measure, candidate, checks.get(candidate.plan.id))
 
 
-def _pick_card(name: str, icon: str, measure: str, candidate: Candidate) -> None:
+def _pick_card(name: str, icon: str, measure: str, candidate: Candidate, check: FinalistCheck | None) -> None:
     with st.container(border=True, height="stretch"):
         st.metric(
             t(f"pick.{name}"), _headline(measure, candidate), icon=f":material/{icon}:", help=t(f"pick.help.{name}")
         )
         st.caption(plain(plan_title(candidate.plan)))
+        check_badge(check)
         st.space("stretch")
         st.button(
             t("plans.show"),

@@ -6,6 +6,7 @@ import streamlit as st
 
 from advisor.report.plan_figures import AXES, pareto
 from advisor.ui import answers, state
+from advisor.ui.checks_view import known_checks
 from advisor.ui.nav import page_path
 from advisor.ui.plan_detail import plan_detail
 from advisor.ui.plans_view import filters, mixes, pick_cards, plan_table, scenario_chips
@@ -28,13 +29,14 @@ if answer.nothing_fits:
     st.stop()
 
 st.markdown(f"**{plain(answer.leaf.name.get(language()))}** · {plain(answer.leaf.reason.get(language()))}")
-pick_cards(answer)
+checks = known_checks(answer)
+pick_cards(answer, checks)
 
 shown = filters(answer)
 plan_table(shown, total=answer.counts)
 chosen = state.chosen_plan()
 candidate = next((c for c in answer.candidates if c.plan.id == chosen), shown[0] if shown else answer.candidates[0])
-plan_detail(candidate, answer.scenario)
+plan_detail(candidate, answer, checks)
 
 names = [t("plans.tab.compare"), t("plans.tab.mixes"), t("plans.tab.rejected")]
 compare, mixed, rejected = st.tabs(names, key="plans.tabs", on_change="rerun")
