@@ -111,6 +111,8 @@ def parse_yaml(text: str, name: str, *, trusted: bool = False) -> object:
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        if "nesting depth" in (problem.problem or ""):  # libyaml has a limit of its own since 2026
+            raise DataError(name, "", where, f"at most {MAX_DEPTH} levels") from problem
         raise DataError(name, "", where, "valid YAML", problem.problem) from problem
     except (yaml.YAMLError, ValueError) as problem:  # control characters; numbers that are none
         raise DataError(name, "", "", "valid YAML", problem) from problem
