@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from advisor.catalog import load_catalog
 from advisor.decision.finalists import check_finalist, check_finalists
 from advisor.decision.recommend import recommend
 from advisor.decision.result import FinalistCheck
+from advisor.evidence.in_force import known_catalog
 from advisor.jobs.messages import ChecksRequest
 
 __all__ = ["checks"]
@@ -16,7 +16,7 @@ __all__ = ["checks"]
 def checks(request: ChecksRequest, tell: Callable[[float, str, int], None]) -> tuple[FinalistCheck, ...]:
     """One check for each distinct pick, or for the plan that was named. The recommendation is made again here:
     that costs less than to send it."""
-    catalog = load_catalog()
+    catalog = known_catalog()
     answer = recommend(request.scenario, catalog)
 
     def progress(share: float) -> None:

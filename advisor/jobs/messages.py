@@ -152,10 +152,11 @@ class WarmUpRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChecksRequest:
-    """The picks of a scenario by simulation, or one other plan of its answer."""
+    """The picks of a scenario by simulation, or one other plan of its answer. `revision`: of the own measurements."""
 
     scenario: Scenario
     plan_id: str = ""
+    revision: str = ""
 
 
 Request = (

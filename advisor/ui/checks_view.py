@@ -12,6 +12,7 @@ from advisor.decision.result import Candidate, FinalistCheck, Recommendation
 from advisor.jobs.background import Job, JobState
 from advisor.jobs.messages import ChecksRequest
 from advisor.report.numbers import number, value_text
+from advisor.ui import backend
 from advisor.ui.load_jobs import jobs
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import badges, problem_state
@@ -23,7 +24,7 @@ _POLL_S = 0.5
 
 def known_checks(answer: Recommendation) -> Mapping[str, FinalistCheck]:
     """By plan id, as far as they are done. Starts the simulation of the picks on the first visit."""
-    request = ChecksRequest(answer.scenario)
+    request = ChecksRequest(answer.scenario, revision=backend.revision())
     jobs().start(request)
     job = jobs().job(request)
     return {check.plan_id: check for check in job.answer} if job and job.state is JobState.DONE else {}
@@ -56,7 +57,7 @@ def plan_check(candidate: Candidate, answer: Recommendation, checks: Mapping[str
 def _request(candidate: Candidate, answer: Recommendation) -> ChecksRequest:
     picks = (answer.picks.best, answer.picks.cheapest, answer.picks.fastest, answer.picks.smallest)
     picked = candidate.plan.id in {pick.plan.id for pick in picks if pick is not None}
-    return ChecksRequest(answer.scenario, "" if picked else candidate.plan.id)
+    return ChecksRequest(answer.scenario, "" if picked else candidate.plan.id, backend.revision())
 
 
 def _watch(job: Job, request: ChecksRequest, candidate: Candidate) -> None:

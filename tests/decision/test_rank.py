@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor.decision.rank import axis_scores, best_per_group, pareto_front, weighted
+from advisor.decision.rank import axis_scores, best_per_group, chance_within, pareto_front, weighted
 from advisor.decision.scenario import Axis
 
 POINTS = st.lists(st.tuples(*[st.integers(0, 4)] * 4), min_size=1, max_size=40)
@@ -52,3 +52,17 @@ def test_weighted_mean() -> None:
 def test_best_per_group_keeps_the_first_of_equals() -> None:
     rows = best_per_group(np.array([1, 1, 2, 2]), np.array([0.5, 0.5, 0.9, 0.1]))
     assert rows.tolist() == [2, 0]
+
+
+def test_chance_within_the_ends_of_its_interval() -> None:
+    value, factor = np.array([100.0, 100.0, 100.0]), np.array([1.5, 1.5, 1.0])
+    chance = [chance_within(value, factor, limit) for limit in (100.0, 150.0, 200.0)]
+    assert np.allclose(chance[0][:2], 0.5, atol=1e-6)
+    assert np.allclose(chance[1][:2], 0.95, atol=1e-4)
+    assert chance[2][2] == 1.0
+
+
+def test_faster_than_half_of_what_is_allowed_earns_nothing() -> None:
+    ones = np.ones(3)
+    scores = axis_scores(ones, ones, np.array([1.0, 10.0, 100.0]), ones, allowed_s=20.0)[Axis.LATENCY]
+    assert scores.tolist() == [1.0, 1.0, 0.8]

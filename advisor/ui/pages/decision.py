@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from advisor.catalog.text import texts
 from advisor.decision.explain import field_name, sentence, value_text
 from advisor.report.tree_figure import tree_figure
 from advisor.ui import answers, backend, state
@@ -22,7 +23,7 @@ with st.container(border=True):
     key_values(
         {
             t("decision.families"): separator.join(answer.leaf.families),
-            t("decision.formats"): separator.join(answer.leaf.formats),
+            t("decision.formats"): separator.join(texts(language()).get(f"ui.format_family.{name}", name) for name in answer.leaf.formats),
             t("decision.weights"): separator.join(
                 f"{t(f'axis.{axis}')} {100 * weight:.0f} %" for axis, weight in answer.leaf.weights.items()
             ),
