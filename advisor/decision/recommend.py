@@ -91,7 +91,8 @@ def contenders(scenario: Scenario, catalog: Catalog, machine: Machine | None, mo
     _, leaf = walk(load_tree(catalog), asked)
     outcome = _explore(asked, catalog, machine)
     rows = _cheapest(outcome, most)
-    return Contenders(asked, outcome, rows, build_candidates(outcome, rows, asked, catalog, _rank(outcome, leaf), leaf))
+    ranking = _rank(outcome, asked, leaf, catalog)
+    return Contenders(asked, outcome, rows, build_candidates(outcome, rows, asked, catalog, ranking, leaf))
 
 
 def _cheapest(outcome: Outcome, most: int) -> list[int]:

@@ -23,7 +23,9 @@ with st.container(border=True):
     key_values(
         {
             t("decision.families"): separator.join(answer.leaf.families),
-            t("decision.formats"): separator.join(texts(language()).get(f"ui.format_family.{name}", name) for name in answer.leaf.formats),
+            t("decision.formats"): separator.join(
+                texts(language()).get(f"ui.format_family.{name}", name) for name in answer.leaf.formats
+            ),
             t("decision.weights"): separator.join(
                 f"{t(f'axis.{axis}')} {100 * weight:.0f} %" for axis, weight in answer.leaf.weights.items()
             ),
