@@ -1,7 +1,1 @@
-"""Work that outlives a page: probes in processes of their own."""
-
-from __future__ import annotations
-
-from advisor.jobs.registry import ProbeRegistry, Snapshot
-
-__all__ = ["ProbeRegistry", "Snapshot"]
+"""Work that outlives a page: probes and long calculations in processes of their own."""

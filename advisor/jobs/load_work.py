@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, PolicyRow
-from advisor.jobs.cheapest_work import cheapest_report
-from advisor.jobs.check_work import checks
 from advisor.jobs.event_work import event_report
 from advisor.jobs.fleet_work import fleet_report
 from advisor.jobs.messages import (
@@ -24,7 +22,6 @@ from advisor.jobs.messages import (
     WarmUpRequest,
 )
 from advisor.jobs.runs import class_levels, class_limits, run_length, series_rows, share_of
-from advisor.jobs.sustained_work import sustained_report
 from advisor.serving.autoscale import AutoscalePolicy, simulate_autoscaled
 from advisor.serving.capacity import CurvePoint, Progress, find_replicas, latency_curve
 from advisor.serving.control import Sampler
@@ -57,15 +54,26 @@ def perform(request: Request, tell: Tell) -> object:
         return fleet_report(request, tell)
     if isinstance(request, EventRequest):
         return event_report(request, tell)
-    if isinstance(request, CheapestRequest):
-        return cheapest_report(request, tell)
-    if isinstance(request, SustainedRequest):
-        return sustained_report(request.result_id, tell)
-    if isinstance(request, ChecksRequest):
-        return checks(request, tell)
+    if isinstance(request, CheapestRequest | ChecksRequest | SustainedRequest):
+        return _with_catalogue(request, tell)
     assert isinstance(request, WarmUpRequest)
     warm_up()
     return True
+
+
+def _with_catalogue(request: CheapestRequest | ChecksRequest | SustainedRequest, tell: Tell) -> object:
+    """The search over plans and the store of measurements take seconds to load: other calculations do not wait."""
+    if isinstance(request, CheapestRequest):
+        from advisor.jobs.cheapest_work import cheapest_report
+
+        return cheapest_report(request, tell)
+    if isinstance(request, ChecksRequest):
+        from advisor.jobs.check_work import checks
+
+        return checks(request, tell)
+    from advisor.jobs.sustained_work import sustained_report
+
+    return sustained_report(request.result_id, tell)
 
 
 def _capacity(request: CapacityRequest, tell: Tell) -> CapacityReport:
