@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from advisor.evidence.cases import build_cases
 from advisor.evidence.crossvalidation import cross_validate
 from advisor.evidence.scores import Summary
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import TruthRow
 from advisor.evidence.validate import predicted_row, scored
+from advisor.evidence.widths import fitted_widths
 from advisor.sizing.efficiency import Term
 
 __all__ = ["Ablation", "ablations"]
@@ -28,14 +31,16 @@ class Ablation:
 
 
 def ablations(rows: Sequence[TruthRow], schemes: Sequence[str] = ("group", "device")) -> Iterator[Ablation]:
-    """The full fit, then the fit without each factor or covariate, then with each effect at its starting value.
+    """The full fit, then the fit with each effect at its starting value, then without each factor or covariate.
 
-    Lazily: a run takes some ten seconds for every scheme, and there are about forty.
+    Lazily: a run takes some seconds for every scheme, and there are about sixty. Widths are those of the full fit.
     """
     cases = build_cases(rows)
-    for name, terms in _variants():
+    measured = np.log([row.value for row in rows])
+    full = fitted_widths(cases, measured, TERMS, np.ones(len(rows), dtype=bool))
+    for name, terms in _variants(full):
         for scheme in schemes:
-            held = cross_validate(rows, cases, scheme, terms, FOLDS)
+            held = cross_validate(rows, cases, scheme, terms, FOLDS, warm=True)
             predicted = [
                 predicted_row(row, float(held.residuals[n]), 0.0, extrapolated=False, relative=True)
                 for n, row in enumerate(rows)
@@ -43,9 +48,9 @@ def ablations(rows: Sequence[TruthRow], schemes: Sequence[str] = ("group", "devi
             yield Ablation(name, scheme, scored(predicted, []).summary)
 
 
-def _variants() -> Iterator[tuple[str, tuple[Term, ...]]]:
-    yield "", TERMS
-    for name in sorted({part for term in TERMS for part in (*term.factors, term.covariate or "")} - {""}):
-        yield name, tuple(t for t in TERMS if name not in t.factors and t.covariate != name)
-    for effect in dict.fromkeys(term.effect for term in TERMS):
-        yield f"effect {effect}", tuple(t for t in TERMS if t.effect != effect)
+def _variants(full: Sequence[Term]) -> Iterator[tuple[str, tuple[Term, ...]]]:
+    yield "", tuple(full)
+    for effect in dict.fromkeys(term.effect for term in full):
+        yield f"effect {effect}", tuple(t for t in full if t.effect != effect)
+    for name in sorted({part for term in full for part in (*term.factors, term.covariate or "")} - {""}):
+        yield name, tuple(t for t in full if name not in t.factors and t.covariate != name)

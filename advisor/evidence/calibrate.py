@@ -23,6 +23,7 @@ from advisor.evidence.scores import Summary
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import THROUGHPUT_FILE, TruthRow
 from advisor.evidence.validate import Predicted, scored
+from advisor.evidence.widths import fitted_widths
 from advisor.sizing.efficiency import Term
 from advisor.sizing.factors import FACTORS, FactorColumns
 from advisor.sizing.intervals import Intervals
@@ -61,8 +62,10 @@ def calibrate(rows: Sequence[TruthRow]) -> Calibration:
         raise InputError("throughput", f"at least {5 * FOLDS} rows that can be predicted", len(rows))
     cases = build_cases(rows)
     measured = np.log([row.value for row in rows])
-    result = fit(cases, measured, TERMS, np.ones(len(rows), dtype=bool))
-    folds = {scheme: cross_validate(rows, cases, scheme) for scheme in SCHEMES}
+    every = np.ones(len(rows), dtype=bool)
+    terms = fitted_widths(cases, measured, TERMS, every)
+    result = fit(cases, measured, terms, every)
+    folds = {scheme: cross_validate(rows, cases, scheme, terms) for scheme in SCHEMES}
     return Calibration(tuple(rows), cases, result, folds, fit_intervals(list(folds.values())))
 
 
@@ -133,7 +136,7 @@ def _term(term: Term, columns: FactorColumns) -> dict[str, Any]:
         "effect": term.effect,
         "factors": list(term.factors),
         "covariate": term.covariate,
-        "width": term.width,
+        "width": round(term.width, 4),
         "coefficients": kept,
         "rows": {name: rows[name] for name in kept},
     }

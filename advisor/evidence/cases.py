@@ -19,7 +19,7 @@ from advisor.sizing.footprint import footprint_columns
 from advisor.sizing.pairings import CPU_MATRIX, GPU_STREAM, Pairings, step_inputs
 from advisor.sizing.plan import Offload
 from advisor.sizing.response import Work
-from advisor.sizing.running import chunk_tokens, default_host_path, sequence_cap, static_window
+from advisor.sizing.running import chunk_tokens, default_host_path, overlaps_chunks, sequence_cap, static_window
 from advisor.sizing.step import (
     HOST_PREFILL_BEST,
     HOST_PREFILL_CPU,
@@ -170,6 +170,7 @@ def _layout_arrays(cases: Sequence[_Case], pairings: Pairings) -> LayoutArrays:
         host_layers=np.array([share[1] for share in on_host]),
         host_prefill=np.array([_host_prefill(c.truth) for c in cases]),
         chunk_tokens=np.array([_chunk(c.truth) for c in cases]),
+        overlapped=np.array([float(_overlaps(c.truth)) for c in cases]),
     )
 
 
@@ -193,6 +194,10 @@ def _host_prefill(row: TruthRow) -> float:
     if row.host_path == CPU_MATRIX or row.runtime.engine.id == "ktransformers":
         return HOST_PREFILL_CPU
     return HOST_PREFILL_BEST
+
+
+def _overlaps(row: TruthRow) -> bool:
+    return overlaps_chunks(row.runtime.engine.id, row.runtime.backend) and row.offload == "none"
 
 
 def _chunk(row: TruthRow) -> float:

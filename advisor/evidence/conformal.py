@@ -17,23 +17,26 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 LEVEL = 0.92  # above 0.90 because rows of a group err together; raised until held-out rows were covered to 90 %
+CROWDING = 0.5  # a unit of n rows counts as n to this power: 1 would let one device with many rows decide
 SMALLEST = 0.02  # log units: below it residuals say nothing about spread
 RIDGE = 3.0  # rows' worth of prior for each level
-FEW = 12  # a kind of machine with fewer rows uses the overall quantile
-TRUST = 25.0  # rows' worth of the overall quantile mixed into that of a kind
+TRUST = 4.0  # units' worth of the overall quantile mixed into that of a kind of machine
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
     """Residuals of rows predicted without their group or device; arrays of shape (rows,).
 
-    `new`: no row of the same device was in the fit that predicted the row.
+    `new`: no row of the same device was in the fit that predicted the row. `groups`, `devices`: of each row; rows of
+    a new device err together, rows of a known one by group.
     """
 
     columns: FactorColumns
     metrics: Sequence[str]
     residuals: Floats
     new: Mask
+    groups: NDArray[np.str_]
+    devices: NDArray[np.str_]
 
 
 def fit_intervals(sets: Sequence[OutOfFold]) -> Intervals:
@@ -43,13 +46,14 @@ def fit_intervals(sets: Sequence[OutOfFold]) -> Intervals:
     spread = Intervals(dict(zip(names, map(float, weights), strict=True)), {}, (1.0, 1.0))
     ratio = np.concatenate([np.abs(s.residuals) / _spreads(spread, s) for s in sets])
     new = np.concatenate([s.new for s in sets])
+    unit = np.concatenate([np.where(s.new, s.devices, s.groups) for s in sets])
     place = np.concatenate([np.array(_levels(s.columns, "place")) for s in sets])
-    overall = (_quantile(ratio[~new]), _quantile(ratio[new]))
+    known, fresh = _by_place(ratio[~new], unit[~new], place[~new]), _by_place(ratio[new], unit[new], place[new])
+    overall = (known[""], fresh[""])
     quantiles = {
-        str(level): tuple(_shrunk(ratio[(place == level) & mask], overall[n]) for n, mask in enumerate((~new, new)))
-        for level in np.unique(place)
+        str(level): (known.get(level, overall[0]), fresh.get(level, overall[1])) for level in np.unique(place)
     }
-    return Intervals(spread.weights, {k: (v[0], v[1]) for k, v in quantiles.items()}, overall)
+    return Intervals(spread.weights, quantiles, overall)
 
 
 def _spreads(intervals: Intervals, rows: OutOfFold) -> Floats:
@@ -91,16 +95,26 @@ def _ridge(matrix: Floats, target: Floats) -> Floats:
     return np.asarray(solved, dtype=np.float64)
 
 
-def _quantile(ratio: Floats) -> float:
-    """The conformal quantile: the ceil((n+1)·level)-th smallest."""
+def _by_place(ratio: Floats, unit: NDArray[np.str_], place: NDArray[np.str_]) -> dict[str, float]:
+    """Quantile of every kind of machine, pulled to that of all rows ("") where few units were measured."""
+    _, row, rows = np.unique(unit, return_inverse=True, return_counts=True)
+    weight = np.asarray(rows[row] ** (CROWDING - 1.0), dtype=np.float64)
+    overall = _quantile(ratio, weight)
+    found = {"": overall}
+    for level in np.unique(place):
+        mine = place == level
+        units = len(np.unique(unit[mine]))
+        trust = units / (units + TRUST)
+        own = _quantile(ratio[mine], weight[mine])
+        found[str(level)] = float(np.exp(trust * np.log(own) + (1 - trust) * np.log(overall)))
+    return found
+
+
+def _quantile(ratio: Floats, weight: Floats) -> float:
+    """The weighted conformal quantile: the row to come has the largest weight (Tibshirani et al. 2019)."""
     if not len(ratio):
         return 1.0
-    rank = min(int(np.ceil((len(ratio) + 1) * LEVEL)), len(ratio)) - 1
-    return float(np.sort(ratio)[rank])
-
-
-def _shrunk(ratio: Floats, overall: float) -> float:
-    if len(ratio) < FEW:
-        return overall
-    trust = len(ratio) / (len(ratio) + TRUST)
-    return float(np.exp(trust * np.log(_quantile(ratio)) + (1 - trust) * np.log(overall)))
+    order = np.argsort(ratio, kind="stable")
+    reached = np.cumsum(weight[order])
+    place = np.searchsorted(reached, LEVEL * (reached[-1] + weight.max()))
+    return float(ratio[order][min(int(place), len(ratio) - 1)])

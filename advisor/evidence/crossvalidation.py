@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from advisor.evidence.cases import Cases, build_cases
 from advisor.evidence.columns import rows_columns
 from advisor.evidence.conformal import OutOfFold, fit_intervals
-from advisor.evidence.fit import design_of, fit
+from advisor.evidence.fit import descend, design_of, fit
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import TruthRow
 from advisor.evidence.validate import Predicted, predicted_row, widths_by_metric
+from advisor.evidence.widths import fitted_widths
 from advisor.sizing.efficiency import Term
 from advisor.sizing.factors import Factor, FactorColumns
 
@@ -28,19 +29,32 @@ SCHEMES = ("group", "device")
 
 
 def cross_validate(
-    rows: Sequence[TruthRow], cases: Cases, scheme: str, terms: Sequence[Term] = TERMS, folds: int = FOLDS
+    rows: Sequence[TruthRow],
+    cases: Cases,
+    scheme: str,
+    terms: Sequence[Term],
+    folds: int = FOLDS,
+    *,
+    warm: bool = False,
 ) -> OutOfFold:
-    """Residuals of rows predicted by coefficients that saw no row of their group (or device)."""
+    """Residuals of rows predicted by coefficients that saw no row of their group (or device).
+
+    `warm`: each fit descends from the fit to all rows, four times as fast; for comparisons, not for published scores.
+    """
     fold = folds_of(rows, scheme, folds)
     measured = np.log([row.value for row in rows])
     residuals, new = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
     devices = np.array([row.device_key for row in rows])
     design = design_of(cases, terms)
+    start = np.zeros(len(design.widths))
+    if warm:
+        start = descend(cases, design, measured, np.ones(len(rows), dtype=bool), start).scaled
     for n in np.unique(fold):
         held = fold == n
-        residuals[held] = fit(cases, measured, terms, ~held, design).residuals[held]
+        residuals[held] = fit(cases, measured, terms, ~held, design, start).residuals[held]
         new[held] = ~np.isin(devices[held], devices[~held])
-    return OutOfFold(rows_columns(cases), [row.metric for row in rows], residuals, new)
+    groups = np.array([row.group for row in rows])
+    return OutOfFold(rows_columns(cases), [row.metric for row in rows], residuals, new, groups, devices)
 
 
 def folds_of(rows: Sequence[TruthRow], scheme: str, folds: int = FOLDS) -> NDArray[np.intp]:
@@ -57,7 +71,9 @@ def folds_of(rows: Sequence[TruthRow], scheme: str, folds: int = FOLDS) -> NDArr
 def predict_held_out(rows: Sequence[TruthRow], scheme: str) -> list[Predicted]:
     """Rows in order, each predicted without its fold; its interval comes from the residuals of the other folds."""
     cases = build_cases(rows)
-    sets = {name: cross_validate(rows, cases, name) for name in SCHEMES}
+    measured = np.log([row.value for row in rows])
+    terms = fitted_widths(cases, measured, TERMS, np.ones(len(rows), dtype=bool))
+    sets = {name: cross_validate(rows, cases, name, terms) for name in SCHEMES}
     return held_out_rows(rows, sets, scheme)
 
 
@@ -80,4 +96,5 @@ def _part(rows: OutOfFold, keep: Mask) -> OutOfFold:
     numbers = {name: values[keep] for name, values in columns.numbers.items()}
     metrics = [m for m, k in zip(rows.metrics, keep, strict=True) if k]
     part = FactorColumns(int(keep.sum()), factors, numbers)
-    return replace(rows, columns=part, metrics=metrics, residuals=rows.residuals[keep], new=rows.new[keep])
+    arrays = {name: getattr(rows, name)[keep] for name in ("residuals", "new", "groups", "devices")}
+    return replace(rows, columns=part, metrics=metrics, **arrays)

@@ -20,7 +20,7 @@ from advisor.evidence.cases import Cases
 from advisor.evidence.predict import best_layout, log_values, taken
 from advisor.sizing.efficiency import PRIORS, EfficiencyTable, Term
 
-__all__ = ["Design", "FitResult", "design_of", "fit"]
+__all__ = ["Design", "FitResult", "State", "descend", "design_of", "fit", "linearised"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -40,7 +40,6 @@ class FitResult:
 
     terms: tuple[Term, ...]
     residuals: Floats
-    iterations: int
 
     def table(self) -> EfficiencyTable:
         return EfficiencyTable(self.terms)
@@ -76,26 +75,24 @@ def design_of(cases: Cases, terms: Sequence[Term]) -> Design:
 
 
 def fit(
-    cases: Cases, log_measured: Floats, terms: Sequence[Term], fitted: Mask, design: Design | None = None
+    cases: Cases,
+    log_measured: Floats,
+    terms: Sequence[Term],
+    fitted: Mask,
+    design: Design | None = None,
+    start: Floats | None = None,
 ) -> FitResult:
-    """Coefficients from the rows in `fitted`, shape (rows,); deterministic."""
+    """Coefficients from the rows in `fitted`, shape (rows,); deterministic. `start`: in prior widths, else 0."""
     design = design or design_of(cases, terms)
-    state = _objective(cases, design, log_measured, fitted, np.zeros(len(design.widths)))
-    damping, rounds = 1e-2, 0
-    while rounds < MAX_ITERATIONS:
-        rounds += 1
-        better, damping = _improved(cases, design, state, log_measured, fitted, damping)
-        if better is None:
-            break
-        gain = (state.value - better.value) / state.value
-        state, damping = better, max(damping / 5, 1e-6)
-        if gain < TOLERANCE:
-            break
-    return FitResult(_with_coefficients(design, state.scaled), state.logs[state.best] - log_measured, rounds)
+    start = np.zeros(len(design.widths)) if start is None else start
+    state = descend(cases, design, log_measured, fitted, start)
+    return FitResult(_with_coefficients(design, state.scaled), state.logs[state.best] - log_measured)
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class State:
+    """A point of the descent."""
+
     scaled: Floats  # coefficients in prior widths
     value: float
     effects: dict[str, Floats]
@@ -103,11 +100,26 @@ class _State:
     best: NDArray[np.intp]
 
 
+def descend(cases: Cases, design: Design, log_measured: Floats, fitted: Mask, start: Floats) -> State:
+    """Levenberg and Marquardt's descent from coefficients `start`, in prior widths."""
+    state = _objective(cases, design, log_measured, fitted, start)
+    damping = 1e-2
+    for _ in range(MAX_ITERATIONS):
+        better, damping = _improved(cases, design, state, log_measured, fitted, damping)
+        if better is None:
+            break
+        gain = (state.value - better.value) / state.value
+        state, damping = better, max(damping / 5, 1e-6)
+        if gain < TOLERANCE:
+            break
+    return state
+
+
 def _improved(
-    cases: Cases, design: Design, state: _State, log_measured: Floats, fitted: Mask, damping: float
-) -> tuple[_State | None, float]:
+    cases: Cases, design: Design, state: State, log_measured: Floats, fitted: Mask, damping: float
+) -> tuple[State | None, float]:
     """(a better state or None, the damping that reached it)."""
-    jacobian, weight, residual = _linearised(cases, design, state, log_measured, fitted)
+    jacobian, weight, residual = linearised(cases, design, state, log_measured, fitted)
     gradient = jacobian.T @ (weight * residual) + state.scaled
     diagonal = jacobian.power(2).T @ weight + 1
     for _ in range(6):
@@ -120,7 +132,7 @@ def _improved(
     return None, damping
 
 
-def _objective(cases: Cases, design: Design, log_measured: Floats, fitted: Mask, scaled: Floats) -> _State:
+def _objective(cases: Cases, design: Design, log_measured: Floats, fitted: Mask, scaled: Floats) -> State:
     effects = dict(design.base)
     for name, (columns, matrix) in design.blocks.items():
         effects[name] = effects[name] + matrix @ scaled[columns]
@@ -128,11 +140,11 @@ def _objective(cases: Cases, design: Design, log_measured: Floats, fitted: Mask,
     best = best_layout(cases, logs)
     size = np.abs((logs[best] - log_measured)[fitted])
     loss = np.where(size < HUBER, size**2, 2 * HUBER * size - HUBER**2).sum() / NOISE**2
-    return _State(scaled, float(loss + (scaled**2).sum()), effects, logs, best)
+    return State(scaled, float(loss + (scaled**2).sum()), effects, logs, best)
 
 
-def _linearised(
-    cases: Cases, design: Design, state: _State, log_measured: Floats, fitted: Mask
+def linearised(
+    cases: Cases, design: Design, state: State, log_measured: Floats, fitted: Mask
 ) -> tuple[sparse.csr_matrix, Floats, Floats]:
     """(Jacobian by coefficients, weights, residuals) of the fitted rows."""
     rows = state.best[fitted]

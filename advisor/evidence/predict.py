@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.evidence.cases import Cases
-from advisor.sizing.efficiency import EfficiencyTable, apply_link
+from advisor.sizing.efficiency import EfficiencyTable, apply_link, on_processors
 from advisor.sizing.pairings import gathered, taken_inputs
 from advisor.sizing.response import respond
 
@@ -21,7 +21,7 @@ Index = NDArray[np.intp]
 def log_values(cases: Cases, effects: Mapping[str, Floats]) -> Floats:
     """Natural logarithm of the predicted metric of each case."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        e = apply_link(effects)
+        e = on_processors(apply_link(effects), cases.inputs.machine.tiled <= 0)
         response = respond(cases.inputs, e, cases.work)
         work = cases.work
         rate = np.where(cases.saturated, response.saturated_tok_s, response.closed_tok_s) * cases.replicas

@@ -1,9 +1,12 @@
 """Which terms the fit has: for each effect, the factors and covariates it may depend on, and the width of their priors.
 
 A width is the standard deviation, in logit or log units, that a coefficient is expected to have before data are
-seen; it sets how strongly thin groups are pulled to their parent. Widths are chosen, not fitted: scaling all of them
-and leaving out some terms was compared by cross-validation on the public rows; most terms stand on physics alone and
-have not been tested one by one (`advisor calibrate --ablate` does that). None was set for a single row.
+seen; it sets how strongly thin groups are pulled to their parent. The widths here only start the estimate of
+`advisor.evidence.widths` and count in it as one level; the calibration file has the estimated ones. Which terms there
+are was compared by cross-validation on the public rows (`advisor calibrate --ablate`). None was set for a single row.
+
+Plans on a processor alone use `host_bandwidth` and `host_compute`, like the host part of a hybrid run. `intensity` is
+the vector rate per byte of bandwidth: where it is low, unpacking quantised weights limits the reading of them.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ _DECLARED: Mapping[str, tuple[tuple[str, float, str | None], ...]] = {
         ("", 0.3, "log_bandwidth"),
         ("backend", 0.1, "log_bandwidth"),
         ("maker_class", 0.1, "log_bandwidth"),
+        ("", 0.3, "intensity"),
+        ("backend", 0.15, "intensity"),
         ("", 0.1, "year"),
     ),
     "compute": (
@@ -113,6 +118,9 @@ _DECLARED: Mapping[str, tuple[tuple[str, float, str | None], ...]] = {
         ("", 0.5, None),
         ("engine", 0.3, None),
         ("family", 0.2, None),
+        ("processor", 0.3, None),
+        ("place", 0.3, None),
+        ("architecture engine", _MIDDLE, None),
         ("", 0.3, "host_sockets"),
         ("", 0.3, "host_measured"),
         ("host", _THIN, None),
@@ -123,6 +131,10 @@ _DECLARED: Mapping[str, tuple[tuple[str, float, str | None], ...]] = {
         ("family", 0.3, None),
         ("host_path", 0.5, None),
         ("host", 0.2, None),
+        ("processor", 0.3, None),
+        ("place", 0.4, None),
+        ("", 0.4, "host_cores"),
+        ("architecture engine", _MIDDLE, None),
     ),
     "interference": (("", 0.5, None), ("engine", 0.3, None), ("load_mode", 0.3, None)),
     "bias": (

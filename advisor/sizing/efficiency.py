@@ -34,6 +34,7 @@ __all__ = [
     "Term",
     "apply_link",
     "efficiency_table",
+    "on_processors",
     "table_for",
 ]
 
@@ -151,6 +152,15 @@ class EfficiencyTable:
 def apply_link(effects: Mapping[str, Floats]) -> EfficiencyArrays:
     """Linear predictors to shares (logistic) and to seconds, rows and factors (exponential)."""
     return EfficiencyArrays(**{f.name: _linked(f.name, effects[f.name]) for f in fields(EfficiencyArrays)})
+
+
+def on_processors(e: EfficiencyArrays, processor: NDArray[np.bool_]) -> EfficiencyArrays:
+    """Plans that run on the processor alone use its rates, as the host part of a hybrid run does."""
+    return replace(
+        e,
+        bandwidth=np.where(processor, e.host_bandwidth, e.bandwidth),
+        compute=np.where(processor, e.host_compute, e.compute),
+    )
 
 
 @lru_cache(maxsize=2)

@@ -15,6 +15,7 @@ from advisor.sizing.efficiency import (
     EfficiencyTable,
     apply_link,
     efficiency_table,
+    on_processors,
 )
 from advisor.sizing.factors import Factor, FactorColumns
 from advisor.sizing.intervals import Intervals, half_widths, is_new
@@ -94,7 +95,7 @@ def _estimates(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: Ef
     prefill_bias = table.effects(prefill_columns, frozenset({"bias"}))["bias"]
     decode_factor, prefill_factor = np.exp(effects["bias"]), np.exp(prefill_bias)
     own = own_measurements(table.local, pairings, _widths(table, columns, pairings))
-    public = apply_link({**effects, "bias": np.zeros(len(pairings))})
+    public = on_processors(apply_link({**effects, "bias": np.zeros(len(pairings))}), pairings.on_cpu)
     return Estimates(
         pairings=pairings,
         index=index,

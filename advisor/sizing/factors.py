@@ -38,6 +38,7 @@ FACTORS = (
     "generation",
     "device",
     "host",
+    "processor",
     "cache_kind",
     "flash",
     "host_path",
@@ -50,11 +51,13 @@ COVARIATES = (
     "log_bandwidth",
     "log_peak",
     "vector_ratio",
+    "intensity",
     "watts_ratio",
     "log_cores",
     "year",
     "log_hidden",
     "no_peak",
+    "host_cores",
     "host_sockets",
     "host_measured",
 )
@@ -129,12 +132,14 @@ def hardware_factors(hardware: Sequence[Hardware], *, on_cpu: bool) -> tuple[dic
         "maker_class": Factor.of([row[0] for row in rows]),
         "generation": Factor.of([row[1] for row in rows]),
         "device": Factor.of([row[2] for row in rows]),
-        "host": Factor.of(["" if on_cpu or h.host is None else h.host.id for h in hardware]),
+        "host": Factor.of([row[2] for row in rows] if on_cpu else [h.host.id if h.host else "" for h in hardware]),
+        "processor": Factor.of([_processor(h) for h in hardware]),
         "place": Factor.of([_place(h, on_cpu=on_cpu) for h in hardware]),
     }
     numbers = {
         "watts_ratio": np.array([row[3] for row in rows]),
         "log_cores": np.array([row[4] for row in rows]),
+        "host_cores": np.array([_host_cores(h) for h in hardware]),
         "host_sockets": np.array([float(h.host.sockets) if h.host else 1.0 for h in hardware]),
         "host_measured": np.array([float(_measured(h.host)) for h in hardware]),
     }
@@ -146,6 +151,20 @@ def _architecture(m: ModelKey) -> str:
     if a.attention in (AttentionKind.MLA, AttentionKind.MLA_DSA):
         return "mla"
     return "moe" if a.is_moe else "dense"
+
+
+def _processor(h: Hardware) -> str:
+    if h.host is not None:
+        return _isa(h.host.isa)
+    return _isa(h.device.isa) if h.device is not None else ""
+
+
+def _host_cores(h: Hardware) -> float:
+    """Cores of the processor as log2 of 16."""
+    cores = h.host.cores if h.host is not None else None
+    if h.device is not None and h.device.device_class == DeviceClass.CPU:
+        cores = cores or h.device.units
+    return float(np.log2(max(cores, 1) / 16)) if cores else 0.0
 
 
 def _measured(host: Host | None) -> bool:

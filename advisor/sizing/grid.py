@@ -15,7 +15,7 @@ from advisor.sizing.footprint import FootprintArrays, footprint_columns
 from advisor.sizing.pairings import CPU_MATRIX, GPU_STREAM, gathered
 from advisor.sizing.plan import Binding, Offload
 from advisor.sizing.response import Work, respond
-from advisor.sizing.running import chunk_tokens
+from advisor.sizing.running import chunk_tokens, overlaps_chunks
 from advisor.sizing.step import (
     HOST_PREFILL_BEST,
     HOST_PREFILL_CPU,
@@ -161,6 +161,7 @@ def layout_arrays(plans: PlanColumns, found: Estimates, tuning: Tuning) -> Layou
     path = found.pairings.host_path
     policy = np.array([_POLICY.get(level, HOST_PREFILL_BEST) for level in path.levels])[path.codes]
     chunk = _chunk_table(plans, found, tuning)
+    overlap = np.array([float(overlaps_chunks(r.engine.id, r.backend)) for r in plans.runtimes])
     return LayoutArrays(
         tp=plans.tp,
         pp=plans.pp,
@@ -169,6 +170,7 @@ def layout_arrays(plans: PlanColumns, found: Estimates, tuning: Tuning) -> Layou
         host_layers=missing,
         host_prefill=policy[found.index],
         chunk_tokens=chunk[found.index],
+        overlapped=overlap[plans.runtime],
     )
 
 

@@ -98,6 +98,8 @@ class Pairings:
             "log_bandwidth": np.log2(bandwidth / 5e11),
             "log_peak": np.log2(peak / 2e14),
             "vector_ratio": np.clip(ratio, -3, 4),
+            "intensity": np.where(vector > 0, np.clip(np.log2(np.maximum(vector, 1) / bandwidth / 40), -3, 3), 0.0)
+            * ~self.on_cpu,
             "no_peak": (~known).astype(float),
         }
         return arrays, numbers
@@ -112,7 +114,8 @@ class Pairings:
         for name, (device, processor) in _both(self.hardware).items():
             together = Factor.of([*_values(device), *_values(processor)])
             factors[name] = together.spread(self.machine + len(self.hardware) * self.on_cpu)
-        factors["host"] = _set_level(factors["host"], ~self.hybrid, "")
+        factors["host"] = _set_level(factors["host"], ~(self.hybrid | self.on_cpu), "")
+        factors["processor"] = _set_level(factors["processor"], ~(self.hybrid | self.on_cpu), "")
         factors["place"] = _set_level(factors["place"], self.hybrid, "hybrid")
         is_mla = self._level(factors["architecture"], "mla")
         kind = np.where(is_mla, np.where(self.expanded, 1, 0), 2)
@@ -137,6 +140,7 @@ class Pairings:
             "dense_bytes": m.dense_ffn_bytes + m.shared_expert_bytes + m.router_bytes + m.other_bytes * touched,
             "dense_params": m.dense_ffn_params + m.shared_expert_params + m.router_params + active,
             "head_bytes": head,
+            "log_unchosen": np.log1p(-np.minimum(m.experts_per_tok / np.maximum(m.n_experts, 1), 1 - 1e-9)),
             "decode_attention_flops": np.where(self.expanded, m.prefill_attention_flops, m.decode_attention_flops),
         }
         return ModelArrays(**(given | {name: np.asarray(value) for name, value in own.items()}))
@@ -182,7 +186,10 @@ def taken_inputs(inputs: StepInputs, index: Index | slice) -> StepInputs:
 
 def gathered(record: R, index: Index | slice) -> R:
     """A record of arrays with every field taken at `index`."""
-    return type(record)(**{f.name: np.asarray(getattr(record, f.name))[index] for f in fields(record)})
+    columns = {f.name: np.asarray(getattr(record, f.name)) for f in fields(record)}
+    if isinstance(index, slice):
+        return type(record)(**{name: values[index] for name, values in columns.items()})
+    return type(record)(**{name: values.take(index, mode="clip") for name, values in columns.items()})
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from advisor.catalog.records import Host
 
-__all__ = ["chunk_tokens", "default_host_path", "sequence_cap", "static_window"]
+__all__ = ["chunk_tokens", "default_host_path", "overlaps_chunks", "sequence_cap", "static_window"]
 
 _LLAMA_CPP = frozenset({"llama.cpp", "ik_llama.cpp", "ollama", "ollama-or-llama.cpp"})
 _SERVERS = frozenset({"vllm", "sglang", "trtllm", "lmdeploy", "vllm-ascend", "mindie"})
@@ -20,6 +20,11 @@ def chunk_tokens(engine_id: str, backend: str, host_path: str = "") -> float:
     if engine_id in _SERVERS:
         return 2048.0 if backend == "cpu" else 8192.0
     return 2048.0
+
+
+def overlaps_chunks(engine_id: str, backend: str) -> bool:
+    """llama.cpp runs the next micro-batch of a prompt on the first GPU while the last GPUs finish (PR 6017)."""
+    return engine_id in ("llama.cpp", "ollama", "ollama-or-llama.cpp") and backend in ("cuda", "rocm")
 
 
 def sequence_cap(engine_id: str, backend: str, many_prompts: bool) -> float:

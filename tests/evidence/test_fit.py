@@ -23,6 +23,7 @@ from advisor.evidence.scores import RowScore, cells_of, summary_of, within_20
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import THROUGHPUT_FILE, TruthRow, read_throughput
 from advisor.evidence.validate import validate_throughput, widths_by_metric
+from advisor.evidence.widths import NARROWEST, WIDEST, fitted_widths
 from advisor.sizing.efficiency import PRIORS, EfficiencyTable, Term, efficiency_table
 from advisor.sizing.factors import FACTORS, Factor, FactorColumns
 
@@ -68,6 +69,19 @@ def test_rows_that_are_held_out_do_not_move_the_fit() -> None:
     ]
 
 
+def test_widths_grow_where_levels_differ_and_shrink_where_they_agree() -> None:
+    rows, cases = apple_rows(), build_cases(apple_rows())
+    agreeing = Term("bandwidth", ("model",), None, 1.0)
+    terms = (*(t for t in SMALL_TERMS if t.factors != ("model",)), agreeing)
+    measured = np.log([row.value for row in rows])
+    everything = np.ones(len(rows), dtype=bool)
+    found = {(t.effect, t.factors): t.width for t in fitted_widths(cases, measured, terms, everything) if t.factors}
+    assert found["bandwidth", ("model",)] < 0.5
+    apart = measured + 0.8 * np.array([row.device_key.endswith(("pro", "ultra")) for row in rows])
+    wider = {(t.effect, t.factors): t.width for t in fitted_widths(cases, apart, terms, everything) if t.factors}
+    assert wider["bandwidth", ("device",)] > found["bandwidth", ("device",)]
+
+
 def test_cross_validation_keeps_groups_together() -> None:
     rows = apple_rows()
     held = cross_validate(rows, build_cases(rows), "group", SMALL_TERMS, folds=3)
@@ -90,8 +104,10 @@ def test_intervals_cover_ninety_percent_of_new_rows() -> None:
     scale = np.where(np.array(places) == "cpu", 0.5, 0.1)
 
     def rows() -> OutOfFold:
+        each = np.arange(2000).astype(str)
+        new = np.arange(2000) % 4 == 0
         return OutOfFold(
-            columns(places), ["decode_tok_s"] * 2000, scale * rng.standard_normal(2000), np.arange(2000) % 4 == 0
+            columns(places), ["decode_tok_s"] * 2000, scale * rng.standard_normal(2000), new, each, each
         )
 
     intervals, fresh = fit_intervals([rows()]), rows()
@@ -134,9 +150,10 @@ def test_every_row_has_a_held_out_prediction() -> None:
 def test_the_calibration_file_is_complete_and_says_how_good_it_is() -> None:
     table = efficiency_table()
     assert {t.effect for t in table.terms} <= set(PRIORS)
-    assert [(t.effect, t.factors, t.covariate, t.width) for t in table.terms] == sorted(
-        [(t.effect, t.factors, t.covariate, t.width) for t in TERMS], key=lambda item: list(PRIORS).index(item[0])
+    assert [(t.effect, t.factors, t.covariate) for t in table.terms] == sorted(
+        [(t.effect, t.factors, t.covariate) for t in TERMS], key=lambda item: list(PRIORS).index(item[0])
     )
+    assert all(NARROWEST <= t.width <= WIDEST for t in table.terms)
     text = json.dumps(table.intervals)
     assert "quantiles" in text
 
