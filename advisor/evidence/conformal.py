@@ -16,8 +16,7 @@ __all__ = ["LEVEL", "OutOfFold", "fit_intervals"]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-LEVEL = 0.92  # above 0.90 because rows of a group err together; raised until held-out rows were covered to 90 %
-CROWDING = 0.5  # a unit of n rows counts as n to this power: 1 would let one device with many rows decide
+LEVEL = 0.91  # above 0.90 because rows of a group err together; raised until held-out rows were covered to 90 %
 SMALLEST = 0.02  # log units: below it residuals say nothing about spread
 RIDGE = 3.0  # rows' worth of prior for each level
 TRUST = 4.0  # units' worth of the overall quantile mixed into that of a kind of machine
@@ -96,25 +95,24 @@ def _ridge(matrix: Floats, target: Floats) -> Floats:
 
 
 def _by_place(ratio: Floats, unit: NDArray[np.str_], place: NDArray[np.str_]) -> dict[str, float]:
-    """Quantile of every kind of machine, pulled to that of all rows ("") where few units were measured."""
-    _, row, rows = np.unique(unit, return_inverse=True, return_counts=True)
-    weight = np.asarray(rows[row] ** (CROWDING - 1.0), dtype=np.float64)
-    overall = _quantile(ratio, weight)
+    """Quantile of every kind of machine, pulled to that of all rows ("") where few units were measured.
+
+    The mean of a kind is itself known from its `units` only, so an unseen one lies √(1 + 1/units) further out.
+    """
+    overall = _quantile(ratio)
     found = {"": overall}
     for level in np.unique(place):
         mine = place == level
         units = len(np.unique(unit[mine]))
         trust = units / (units + TRUST)
-        own = _quantile(ratio[mine], weight[mine])
-        found[str(level)] = float(np.exp(trust * np.log(own) + (1 - trust) * np.log(overall)))
+        own = np.exp(trust * np.log(_quantile(ratio[mine])) + (1 - trust) * np.log(overall))
+        found[str(level)] = float(own * np.sqrt(1 + 1 / units))
     return found
 
 
-def _quantile(ratio: Floats, weight: Floats) -> float:
-    """The weighted conformal quantile: the row to come has the largest weight (Tibshirani et al. 2019)."""
+def _quantile(ratio: Floats) -> float:
+    """The conformal quantile: the ceil((n+1)·level)-th smallest."""
     if not len(ratio):
         return 1.0
-    order = np.argsort(ratio, kind="stable")
-    reached = np.cumsum(weight[order])
-    place = np.searchsorted(reached, LEVEL * (reached[-1] + weight.max()))
-    return float(ratio[order][min(int(place), len(ratio) - 1)])
+    rank = min(int(np.ceil((len(ratio) + 1) * LEVEL)), len(ratio)) - 1
+    return float(np.sort(ratio)[rank])

@@ -53,8 +53,10 @@ def true_decode_s(spec: ProbeSpec) -> float:
     return need_of(spec).read_bytes / (BANDWIDTH * SHARES[spec.format_id]) + OVERHEAD_S
 
 
-def true_prefill_tok_s(spec: ProbeSpec) -> float:
-    return GEMM_OPS_PER_S[spec.format_id] / (2 * active_params(spec.architecture))
+def true_prefill_tok_s(spec: ProbeSpec, tokens: int = 512) -> float:
+    """The weights are read once and every token is multiplied by them."""
+    reading = need_of(spec).read_bytes / (BANDWIDTH * SHARES[spec.format_id])
+    return tokens / (reading + tokens * 2 * active_params(spec.architecture) / GEMM_OPS_PER_S[spec.format_id])
 
 
 def run_of(catalog, machine, variant_id: str = SMALL, format_id: str = "bf16", *, slower=1.0, **changes) -> ProbeResult:
@@ -64,7 +66,8 @@ def run_of(catalog, machine, variant_id: str = SMALL, format_id: str = "bf16", *
     place = place_of(spec, machine, catalog)
     prefill = true_prefill_tok_s(spec)
     points = tuple(
-        Point("prefill", {"prompt_tokens": n}, {"prefill_tok_s": measured(prefill, 3)}) for n in spec.prompt_tokens
+        Point("prefill", {"prompt_tokens": n}, {"prefill_tok_s": measured(true_prefill_tok_s(spec, n), 3)})
+        for n in spec.prompt_tokens
     )
     points += tuple(Point("gemm", {}, {"ops_per_s": measured(v, 3)}, n) for n, v in (("fp32", FP32), ("bf16", BF16)))
     points += (Point("decode", {"context_tokens": 512, "batch": 1}, {"decode_tok_s": decode}),)
