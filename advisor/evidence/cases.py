@@ -18,6 +18,7 @@ from advisor.sizing.factors import Factor, FactorColumns
 from advisor.sizing.footprint import footprint_columns
 from advisor.sizing.pairings import CPU_MATRIX, GPU_STREAM, Pairings, step_inputs
 from advisor.sizing.plan import Offload
+from advisor.sizing.profile import profile
 from advisor.sizing.response import Work
 from advisor.sizing.running import chunk_tokens, default_host_path, overlaps_chunks, sequence_cap, static_window
 from advisor.sizing.step import (
@@ -99,8 +100,6 @@ def _layouts(n: int, row: TruthRow) -> list[_Case]:
 
 
 def _resident_bytes(row: TruthRow) -> float:
-    from advisor.sizing.profile import profile
-
     return float(profile(row.key.variant.architecture, row.key.format).file_bytes)
 
 
@@ -197,7 +196,7 @@ def _host_prefill(row: TruthRow) -> float:
 
 
 def _overlaps(row: TruthRow) -> bool:
-    return overlaps_chunks(row.runtime.engine.id, row.runtime.backend) and row.offload == "none"
+    return row.offload == "none" and overlaps_chunks(row.runtime.engine.id, row.runtime.backend)
 
 
 def _chunk(row: TruthRow) -> float:
@@ -295,11 +294,5 @@ def _many(row: TruthRow) -> bool:
 
 def _distinct(items: Sequence[ModelKey] | Sequence[Runtime] | Sequence[Hardware]):  # type: ignore[no-untyped-def]
     seen: dict[object, int] = {}
-    table: list[object] = []
-    index = []
-    for item in items:
-        if item not in seen:
-            seen[item] = len(table)
-            table.append(item)
-        index.append(seen[item])
-    return tuple(table), np.array(index, dtype=np.intp)
+    index = [seen.setdefault(item, len(seen)) for item in items]
+    return tuple(seen), np.array(index, dtype=np.intp)
