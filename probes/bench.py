@@ -16,6 +16,7 @@ from probes.result import Measured
 __all__ = ["Canary", "copy_bandwidth", "gemm_rate", "host_to_device", "read_bandwidth"]
 
 MIN_SECONDS = 0.1  # shorter measurements catch one quiet moment, not the machine
+MAX_PRODUCT_S = 0.5  # of one matrix product
 CACHE_FACTOR = 4  # a buffer this many times the last-level cache is read from memory
 
 
@@ -59,12 +60,32 @@ def copy_bandwidth(device: torch.device, cache_bytes: int, repeats: int = 5) -> 
 
 
 def gemm_rate(device: torch.device, precision: Precision, size: int = 2048, repeats: int = 5) -> Measured | None:
-    """Operations (two per multiply-add) per second of a square product; None where torch has no kernel for it here."""
-    product = _product(device, precision, size)
+    """Operations (two per multiply-add) per second of a square product; None where torch has no kernel for it here.
+
+    Where the hardware lacks a precision, torch may emulate it a thousand times slower: the product is then smaller.
+    """
     try:
+        size = _affordable(device, precision, size)
+        product = _product(device, precision, size)
         return Measured.of([2 * size**3 / s for s in timed(product, device, repeats)])
     except (RuntimeError, NotImplementedError):
         return None
+
+
+def _affordable(device: torch.device, precision: Precision, most: int) -> int:
+    """The largest size up to `most`, doubling from 256, of which one product takes no longer than it may."""
+    size, synchronise = 256, synchroniser(device)
+    while size < most:
+        product = _product(device, precision, size)
+        product()  # the first call prepares kernels
+        synchronise()
+        start = time.perf_counter()
+        product()
+        synchronise()
+        if 8 * (time.perf_counter() - start) > MAX_PRODUCT_S:
+            return size
+        size *= 2
+    return most
 
 
 def host_to_device(device: torch.device, size: int = 256 * 2**20, repeats: int = 5) -> tuple[Measured, Measured]:

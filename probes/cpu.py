@@ -49,6 +49,7 @@ def read_cpu() -> Cpu:
         else None,
         hypervisor=_hypervisor(flags),
         quota_cores=quota,
+        steal_share=_steal_share(),
     )
 
 
@@ -97,6 +98,14 @@ def _hypervisor(flags: set[str]) -> str:
     if "hypervisor" in flags:
         return name or "unknown"
     return ""
+
+
+def _steal_share() -> float | None:
+    """Since the start of the system, by the kernel's own count (Linux)."""
+    times = psutil.cpu_times()
+    steal = getattr(times, "steal", None)
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # guests count as user time
+    return None if steal is None or total <= 0 else steal / total
 
 
 def _quota_cores() -> float | None:

@@ -15,18 +15,22 @@ from pathlib import Path
 __all__ = ["DiskReading", "read_disk"]
 
 CHUNK_BYTES = 16 * 2**20
-FILE_BYTES = 512 * 2**20
+FILE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class DiskReading:
-    """Bytes per second; `cached_share` None where the system cannot tell."""
+    """Bytes per second of each reading; `cached_share`: the largest before any of them, None where the system cannot
+    tell.
+    """
 
-    bytes_per_s: float
+    bytes_per_s: tuple[float, ...]
     cached_share: float | None
 
 
-def read_disk(folder: Path | None = None, size: int = FILE_BYTES) -> tuple[DiskReading | None, DiskReading]:
+def read_disk(
+    folder: Path | None = None, size: int = FILE_BYTES, repeats: int = 3
+) -> tuple[DiskReading | None, DiskReading | None]:
     """(cold, warm). Cold is None where the page cache cannot be dropped. The file is written first, removed at last."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix="fathom-disk-") as file:
         block = os.urandom(CHUNK_BYTES)  # not compressible
@@ -35,9 +39,15 @@ def read_disk(folder: Path | None = None, size: int = FILE_BYTES) -> tuple[DiskR
         file.flush()
         os.fsync(file.fileno())
         path = Path(file.name)
-        cold = _read(path) if _drop_cache(path) else None
+        cold = [_read(path) for _ in range(repeats) if _drop_cache(path)]
         _read(path)
-        return cold, _read(path)
+        return _joined(cold), _joined([_read(path) for _ in range(repeats)])
+
+
+def _joined(readings: list[DiskReading]) -> DiskReading | None:
+    shares = [r.cached_share for r in readings if r.cached_share is not None]
+    rates = tuple(rate for r in readings for rate in r.bytes_per_s)
+    return DiskReading(rates, max(shares, default=None)) if readings else None
 
 
 def _read(path: Path) -> DiskReading:
@@ -46,7 +56,7 @@ def _read(path: Path) -> DiskReading:
     with path.open("rb", buffering=0) as file:
         while block := file.read(CHUNK_BYTES):
             size += len(block)
-    return DiskReading(size / (time.perf_counter() - start), cached)
+    return DiskReading((size / (time.perf_counter() - start),), cached)
 
 
 def cached_share(path: Path) -> float | None:

@@ -23,6 +23,7 @@ class Cpu:
     max_hz: float | None = None
     hypervisor: str = ""
     quota_cores: float | None = None  # container limit
+    steal_share: float | None = None  # of all processor time since start, given to other machines; None: not told
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 
+import psutil
+
 from probes.machine_records import Accelerator
 
 __all__ = ["find_nvidia", "gpu_energy_joules", "gpu_state"]
@@ -48,19 +50,26 @@ def _each(nvml: ModuleType, count: int, driver: str) -> tuple[list[Accelerator],
 
 def _describe(nvml: ModuleType, index: int, driver: str) -> Accelerator:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    memory = _try(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+    total, free = _shared_memory() if memory is None else (int(memory.total), int(memory.free))  # type: ignore[attr-defined]
     capability = _try(nvml, lambda: nvml.nvmlDeviceGetCudaComputeCapability(handle))
     return Accelerator(
         index=index,
         vendor="nvidia",
         name=_text(nvml.nvmlDeviceGetName(handle)),
-        memory_bytes=int(memory.total),
-        free_bytes=int(memory.free),
+        memory_bytes=total,
+        free_bytes=free,
         torch_device=f"cuda:{index}",
         compute_capability=None if capability is None else capability[0] + capability[1] / 10,
         driver=driver,
         state=_state(nvml, handle),
     )
+
+
+def _shared_memory() -> tuple[int, int]:
+    """Total and free bytes of a GPU without memory of its own (GB10): NVML has no figure, the system's memory is it."""
+    memory = psutil.virtual_memory()
+    return int(memory.total), int(memory.available)
 
 
 def gpu_state(index: int) -> dict[str, float | str]:

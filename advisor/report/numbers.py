@@ -6,8 +6,19 @@ import math
 
 from advisor.catalog.quantity import Basis, Quantity
 
-__all__ = ["bytes_text", "gib_text", "interval_text", "money_text", "number", "percent_text", "value_text"]
+__all__ = [
+    "bytes_text",
+    "duration_text",
+    "gib_text",
+    "interval_text",
+    "money_text",
+    "number",
+    "percent_text",
+    "range_text",
+    "value_text",
+]
 
+_SECONDS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -37,6 +48,20 @@ def gib_text(value: float) -> str:
         if abs(value) >= 0.9995 * scale:
             return f"{_plain(value / scale, 3)} {unit}"
     return f"{value:.0f} B"
+
+
+def duration_text(seconds: float) -> str:
+    """With the unit that a person would choose: "42 ms", "8.04 s", "8.04 min", "5.97 h", "12 d"."""
+    for scale, unit in ((172_800, "d"), (7_200, "h"), (120, "min"), (1, "s")):
+        if abs(seconds) >= scale:
+            return f"{number(seconds / _SECONDS[unit])} {unit}"
+    return f"{number(seconds * 1e3)} ms"
+
+
+def range_text(low: str, high: str) -> str:
+    """Two texts with units as one range; the unit is said once where both have the same: "12.3–27.6 GB/s"."""
+    first, _, unit = low.rpartition(" ")
+    return f"{first}–{high}" if first and unit == high.rpartition(" ")[2] else f"{low} – {high}"
 
 
 def money_text(value: float) -> str:

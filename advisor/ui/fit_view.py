@@ -12,6 +12,7 @@ import streamlit as st
 from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
 from advisor.catalog.records import Role
+from advisor.report.numbers import number
 from advisor.sizing.plan import Plan, Sizing
 from advisor.sizing.size import size
 from advisor.ui import backend
@@ -42,6 +43,7 @@ def fit_table(machine: Machine) -> None:
         hide_index=True,
         height=380,
         column_config=_columns(),
+        column_order=[name for name in _columns() if name != "where" or machine.accelerators],
         alt=t("machine.fit_alt", count=sum(s.fits for s in ordered)),
     )
 
@@ -90,8 +92,7 @@ def _row(sizing: Sizing) -> Mapping[str, object]:
         "where": plan.device.name if plan.device else "CPU",
         "memory": used.total_bytes / 2**30,
         "decode": sizing.decode_tok_s.value,
-        "low": sizing.decode_tok_s.low,
-        "high": sizing.decode_tok_s.high,
+        "range": f"{number(sizing.decode_tok_s.low, 2)}–{number(sizing.decode_tok_s.high, 2)}",
         "ttft": sizing.ttft_ms.value / 1e3,
         "basis": t(f"basis.{sizing.decode_tok_s.basis}"),
     }
@@ -100,15 +101,14 @@ def _row(sizing: Sizing) -> Mapping[str, object]:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "fits": column.CheckboxColumn(t("machine.column.fits"), pinned=True),
+        "fits": column.CheckboxColumn(t("machine.column.fits"), width=60),
         "variant": column.TextColumn(t("column.variant"), pinned=True),
-        "format": column.TextColumn(t("column.format")),
+        "format": column.TextColumn(t("column.format"), width=170),
         "engine": column.TextColumn(t("column.engine")),
         "where": column.TextColumn(t("column.device")),
-        "memory": column.NumberColumn(t("machine.column.memory"), format="%.1f"),
-        "decode": column.NumberColumn(t("probe.figure.decode_tok_s"), format="%.1f"),
-        "low": column.NumberColumn(t("machine.column.low"), format="%.1f"),
-        "high": column.NumberColumn(t("machine.column.high"), format="%.1f"),
-        "ttft": column.NumberColumn(t("machine.column.ttft"), format="%.1f"),
+        "memory": column.NumberColumn(t("machine.column.memory"), format="%.1f", width=90),
+        "decode": column.NumberColumn(t("probe.figure.decode_tok_s"), format="%.1f", width=100),
+        "range": column.TextColumn(t("machine.column.range"), width=80),
+        "ttft": column.NumberColumn(t("machine.column.ttft"), format="%.0f", width=90, help=t("machine.ttft_help")),
         "basis": column.TextColumn(t("sources.basis")),
     }

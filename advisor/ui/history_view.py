@@ -12,8 +12,11 @@ from advisor.catalog.text import translate
 from advisor.report.figures import Line, Lines, Point, Scatter
 from advisor.report.numbers import number
 from advisor.report.palette import Tone
+from advisor.ui.machine_rates import benchmark_table
 from advisor.ui.pooling_view import export_button, import_upload
-from advisor.ui.probe_numbers import comparison_table
+from advisor.ui.probe_figures import point_lines
+from advisor.ui.probe_names import device_name, format_name, kind_name, model_name, spec_title
+from advisor.ui.probe_numbers import comparison_table, runs_table
 from advisor.ui.sustained_view import sustained
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, empty_state, problem_state
@@ -25,12 +28,13 @@ from probes.store import Store
 __all__ = ["history"]
 
 MAX_ROWS = 200
+MOST_COMPARED = 4  # columns that a screen has room for
 DRIFT_LINES = 4  # the configurations that were run most often
 _TONES = tuple(Tone)
 
 
 def history(store: Store, machine: Machine) -> None:
-    """Newest first; a click on a row shows that run in full."""
+    """Newest first; one chosen row shows that run in full, several side by side."""
     try:
         results = list(store.history(limit=MAX_ROWS))
     except FathomError as problem:
@@ -40,8 +44,10 @@ def history(store: Store, machine: Machine) -> None:
         empty_state(t("history.none_title"), t("history.none_text"), icon="science")
         import_upload(store)
         return
+    frame = _frame(results, machine)
     event = st.dataframe(
-        _frame(results, machine),
+        frame,
+        column_order=_telling(frame),
         key=f"history.{len(results)}.{results[0].id}",
         hide_index=True,
         height=min(320, 38 + 35 * len(results)),
@@ -49,21 +55,26 @@ def history(store: Store, machine: Machine) -> None:
             "when": st.column_config.DatetimeColumn(t("history.when"), format="YYYY-MM-DD HH:mm"),
             "model": st.column_config.TextColumn(t("history.model"), pinned=True),
             "format": st.column_config.TextColumn(t("history.format")),
+            "kind": st.column_config.TextColumn(t("history.kind")),
             "device": st.column_config.TextColumn(t("history.device")),
             "state": st.column_config.TextColumn(t("history.state")),
             "decode": st.column_config.NumberColumn(t("probe.figure.decode_tok_s"), format="%.1f"),
             "prefill": st.column_config.NumberColumn(t("probe.figure.prefill_tok_s"), format="%.0f"),
-            "mbu": st.column_config.NumberColumn(t("probe.figure.mbu"), format="percent"),
+            "mbu": st.column_config.NumberColumn(t("probe.figure.mbu"), format="%.0f %%"),
             "peak": st.column_config.NumberColumn(t("history.peak"), format="%.2f"),
-            "here": st.column_config.CheckboxColumn(t("history.here")),
+            "here": st.column_config.CheckboxColumn(t("history.here"), width=90),
         },
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode="multi-row",
         placeholder="–",
         alt=t("history.table_alt", count=len(results)),
     )
-    if event.selection.rows:
-        _chosen(results[event.selection.rows[0]], machine)
+    st.caption(t("history.select_hint"))
+    chosen = [results[row] for row in event.selection.rows]
+    if len(chosen) == 1:
+        _chosen(chosen[0], machine)
+    elif chosen:
+        runs_table(chosen[:MOST_COMPARED])
     figure = _scatter(results)
     if figure.points:
         chart(figure, key="history.scatter")
@@ -75,6 +86,14 @@ def history(store: Store, machine: Machine) -> None:
 
 
 def _chosen(result: ProbeResult, machine: Machine) -> None:
+    st.markdown(f"**{plain(spec_title(result.spec))}**")
+    if result.error:
+        st.caption(plain(result.error))
+    for figure in point_lines(result.points, language()):
+        chart(figure, key=f"history.points.{figure.title}", height=220)
+    if result.spec.kind is Kind.MACHINE:
+        benchmark_table(result)
+        return
     comparison_table(result)
     here = result.fingerprint == machine.fingerprint and result.spec.endpoint is None
     if result.spec.kind is Kind.SUSTAINED and result.is_valid and here:
@@ -86,19 +105,26 @@ def _frame(results: list[ProbeResult], machine: Machine) -> pd.DataFrame:
         [
             {
                 "when": pd.Timestamp(r.started_at),
-                "model": r.spec.variant_id or translate(language(), f"probes.kind.{r.spec.kind}"),
-                "format": r.spec.format_id,
-                "device": r.spec.device,
+                "model": model_name(r.spec) or "–",
+                "format": format_name(r.spec),
+                "kind": kind_name(r.spec),
+                "device": t("probe.endpoint") if r.spec.endpoint else device_name(r.spec.device),
                 "state": translate(language(), f"probes.state.{r.state}"),
                 "decode": r.decode_tok_s.value if r.decode_tok_s else None,
                 "prefill": r.prefill_tok_s.value if r.prefill_tok_s else None,
-                "mbu": r.mbu.value if r.mbu else None,
+                "mbu": 100 * r.mbu.value if r.mbu else None,
                 "peak": r.peak_bytes / 2**30 if r.peak_bytes else None,
                 "here": r.fingerprint == machine.fingerprint,
             }
             for r in results
         ]
     )
+
+
+def _telling(frame: pd.DataFrame) -> list[str]:
+    """Columns without those that say the same in every row: where there is one device, and nothing was imported."""
+    same = ("device", "here", "state")
+    return [str(name) for name in frame.columns if name not in same or frame[name].nunique() > 1]
 
 
 def _scatter(results: list[ProbeResult]) -> Scatter:
@@ -108,7 +134,7 @@ def _scatter(results: list[ProbeResult]) -> Scatter:
             id=f"{r.id}.{name}",
             x=seen.value,
             y=r.predicted.items()[name].value,
-            label=f"{plain(r.spec.variant_id)} {plain(r.spec.format_id)}: {number(seen.value)}",
+            label=f"{plain(model_name(r.spec))} {plain(format_name(r.spec))}: {number(seen.value)}",
             group=t(f"probe.figure.{name}"),
             y_low=r.predicted.items()[name].low,
             y_high=r.predicted.items()[name].high,
@@ -136,7 +162,7 @@ def _drift(results: list[ProbeResult], machine: Machine) -> Lines:
     groups: dict[str, list[ProbeResult]] = defaultdict(list)
     for r in reversed(results):
         if r.is_valid and r.decode_tok_s and r.spec.variant_id and r.fingerprint == machine.fingerprint:
-            groups[" ".join((r.spec.variant_id, r.spec.format_id, r.spec.kind, r.spec.device))].append(r)
+            groups[spec_title(r.spec)].append(r)
     most = sorted((g for g in groups.items() if len(g[1]) > 1), key=lambda g: -len(g[1]))[:DRIFT_LINES]
     start = min((_day(runs[0]) for _, runs in most), default=0.0)
     lines = tuple(_relative(name, runs, start, tone) for (name, runs), tone in zip(most, _TONES, strict=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from advisor.catalog.text import translate
+from advisor.report.gauges import gauges
 from advisor.report.numbers import bytes_text, gib_text, number
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import key_values
@@ -34,16 +35,18 @@ def _cpu(cpu: Cpu) -> dict[str, str]:
     isa = [name for name in cpu.isa if name in _USEFUL_ISA]
     facts = {
         t("machine.model"): cpu.model,
-        t("machine.cores"): t("machine.cores_value", cores=cpu.cores, threads=cpu.threads, sockets=cpu.sockets),
+        t("machine.cores"): t("machine.cores_value", cores=cpu.cores, threads=cpu.threads),
+        t("machine.sockets"): t("machine.sockets_value", sockets=cpu.sockets, numa=cpu.numa_nodes),
         t("machine.isa"): ", ".join(isa) or "–",
         t("machine.cache"): ", ".join(f"{k.upper()} {gib_text(v)}" for k, v in cpu.cache_bytes.items()) or "–",
     }
     if cpu.max_hz:
         facts[t("machine.clock")] = f"{number(cpu.max_hz / 1e9)} GHz"
-    if cpu.hypervisor and cpu.hypervisor != "unknown":
-        facts[t("machine.hypervisor")] = cpu.hypervisor
-    if cpu.quota_cores:
-        facts[t("machine.quota")] = number(cpu.quota_cores)
+    if cpu.hypervisor:
+        facts[t("machine.hypervisor")] = t("machine.unnamed") if cpu.hypervisor == "unknown" else cpu.hypervisor
+    if cpu.steal_share is not None:
+        facts[t("machine.steal")] = t("machine.steal_value", share=f"{100 * cpu.steal_share:.1f} %")
+    facts[t("machine.quota")] = number(cpu.quota_cores) if cpu.quota_cores else t("machine.no_limit")
     return facts
 
 
@@ -58,8 +61,7 @@ def _memory(machine: Machine) -> dict[str, str]:
         ),
         t("machine.system"): machine.os,
     }
-    if memory.limit_bytes:
-        facts[t("machine.limit")] = gib_text(memory.limit_bytes)
+    facts[t("machine.limit")] = gib_text(memory.limit_bytes) if memory.limit_bytes else t("machine.no_limit")
     return facts
 
 
@@ -68,16 +70,17 @@ def _accelerators(machine: Machine) -> None:
         key_values(_accelerator(item), alt=item.name)
     if not machine.accelerators:
         st.markdown(f"{t('machine.no_accelerator')}")
-    for key, detail in machine.notes:
-        st.caption(plain(translate(language(), f"probes.note.{key}", detail=detail)))
+    notes = [translate(language(), f"probes.note.{key}", detail=detail) for key, detail in machine.notes]
+    if notes:
+        st.caption(plain(" ".join(notes)))
 
 
 def _accelerator(item: Accelerator) -> dict[str, str]:
-    facts = {t("machine.name"): item.name, t("machine.vram"): gib_text(item.memory_bytes)}
+    facts = {t("machine.name"): item.name, t("machine.vram"): gib_text(item.memory_bytes) if item.memory_bytes else "–"}
     if item.free_bytes is not None:
         facts[t("machine.free")] = gib_text(item.free_bytes)
     if item.compute_capability is not None:
         facts[t("machine.capability")] = str(item.compute_capability)
     if item.driver:
         facts[t("machine.driver")] = item.driver
-    return facts | {name: str(value) for name, value in item.state.items()}
+    return facts | gauges(item.state, language())

@@ -14,6 +14,7 @@ __all__ = ["point_lines"]
 
 # What is drawn for points of this name, and the order of positions to try.
 _VALUES = ("decode_tok_s", "prefill_tok_s", "output_tok_s", "read_bytes_per_s")
+_SCALES = {"read_bytes_per_s": 1e9}  # the axis names GB/s
 _POSITIONS = ("context_tokens", "prompt_tokens", "batch", "threads", "layers", "at_s")
 
 
@@ -31,22 +32,22 @@ def point_lines(points: Sequence[Point], language: str) -> list[Lines]:
 
 def _lines(points: Sequence[Point], value: str, position: str, language: str) -> Lines:
     ordered = sorted(points, key=lambda p: p.at[position])
-    seen = [p.values[value] for p in ordered]
+    seen, scale = [p.values[value] for p in ordered], _SCALES.get(value, 1.0)
     name, where = (translate(language, f"ui.probe.{kind}") for kind in (f"value.{value}", f"at.{position}"))
     return Lines(
         title=translate(language, "ui.probe.chart_title", value=name, position=where),
         hint="",
-        alt=translate(language, "ui.probe.chart_alt", value=name, position=where, last=number(seen[-1].value)),
+        alt=translate(language, "ui.probe.chart_alt", value=name, position=where, last=number(seen[-1].value / scale)),
         x_label=where,
         y_label=name,
         lines=(
             Line(
                 name,
                 tuple(p.at[position] for p in ordered),
-                tuple(m.value for m in seen),
+                tuple(m.value / scale for m in seen),
                 Tone.ACCENT,
-                tuple(m.low for m in seen),
-                tuple(m.high for m in seen),
+                tuple(m.low / scale for m in seen),
+                tuple(m.high / scale for m in seen),
             ),
         ),
     )

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import translate
-from advisor.report.numbers import bytes_text, gib_text, interval_text, number, value_text
+from advisor.report.numbers import bytes_text, duration_text, gib_text, number, range_text
+from advisor.ui.probe_names import result_title
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import basis_badges
 from probes.result import Measured, Prediction, ProbeResult
 
-__all__ = ["comparison_rows", "comparison_table", "figure_text", "prediction_table"]
+__all__ = ["comparison_rows", "comparison_table", "figure_text", "prediction_table", "runs_table"]
 
-_UNITS = {"load_s": "s", "prefill_tok_s": "tok/s", "ttft_ms": "ms", "decode_tok_s": "tok/s", "duration_s": "s"}
+_FIRST = ("peak_bytes", "duration_s")  # what decides whether to start
 
 
 def prediction_table(prediction: Prediction) -> None:
     """What is foreseen before the run."""
-    found = {
-        name: quantity for name, quantity in prediction.items().items() if name != "mbu"
-    }  # follows from the others
+    items = prediction.items()
+    names = [*_FIRST, *(name for name in items if name not in (*_FIRST, "mbu"))]  # mbu follows from the others
+    found = {name: items[name] for name in names if name in items}
     if not found:
         return
     with st.grid(5, min_column_width=130):
@@ -74,23 +75,49 @@ def comparison_table(result: ProbeResult) -> None:
     )
 
 
+def runs_table(results: Sequence[ProbeResult]) -> None:
+    """Several runs side by side, and each against the first that is chosen."""
+    first = results[0].measured()
+    names = list(dict.fromkeys(name for result in results for name in result.measured()))
+    columns = {t("history.figure"): [t(f"probe.figure.{name}") for name in names]}
+    for number_, result in enumerate(results, 1):
+        seen = result.measured()
+        columns[f"{number_}. {plain(result_title(result))}"] = [_beside(name, seen, first) for name in names]
+    st.table(columns, border="horizontal", hide_index=True, alt=t("history.runs_alt", count=len(results)))
+
+
 def figure_text(name: str, value: float) -> str:
-    """A figure with its unit."""
+    """A figure with its unit; rates in tokens carry theirs in the name."""
     if name == "peak_bytes":
         return gib_text(value)
     if name == "bandwidth_bytes_per_s":
         return f"{bytes_text(value)}/s"
     if name == "mbu":
         return f"{100 * value:.0f} %"
-    return f"{number(value)} {_UNITS.get(name, '')}".strip()
+    if name.endswith("_ms"):
+        return duration_text(value / 1e3)
+    return duration_text(value) if name.endswith("_s") and not name.endswith("tok_s") else number(value)
+
+
+def _beside(name: str, seen: Mapping[str, Measured], first: Mapping[str, Measured]) -> str:
+    if name not in seen:
+        return "–"
+    text = figure_text(name, seen[name].value)
+    if name not in first or seen is first or not first[name].value:
+        return text
+    return f"{text} (× {number(seen[name].value / first[name].value)})"
 
 
 def _interval(name: str, quantity: Quantity) -> str:
-    if name in ("peak_bytes", "bandwidth_bytes_per_s", "mbu"):
-        return f"{figure_text(name, quantity.low)} – {figure_text(name, quantity.high)}"
-    unit = _UNITS.get(name, "")
-    return interval_text(quantity, unit) if quantity.low != quantity.high else value_text(quantity, unit)
+    return _range(name, quantity.low, quantity.high)
 
 
 def _spread(name: str, seen: Measured) -> str:
-    return f"{figure_text(name, seen.low)} – {figure_text(name, seen.high)}"
+    return _range(name, seen.low, seen.high)
+
+
+def _range(name: str, low: float, high: float) -> str:
+    first, last = figure_text(name, low), figure_text(name, high)
+    if first == last:
+        return first
+    return range_text(first, last) if " " in first else f"{first}–{last}"

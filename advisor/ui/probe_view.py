@@ -9,14 +9,16 @@ from advisor.catalog.text import translate
 from advisor.jobs.registry import ProbeRegistry, Snapshot
 from advisor.report.numbers import gib_text, number
 from advisor.ui import probing
+from advisor.ui.machine_rates import benchmark_table, rates_table
 from advisor.ui.probe_figures import point_lines
 from advisor.ui.probe_form import probe_spec
+from advisor.ui.probe_names import spec_title
 from advisor.ui.probe_numbers import comparison_table, prediction_table
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, problem_state
 from probes.machine_records import Machine
 from probes.result import State
-from probes.spec import ProbeSpec
+from probes.spec import Kind, ProbeSpec
 
 __all__ = ["probe_form", "watch_probe"]
 
@@ -49,13 +51,10 @@ def watch_probe(registry: ProbeRegistry) -> None:
 
 def _card(registry: ProbeRegistry, snapshot: Snapshot) -> None:
     with st.container(border=True, key="probe-card"):
-        kind = translate(language(), f"probes.kind.{snapshot.spec.kind}")
-        parts = (snapshot.spec.variant_id, snapshot.spec.format_id, snapshot.spec.device, kind)
-        name = " · ".join(plain(part) for part in parts if part)
-        left, right = st.columns([4, 1], vertical_alignment="center")
-        left.markdown(f"**{name}**")
-        state = translate(language(), f"probes.state.{snapshot.state}")
-        right.badge(state, color=_COLOURS.get(snapshot.state, "red"))  # type: ignore[arg-type]
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{plain(spec_title(snapshot.spec))}**", width="content")
+            state = translate(language(), f"probes.state.{snapshot.state}")
+            st.badge(state, color=_COLOURS.get(snapshot.state, "red"))  # type: ignore[arg-type]
         if not snapshot.state.is_final:
             _progress(registry, snapshot)
         if snapshot.points:
@@ -63,8 +62,17 @@ def _card(registry: ProbeRegistry, snapshot: Snapshot) -> None:
                 chart(figure, key=f"probe.points.{figure.title}", height=220)
         if snapshot.error:
             st.error(plain(snapshot.error), icon=":material/error:")
-        if snapshot.result is not None:
+        if snapshot.spec.kind is Kind.MACHINE:
+            _rates(snapshot)
+        elif snapshot.result is not None:
             comparison_table(snapshot.result)
+
+
+def _rates(snapshot: Snapshot) -> None:
+    if snapshot.result is not None:
+        benchmark_table(snapshot.result)
+        return
+    rates_table(snapshot.points)
 
 
 def _progress(registry: ProbeRegistry, snapshot: Snapshot) -> None:
@@ -96,13 +104,14 @@ def _start(registry: ProbeRegistry, spec: ProbeSpec, *, busy: bool) -> None:
     if problem is not None:
         problem_state(problem)
     foreseen = probing.expect(spec)
-    prediction_table(foreseen.prediction)
     if foreseen.refused:
         needed, allowed = (gib_text(size) for size in foreseen.refused)
-        text = t("probe.refused_text", needed=needed, allowed=allowed)
+        hint = "" if spec.kind is Kind.SLICE else t("probe.refused_hint")
+        text = t("probe.refused_text", needed=needed, allowed=allowed, hint=hint)
         st.warning(text, icon=":material/block:", title=t("probe.refused"))
+    prediction_table(foreseen.prediction)
     st.button(
-        t("probe.start"),
+        t("probe.start_measure" if spec.kind is Kind.MACHINE or spec.endpoint else "probe.start"),
         type="primary",
         icon=":material/play_arrow:",
         key="probe.start",

@@ -22,17 +22,14 @@ NOISY_SPREAD = 0.25
 def run_machine(session: Session) -> ProbeResult:
     """Each figure with its spread over repetitions."""
     readings = _memory(session)
-    _products(session)
+    products = _products(session)
     _disk(session)
-    if session.device.type == "cuda":
-        session.reporter.phase("pcie")
-        to, back = host_to_device(session.device)
-        session.reporter.point("pcie", {}, {"to_device_bytes_per_s": to, "from_device_bytes_per_s": back})
+    _copies(session)
     canary = session.canary()
     for _ in range(2):
         canary()
     best = max(readings, key=lambda m: m.value)
-    flags = ["noisy"] if best.spread > NOISY_SPREAD else []
+    flags = ["noisy"] if max(best.spread, *(m.spread for m in products)) > NOISY_SPREAD else []
     result = replace(session.empty_result(), bandwidth_bytes_per_s=best, versions={"torch": torch.__version__})
     return session.finish(result, flags)
 
@@ -52,20 +49,35 @@ def _memory(session: Session) -> list[Measured]:
     return readings
 
 
-def _products(session: Session) -> None:
+def _products(session: Session) -> list[Measured]:
+    """Rates of the precisions that torch has a kernel for."""
+    found = []
     for index, precision in enumerate(PRECISIONS):
         session.reporter.phase("gemm", index, len(PRECISIONS))
         rate = gemm_rate(session.device, precision, repeats=session.spec.repeats)
         if rate is not None:
             session.reporter.point("gemm", {}, {"ops_per_s": rate}, precision)
+            found.append(rate)
+    return found
+
+
+def _copies(session: Session) -> None:
+    """To and from each GPU, whichever was chosen: slots and risers differ."""
+    if session.device.type != "cuda":
+        return
+    for index in range(torch.cuda.device_count()):
+        session.reporter.phase("pcie", index, torch.cuda.device_count())
+        to, back = host_to_device(torch.device("cuda", index), repeats=session.spec.repeats)
+        values = {"to_device_bytes_per_s": to, "from_device_bytes_per_s": back}
+        session.reporter.point("pcie", {}, values, f"cuda:{index}")
 
 
 def _disk(session: Session) -> None:
     session.reporter.phase("disk")
-    for label, reading in zip(("cold", "warm"), read_disk(), strict=True):
+    for label, reading in zip(("cold", "warm"), read_disk(repeats=session.spec.repeats), strict=True):
         if reading is None:
             continue
-        values = {"read_bytes_per_s": Measured.of([reading.bytes_per_s])}
+        values = {"read_bytes_per_s": Measured.of(reading.bytes_per_s)}
         if reading.cached_share is not None:
             values["cached_share"] = Measured.of([reading.cached_share])
         session.reporter.point("disk", {}, values, label)

@@ -10,6 +10,8 @@ from advisor.ui.charts.base import add_limits, blank, rgba, style_axis
 
 __all__ = ["lines_figure"]
 
+MOST_COUNTS = 16
+
 
 def lines_figure(lines: Lines, palette: Palette, *, height: int = 300) -> go.Figure:
     figure = blank(palette, height=height, legend=len(lines.lines) > 1)
@@ -23,6 +25,9 @@ def lines_figure(lines: Lines, palette: Palette, *, height: int = 300) -> go.Fig
         hovermode="x unified",
         dragmode=False,
     )
+    counts = {x for line in lines.lines for x in line.x}
+    if not lines.log_x and len(counts) > 1 and counts <= set(range(MOST_COUNTS + 1)):
+        figure.update_xaxes(tickvals=sorted(counts))  # threads and layers have no halves
     add_limits(figure, lines.limits, palette, log_x=lines.log_x, log_y=lines.log_y)
     return figure
 

@@ -7,6 +7,7 @@ import streamlit as st
 from advisor.ui import probing
 from advisor.ui.fit_view import fit_table
 from advisor.ui.history_view import history
+from advisor.ui.machine_rates import last_benchmark
 from advisor.ui.machine_view import machine_cards
 from advisor.ui.probe_view import probe_form, watch_probe
 from advisor.ui.text import t
@@ -15,6 +16,7 @@ from advisor.ui.widgets import page_header
 page_header("machine")
 machine = probing.machine()
 machine_cards(machine)
+last_benchmark(machine)
 
 st.header(t("machine.measure"), anchor=False)
 st.caption(t("machine.measure_lead"))
