@@ -8,6 +8,7 @@ import sys
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes
+from advisor.report.numbers import latency_text
 from probes.codec import encode
 from probes.foresee import Foresight
 from probes.result import Event, EventKind, Measured, ProbeResult
@@ -101,7 +102,9 @@ def _text(name: str, value: float) -> str:
         return format_bytes(value) + "/s"
     if name.endswith("bytes"):
         return format_bytes(value)
-    unit = next((u for end, u in (("_tok_s", " tok/s"), ("_ms", " ms"), ("_s", " s")) if name.endswith(end)), "")
+    if name.endswith("_ms"):
+        return latency_text(value)
+    unit = next((u for end, u in (("_tok_s", " tok/s"), ("_s", " s")) if name.endswith(end)), "")
     return f"{value:,.0f}{unit}" if abs(value) >= 1000 else f"{value:.3g}{unit}"
 
 

@@ -15,6 +15,7 @@ from advisor.decision.recommend import recommend
 from advisor.decision.result import Candidate, Recommendation
 from advisor.decision.scenarios import find_scenario, load_scenarios
 from advisor.evidence.in_force import known_catalog
+from advisor.report.numbers import latency_text
 from advisor.report.rows import plan_title
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -25,7 +26,8 @@ _COLUMNS = ("rank", "model", "format", "engine", "machine", "replicas", "quality
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scenario", metavar="FILE|ID", help="a YAML or JSON file, or the id of a scenario")
+    scenario_help = "a YAML or JSON file (FILE#ID for one of several in it), or the id of a scenario"
+    parser.add_argument("--scenario", metavar="FILE|ID", help=scenario_help)
     parser.add_argument("--list", action="store_true", help="list the known scenarios")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="plans to show (default 10)")
     parser.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the answer")
@@ -108,7 +110,7 @@ def _row(number: int, candidate: Candidate) -> list[str]:
         f"{count} × {device}" if count > 1 else device,
         str(candidate.replicas),
         "–" if candidate.quality is None else f"{candidate.quality.value:.0f}",
-        f"{candidate.e2e_ms.value:,.0f} ms",
+        latency_text(candidate.e2e_ms.value),
         "–" if candidate.monthly_usd is None else f"{candidate.monthly_usd.value:,.0f}",
         "–" if candidate.power_w is None else f"{candidate.power_w.value:,.0f} W",
         f"{100 * candidate.score:.1f}",

@@ -18,6 +18,7 @@ from advisor.commands.plan_arguments import add_plan_arguments, load_from, plan_
 from advisor.decision.explain import sentence
 from advisor.decision.own_reasons import own_reasons
 from advisor.evidence.in_force import known_catalog
+from advisor.report.numbers import latency_text
 from advisor.sizing.derivation_speed import derive_all
 from advisor.sizing.own_measurements import calibration_of
 from advisor.sizing.plan import DeviceFootprint, Load, Plan, Sizing
@@ -129,7 +130,7 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
     ]
     if sizing.fits:
         lines += [sentence(language, reason) for reason in own_reasons(plan, catalog)]
-        lines += [t(name, **_range(getattr(sizing, name), t)) for name in _SPEEDS]
+        lines += [t(name, **_range(name, getattr(sizing, name), t)) for name in _SPEEDS]
     if sizing.suggestions:
         lines += ["", t("suggestions"), *(f"  - {suggestion_text(s, language, catalog)}" for s in sizing.suggestions)]
     return "\n".join(lines) + "\n"
@@ -158,8 +159,9 @@ def _bytes_json(d: DeviceFootprint) -> dict[str, int]:
     return {f"{n}_bytes": int(getattr(d, f"{n}_bytes")) for n in names}
 
 
-def _range(q: Quantity, t: Any) -> dict[str, object]:
-    numbers = {name: _short(getattr(q, name)) for name in ("value", "low", "high")}
+def _range(name: str, q: Quantity, t: Any) -> dict[str, object]:
+    text = latency_text if name.endswith("_ms") else _short
+    numbers = {name: text(getattr(q, name)) for name in ("value", "low", "high")}
     return {**numbers, "basis": t(f"basis.{q.basis}")}
 
 

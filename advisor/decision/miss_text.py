@@ -77,7 +77,8 @@ def remedy_of(change: Suggestion, plan: Plan) -> Reason:
     if change.kind != "more_devices":
         return Reason(f"remedy_{change.kind}", change.values)
     count = int(change.values["count"])
-    return Reason("remedy_more_devices", {"count": count, "more": count - plan.layout.devices})
+    more = count - plan.layout.devices
+    return Reason("remedy_one_more_device" if more == 1 else "remedy_more_devices", {"count": count, "more": more})
 
 
 def _quality_reason(model: Model, names: Mapping[str, float | str], scenario: Scenario) -> Reason:

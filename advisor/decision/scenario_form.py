@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.errors import DataError, InputError, UnknownIdError
+from advisor.catalog.files import parse_yaml
 from advisor.catalog.frozen import FrozenDict
 from advisor.catalog.records import DeviceClass
 from advisor.decision.scenario import DEFAULT_TASK, Axis, Hosting, Language, Scenario, TaskProfile, Text
@@ -121,18 +122,33 @@ def scenario_from_mapping(content: object, *, source: str = "scenario") -> Scena
     return scenario
 
 
-def scenario_from_text(text: str, *, source: str = "scenario") -> Scenario:
-    """From YAML or JSON text. Raises DataError for broken or oversized text."""
+def scenario_from_text(text: str, *, source: str = "scenario", wanted: str = "") -> Scenario:
+    """From YAML or JSON text: one scenario, or a list of them under `scenarios`, of which `wanted` names one by its id.
+
+    Raises DataError for broken or oversized text, and where a list leaves open which one is meant.
+    """
     if len(text) > MAX_TEXT_BYTES:
         raise DataError(source, "", "", f"at most {MAX_TEXT_BYTES} characters", f"{len(text)} characters")
-    try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except yaml.YAMLError as problem:
-        raise DataError(source, "", "", f"valid YAML ({_yaml_place(problem)})") from None
-    return scenario_from_mapping(content, source=source)
+    return scenario_from_mapping(_chosen(parse_yaml(text, source), source, wanted), source=source)
 
 
-def scenario_from_file(path: Path) -> Scenario:
+def _chosen(content: object, source: str, wanted: str) -> object:
+    """The record meant, of a file in the form of `data/scenarios/*.yaml` or with one scenario alone."""
+    listed = isinstance(content, Mapping) and set(content) == {"scenarios"}
+    found = content["scenarios"] if isinstance(content, Mapping) and listed else [content]
+    if not isinstance(found, list) or not found:
+        raise DataError(source, "", "scenarios", "a list of at least one scenario")
+    ids = [str(item.get("id", "")) if isinstance(item, Mapping) else "" for item in found]
+    if wanted:
+        if wanted not in ids:
+            raise DataError(source, "", "id", f"one of {', '.join(ids)}", wanted)
+        return found[ids.index(wanted)]
+    if len(found) > 1:
+        raise DataError(source, "", "scenarios", f"one scenario, named as {source}#ID", f"several: {', '.join(ids)}")
+    return found[0]
+
+
+def scenario_from_file(path: Path, wanted: str = "") -> Scenario:
     """From a YAML or JSON file. Raises InputError if it cannot be read, DataError if it is broken."""
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
@@ -140,7 +156,7 @@ def scenario_from_file(path: Path) -> Scenario:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise InputError("scenario", "a readable text file", f"{path} ({type(problem).__name__})") from None
-    return scenario_from_text(text, source=path.name)
+    return scenario_from_text(text, source=path.name, wanted=wanted)
 
 
 def scenario_to_mapping(scenario: Scenario) -> dict[str, Any]:
@@ -242,12 +258,6 @@ def _first_problem(problem: ValidationError, source: str, record: str) -> DataEr
     message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     got = None if error["type"] == "missing" else error.get("input")
     return DataError(source, record, place, "a value" if error["type"] == "missing" else message, got)
-
-
-def _yaml_place(problem: yaml.YAMLError) -> str:
-    mark = getattr(problem, "problem_mark", None)
-    what = str(getattr(problem, "problem", None) or "cannot be read")
-    return f"line {mark.line + 1}: {what}" if mark else what
 
 
 def _plain(value: object) -> Any:

@@ -24,13 +24,17 @@ def load_scenarios(catalog: Catalog) -> Mapping[str, Scenario]:
 
 
 def find_scenario(wanted: str, catalog: Catalog) -> Scenario:
-    """By id, or from a YAML or JSON file. Raises UnknownIdError, InputError or DataError."""
+    """By id, or from a YAML or JSON file; `FILE#ID` names one of several in a file.
+
+    Raises UnknownIdError, InputError or DataError.
+    """
     known = load_scenarios(catalog)
     if wanted in known:
         return known[wanted]
-    path = Path(wanted)
+    whole, (name, _, record) = Path(wanted), wanted.rpartition("#") if "#" in wanted else (wanted, "", "")
+    path, record = (whole, "") if whole.is_file() else (Path(name), record)
     if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
-        return resolve_ids(scenario_from_file(path), catalog)
+        return resolve_ids(scenario_from_file(path, record), catalog)
     raise UnknownIdError("scenario", wanted, known)
 
 

@@ -169,7 +169,7 @@ def _pick(name: str, candidate: Candidate, language: str) -> Pick:
 def _figure(name: str, quantity: Quantity, language: str) -> tuple[str, str, str, str, str]:
     unit = UNITS[name]
     return (
-        translate(language, f"ui.column.{name}"),
+        _label(name, language),
         value_text(quantity, unit),
         interval_text(quantity, unit),
         translate(language, f"ui.basis.{quantity.basis}"),
@@ -198,13 +198,18 @@ _CELLS = ("quality", "ttft_ms", "tpot_ms", "e2e_ms", "output_tok_s", "monthly_us
 
 def _plan_columns(language: str) -> tuple[str, ...]:
     names = ("rank", "variant", "format", "hardware", *_CELLS, "score")
-    return tuple(translate(language, f"ui.column.{name}") for name in names)
+    return tuple(_label(name, language) for name in names)
+
+
+def _label(name: str, language: str) -> str:
+    """Times carry their unit in the cell: milliseconds or seconds."""
+    return translate(language, f"ui.{'time' if name.endswith('_ms') else 'column'}.{name}")
 
 
 def _plan_cells(rank: int, candidate: Candidate) -> tuple[str, ...]:
     plan, known = candidate.plan, quantities(candidate)
-    cells = (known[name] for name in _CELLS)
-    numbers = tuple("–" if q is None else value_text(q) for q in cells)
+    cells = ((known[name], "ms" if name.endswith("_ms") else "") for name in _CELLS)
+    numbers = tuple("–" if q is None else value_text(q, unit) for q, unit in cells)
     return (str(rank), plan.variant.name, plan.format.name, device_text(plan), *numbers, f"{candidate.score:.3f}")
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "duration_text",
     "gib_text",
     "interval_text",
+    "latency_text",
     "money_text",
     "number",
     "percent_text",
@@ -18,6 +19,7 @@ __all__ = [
     "value_text",
 ]
 
+_SECOND_MS = 999.5
 _SECONDS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -73,8 +75,17 @@ def percent_text(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def latency_text(milliseconds: float) -> str:
+    """"85 ms"; from one second on "1.2 s", since nobody reads "160k ms"."""
+    if abs(milliseconds) < _SECOND_MS:
+        return f"{number(milliseconds)} ms"
+    return f"{number(milliseconds / 1e3)} s"
+
+
 def value_text(quantity: Quantity, unit: str = "") -> str:
-    """The value alone, with its unit."""
+    """The value alone, with its unit; milliseconds from 1,000 on in seconds."""
+    if unit == "ms":
+        return latency_text(quantity.value)
     return f"{number(quantity.value)} {unit}".strip()
 
 
@@ -82,6 +93,8 @@ def interval_text(quantity: Quantity, unit: str = "") -> str:
     """The 90 % interval "35–48 tok/s"; the value alone where it is exact."""
     if quantity.basis is Basis.EXACT or quantity.low == quantity.high:
         return value_text(quantity, unit)
+    if unit == "ms" and quantity.high >= _SECOND_MS:  # both ends in one unit
+        return f"{number(quantity.low / 1e3, 2)}–{number(quantity.high / 1e3, 2)} s"
     return f"{number(quantity.low, 2)}–{number(quantity.high, 2)} {unit}".strip()
 
 

@@ -9,7 +9,7 @@ from advisor.catalog.text import translate
 from advisor.decision.result import Candidate, Recommendation
 from advisor.decision.scenario import Scenario
 from advisor.report.figures import Bar, Bars, Limit, Line, Lines, Point, Scatter, Segment
-from advisor.report.numbers import gib_text, number, percent_text
+from advisor.report.numbers import gib_text, latency_text, number, percent_text
 from advisor.report.palette import Tone
 from advisor.report.rows import plan_title, quantities
 from advisor.sizing.plan import Binding, DeviceFootprint, Sizing
@@ -177,14 +177,15 @@ def _line(name: str, xs: tuple[float, ...], sizings: Sequence[Sizing], tone: Ton
 
 def _curves(name: str, lines: tuple[Line, ...], language: str) -> Lines:
     last = lines[0]
+    text = latency_text if name == "latency" else number
     return Lines(
         title=translate(language, f"report.curve.{name}.title"),
         hint=translate(language, f"report.curve.{name}.hint"),
         alt=translate(
             language,
             f"report.curve.{name}.alt",
-            first=number(last.y[0]),
-            last=number(last.y[-1]),
+            first=text(last.y[0]),
+            last=text(last.y[-1]),
             most=number(last.x[-1]),
         ),
         x_label=translate(language, "report.curve.x"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from advisor.catalog.text import translate
 from advisor.decision.scenario import Hosting, Scenario
-from advisor.report.numbers import money_text, number
+from advisor.report.numbers import latency_text, money_text, number
 
 __all__ = ["scenario_chips_text", "scenario_facts"]
 
@@ -63,7 +63,7 @@ def _lengths(scenario: Scenario, language: str) -> list[str]:
 
 def _targets(scenario: Scenario, language: str) -> list[str]:
     chips = [
-        translate(language, f"report.chip.{name}", value=number(value), percentile=scenario.percentile)
+        translate(language, f"report.chip.{name}", value=latency_text(value), percentile=scenario.percentile)
         for name in _LIMITS
         if (value := getattr(scenario, name)) is not None
     ]

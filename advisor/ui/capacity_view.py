@@ -9,7 +9,7 @@ import streamlit as st
 from advisor.catalog.text import translate
 from advisor.jobs.answers import CapacityReport
 from advisor.jobs.background import Job
-from advisor.report.numbers import gib_text, number, percent_text
+from advisor.report.numbers import gib_text, latency_text, number, percent_text
 from advisor.report.plan_figures import memory_bars
 from advisor.serving.limits import Limit
 from advisor.serving.result import Latency
@@ -148,8 +148,8 @@ def _infeasible(report: CapacityReport, slo: Slo) -> None:
     text = word(
         "capacity.floor",
         metric=word(f"metric.{report.floor_metric}"),
-        takes=number(takes),
-        wanted="–" if wanted is None else number(wanted),
+        takes=latency_text(takes),
+        wanted="–" if wanted is None else latency_text(wanted),
         percentile=number(slo.percentile),
         excess=percent_text(report.floor_worst - 1),
     )
@@ -165,8 +165,8 @@ def percentiles(report: CapacityReport, slo: Slo) -> None:
     for column in _COLUMNS:
         rows[word(f"table.{column}")] = [_cell(name, found, column, report) for name, found in report.latencies]
     rows[word("table.limit")] = [
-        "–" if getattr(slo, f"{name}_ms") is None else f"P{slo.percentile:g} ≤ {number(getattr(slo, f'{name}_ms'))}"
-        for name, _ in report.latencies
+        "–" if limit is None else f"P{slo.percentile:g} ≤ {latency_text(limit)}"
+        for limit in (getattr(slo, f"{name}_ms") for name, _ in report.latencies)
     ]
     st.table(rows, border="horizontal", hide_index=True, alt=word("table.alt"))
     facts = word(
@@ -182,7 +182,7 @@ def percentiles(report: CapacityReport, slo: Slo) -> None:
 def _cell(name: str, found: Latency, column: str, report: CapacityReport) -> str:
     if name != "tpot" and column != "mean" and not report.ttft_is_quotable:
         return "–"
-    return number(getattr(found, column))
+    return latency_text(getattr(found, column))
 
 
 def curve(report: CapacityReport, slo: Slo) -> None:
@@ -212,7 +212,7 @@ def curve(report: CapacityReport, slo: Slo) -> None:
         "curve": f"{percentile} {name}",
         "knee": word("curve.knee"),
         "here": word("curve.here"),
-        "limit": "" if limit is None else word("curve.limit", value=number(limit)),
+        "limit": "" if limit is None else word("curve.limit", value=latency_text(limit)),
     }
     chart(latency_lines(report, metric, limit, texts), key=f"capacity.curve.{metric}", height=360)
 

@@ -13,7 +13,7 @@ from advisor.jobs.answers import CheapestReport, CheapestRow
 from advisor.jobs.background import Job
 from advisor.jobs.messages import CheapestRequest
 from advisor.report.figures import Bars
-from advisor.report.numbers import money_text, number
+from advisor.report.numbers import latency_text, money_text, number
 from advisor.serving.limits import Limit
 from advisor.ui import state
 from advisor.ui.charts.money import cost_bars
@@ -70,7 +70,7 @@ def _headline(best: CheapestRow, percentile: float) -> None:
         _metric("cost", _money(best.monthly_usd), _range(best.monthly_usd))
         extra = word("cheapest.extra", extra=best.safe_replicas - best.replicas, devices=f"{best.devices:,}")
         _metric("replicas", f"{best.safe_replicas:,}", extra)
-        latency = "–" if math.isnan(best.e2e_ms) else f"{number(best.e2e_ms)} ms"
+        latency = "–" if math.isnan(best.e2e_ms) else latency_text(best.e2e_ms)
         _metric("latency", latency, word("cheapest.percentile", percentile=f"{percentile:g}"))
         slower = f"{best.if_slower:,}" if best.if_slower else word("steps.none")
         _metric("slower", slower, word("cheapest.slower_note"))
@@ -108,9 +108,9 @@ def _table(report: CheapestReport) -> None:
         word("cheapest.column_replicas"): [_replicas(row) for row in rows],
         word("cheapest.column_ranked"): [f"{row.ranked_replicas:,}" for row in rows],
         word("cheapest.column_devices"): [f"{row.devices:,}" if row.feasible else "–" for row in rows],
-        word("cheapest.column_ttft"): ["–" if row.ttft_ms is None else number(row.ttft_ms) for row in rows],
-        word("cheapest.column_tpot"): ["–" if math.isnan(row.tpot_ms) else number(row.tpot_ms) for row in rows],
-        word("cheapest.column_e2e"): ["–" if math.isnan(row.e2e_ms) else number(row.e2e_ms) for row in rows],
+        word("cheapest.column_ttft"): ["–" if row.ttft_ms is None else latency_text(row.ttft_ms) for row in rows],
+        word("cheapest.column_tpot"): ["–" if math.isnan(row.tpot_ms) else latency_text(row.tpot_ms) for row in rows],
+        word("cheapest.column_e2e"): ["–" if math.isnan(row.e2e_ms) else latency_text(row.e2e_ms) for row in rows],
         word("cheapest.column_quality"): ["–" if row.quality is None else f"{row.quality.value:.0f}" for row in rows],
         word("cheapest.column_limit"): [_limit(row.binding) for row in rows],
     }

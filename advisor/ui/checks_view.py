@@ -86,12 +86,12 @@ def _comparison(candidate: Candidate, check: FinalistCheck) -> None:
     name, colour, icon = _verdict(check)
     badges([(t(f"checks.{name}"), colour, icon, t("checks.help"))])
     pairs: list[tuple[str, Quantity, Quantity | None]] = [
-        (t("column.ttft_ms"), candidate.ttft_ms, check.ttft_ms),
-        (t("column.tpot_ms"), candidate.tpot_ms, check.tpot_ms),
-        (t("column.e2e_ms"), candidate.e2e_ms, check.e2e_ms),
+        (t("time.ttft_ms"), candidate.ttft_ms, check.ttft_ms),
+        (t("time.tpot_ms"), candidate.tpot_ms, check.tpot_ms),
+        (t("time.e2e_ms"), candidate.e2e_ms, check.e2e_ms),
     ]
     replicas = (t("detail.replicas"), number(check.ranked_replicas), number(check.replicas) if check.replicas else "–")
-    rows = [replicas, *((label, value_text(a), value_text(b) if b else "–") for label, a, b in pairs)]
+    rows = [replicas, *((label, value_text(a, "ms"), value_text(b, "ms") if b else "–") for label, a, b in pairs)]
     columns = zip(*rows, strict=True)
     heads = (" ", t("checks.ranking"), t("checks.simulation"))
     table = dict(zip(heads, map(list, columns), strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from advisor.report.numbers import bytes_text, number
+from advisor.report.numbers import bytes_text, latency_text, number
 from advisor.sizing.columns import Tuning
 from advisor.sizing.derivation import Derivation
 from advisor.sizing.derivation_speed import derivation_text, derive_all
@@ -44,4 +44,4 @@ def _value(item: Derivation) -> str:
         return bytes_text(item.value)
     if item.unit == "bytes/s":
         return f"{bytes_text(item.value)}/s"
-    return f"{number(1e3 * item.value)} ms" if item.unit == "s" else f"{number(item.value)} {item.unit}"
+    return latency_text(1e3 * item.value) if item.unit == "s" else f"{number(item.value)} {item.unit}"

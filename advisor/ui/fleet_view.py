@@ -11,7 +11,7 @@ from advisor.catalog.quantity import Quantity
 from advisor.jobs.answers import FleetReport, FleetRow
 from advisor.jobs.background import Job
 from advisor.jobs.messages import FleetMode, FleetRequest
-from advisor.report.numbers import number
+from advisor.report.numbers import latency_text, number
 from advisor.report.rows import plan_title
 from advisor.serving.workload import Slo
 from advisor.ui.charts.fleet import MOST_ROWS, Placed, fleet_grid, place
@@ -58,7 +58,7 @@ def results(job: Job, slo: Slo, decode: Sequence[Quantity]) -> None:
         _metric("in_slo", _share(report.in_slo_share), None if lost is None else _share(lost.in_slo_share))
         for name in ("ttft", "e2e"):
             after = None if lost is None else _p95(lost, name)
-            _metric(name, f"{_p95(report, name)} ms", None if after is None else f"{after} ms")
+            _metric(name, _p95(report, name), after)
         unserved = None if lost is None else f"{lost.unserved:,}"
         _metric("unserved", f"{report.unserved:,}", unserved)
     if report.stranded:
@@ -127,11 +127,11 @@ def _table(kind: str, rows: Sequence[FleetRow], lost: Sequence[FleetRow]) -> Non
 
 
 def _latency(row: FleetRow, name: str) -> str:
-    return number(dict(row.latencies)[name].p95)
+    return latency_text(dict(row.latencies)[name].p95)
 
 
 def _p95(report: FleetReport, name: str) -> str:
-    return number(dict(report.latencies)[name].p95)
+    return latency_text(dict(report.latencies)[name].p95)
 
 
 def _share(share: float) -> str:

@@ -14,6 +14,8 @@ from advisor.ui.widgets import problem_state
 __all__ = ["ICON", "LOGO", "PAGES", "navigation", "page_path", "run_page"]
 
 _HERE = Path(__file__).parent
+_DEFAULT = "advise"
+_ROOT = "start"  # never shown: Streamlit only needs it to differ from the other pages' addresses
 ICON = _HERE / "assets" / "icon.png"
 LOGO = _HERE / "assets" / "logo.png"
 
@@ -38,6 +40,7 @@ def page_path(name: str) -> Path:
 def navigation() -> Page:
     """The page that the address names; titles are in the language of the session, addresses are not."""
     groups = {t(f"nav.group.{group}"): [_page(*entry) for entry in entries] for group, entries in PAGES.items()}
+    groups[t("nav.group.plan")].append(_typed_address())
     return st.navigation(groups)
 
 
@@ -54,7 +57,12 @@ def _page(name: str, icon: str) -> Page:
         page_path(name),
         title=t(f"nav.{name}"),
         icon=f":material/{icon}:",
-        url_path=name,
+        url_path=_ROOT if name == _DEFAULT else name,
         help=t(f"nav.help.{name}"),
-        default=name == "advise",
+        default=name == _DEFAULT,
     )
+
+
+def _typed_address() -> Page:
+    """The first page answers at the root of the address only; who types its name too must not read "not found"."""
+    return st.Page(page_path(_DEFAULT), title=t(f"nav.{_DEFAULT}"), url_path=_DEFAULT, visibility="hidden")

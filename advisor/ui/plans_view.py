@@ -36,6 +36,7 @@ _SHOWN = (
     "memory_share",
     "score",
 )
+_TIMES = ("ttft_ms", "e2e_ms")
 _SORTS = ("score", "monthly_usd", "e2e_ms", "quality", "power_w")
 _PICKS = (
     ("best", "star", "score"),
@@ -83,7 +84,7 @@ def _headline(measure: str, candidate: Candidate) -> str:
             "–" if candidate.monthly_usd is None else t("pick.per_month", value=money_text(candidate.monthly_usd.value))
         )
     if measure == "e2e_ms":
-        return f"{value_text(candidate.e2e_ms)} ms"
+        return value_text(candidate.e2e_ms, "ms")
     if measure == "devices":
         return bytes_text(candidate.sizing.per_device.total_bytes * max(1, candidate.plan.n_devices))
     return t("pick.score", value=number(100 * candidate.score, 2))
@@ -154,8 +155,13 @@ def plan_table(shown: Sequence[Candidate], *, total: Counts) -> None:
 
 
 def _frame(shown: Sequence[Candidate]) -> pd.DataFrame:
-    rows = [plan_row(c) | {"hardware": device_text(c.plan), "monthly_usd": _dollars(c)} for c in shown]
+    rows = [plan_row(c) | _seconds(c) | {"hardware": device_text(c.plan), "monthly_usd": _dollars(c)} for c in shown]
     return pd.DataFrame([{name: row[name] for name in _SHOWN} for row in rows], columns=list(_SHOWN))
+
+
+def _seconds(candidate: Candidate) -> dict[str, float]:
+    """A column that can be sorted needs one unit."""
+    return {name: getattr(candidate, name).value / 1e3 for name in _TIMES}
 
 
 def _dollars(candidate: Candidate) -> float | None:
@@ -167,14 +173,12 @@ def _dollars(candidate: Candidate) -> float | None:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     texts = {name: column.TextColumn(t(f"column.{name}")) for name in ("format", "hardware")}
-    counts = {
-        name: column.NumberColumn(t(f"column.{name}"), format="compact")
-        for name in ("ttft_ms", "e2e_ms", "output_tok_s")
-    }
+    times = {name: column.NumberColumn(t(f"seconds.{name}"), format="%.3g") for name in _TIMES}
     return {
         "variant": column.TextColumn(t("column.variant"), pinned=True),
         **texts,
-        **counts,
+        **times,
+        "output_tok_s": column.NumberColumn(t("column.output_tok_s"), format="compact"),
         "quality": column.NumberColumn(t("column.quality"), format="%.1f"),
         "monthly_usd": column.NumberColumn(t("column.monthly_usd"), format="localized"),
         "memory_share": column.ProgressColumn(t("column.memory_share"), min_value=0, max_value=1, format="percent"),

@@ -8,7 +8,7 @@ import streamlit as st
 
 from advisor.jobs.answers import CapacityReport, PolicyReport
 from advisor.jobs.messages import CapacityRequest, PolicyRequest
-from advisor.report.numbers import number
+from advisor.report.numbers import latency_text, number
 from advisor.serving.library import load_workloads
 from advisor.serving.workload import ArrivalKind
 from advisor.ui.charts.load import policy_points, replica_lines
@@ -87,7 +87,7 @@ def _charts(report: PolicyReport) -> None:
         word("policy.column.hours"): [number(row.replica_hours) for row in report.rows],
         word("policy.column.paid"): [f"{100 * row.paid_share:.0f} %" for row in report.rows],
         word("policy.column.in_slo"): [f"{100 * row.in_slo_share:.2f} %" for row in report.rows],
-        word("policy.column.ttft"): [number(row.ttft_p99_ms) for row in report.rows],
+        word("policy.column.ttft"): [latency_text(row.ttft_p99_ms) for row in report.rows],
     }
     st.table(rows, border="horizontal", hide_index=True, alt=word("policy.alt"))
     st.caption(

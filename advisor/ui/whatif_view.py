@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from advisor.catalog.quantity import Quantity
@@ -9,7 +11,7 @@ from advisor.decision.quality import benchmarks, published_scores, task_quality
 from advisor.decision.replica_cost import replica_cost
 from advisor.decision.result import Candidate
 from advisor.decision.scenario import Scenario
-from advisor.report.numbers import gib_text, number, percent_text
+from advisor.report.numbers import gib_text, latency_text, number, percent_text
 from advisor.sizing.plan import Sizing
 from advisor.sizing.sensitivity import variations
 from advisor.ui import backend
@@ -23,18 +25,17 @@ MAX_SCORES = 20
 def what_if(candidate: Candidate) -> None:
     """One row per change beside the plan as it is; figures are of one replica."""
     changes = variations(candidate.plan, candidate.sizing.load, backend.catalog())
-    rows = [("as_is", candidate.sizing), *((str(change.change), change.sizing) for change in changes)]
+    now = candidate.sizing
+    rows = [("as_is", now), *((str(change.change), change.sizing) for change in changes)]
     costs = [replica_cost(sizing, backend.catalog()) for _, sizing in rows]
     st.caption(t("whatif.lead"))
     st.table(
         {
             t("whatif.change"): [_label(name, sizing) for name, sizing in rows],
             t("whatif.fits"): [_fit(sizing) for _, sizing in rows],
-            t("column.ttft_ms"): [_beside(s.ttft_ms.value, candidate.sizing.ttft_ms.value) for _, s in rows],
-            t("column.tpot_ms"): [_beside(s.tpot_ms.value, candidate.sizing.tpot_ms.value) for _, s in rows],
-            t("column.output_tok_s"): [
-                _beside(s.output_tok_s.value, candidate.sizing.output_tok_s.value) for _, s in rows
-            ],
+            t("time.ttft_ms"): [_beside(s.ttft_ms.value, now.ttft_ms.value, latency_text) for _, s in rows],
+            t("time.tpot_ms"): [_beside(s.tpot_ms.value, now.tpot_ms.value, latency_text) for _, s in rows],
+            t("column.output_tok_s"): [_beside(s.output_tok_s.value, now.output_tok_s.value) for _, s in rows],
             t("whatif.most"): [number(s.max_concurrency) for _, s in rows],
             t("detail.binding"): [_bound(s) for _, s in rows],
             t("whatif.hourly"): [_money(c.hourly_usd if c else None) for c in costs],
@@ -71,11 +72,11 @@ def _fit(sizing: Sizing) -> str:
     return t("whatif.short", size=plain(gib_text(sizing.shortfall_bytes)))
 
 
-def _beside(value: float, reference: float) -> str:
+def _beside(value: float, reference: float, text: Callable[[float], str] = number) -> str:
     """The value, and by how much it differs where it does."""
     if reference <= 0 or abs(value / reference - 1) < 0.005:
-        return number(value)
-    return f"{number(value)} ({100 * (value / reference - 1):+.0f} %)"
+        return text(value)
+    return f"{text(value)} ({100 * (value / reference - 1):+.0f} %)"
 
 
 def quality_sources(candidate: Candidate, scenario: Scenario, *, key: str) -> None:

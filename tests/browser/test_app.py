@@ -62,6 +62,15 @@ def test_the_server_answers_within_two_seconds(server: Server) -> None:
     assert server.start_s < 4.0
 
 
+def test_the_first_page_has_an_address_of_its_own(visitor: Visitor) -> None:
+    visitor.open("advise")
+    visitor.sees("Medical record drafting on premises")
+    assert visitor.page.get_by_text("Page not found").count() == 0
+    assert visitor.page.get_by_role("link", name="Advise").count() == 1
+    visitor.press("Find configurations")
+    visitor.page.wait_for_url("**/plans?**", timeout=30_000)
+
+
 def test_from_a_scenario_to_an_exported_plan(visitor: Visitor) -> None:
     visitor.open()
     visitor.page.get_by_text("Medical record drafting on premises").click()

@@ -215,6 +215,30 @@ def test_files(tmp_path: Path, catalog: Catalog) -> None:
         find_scenario("code-asistant", catalog)
 
 
+def test_files_in_the_form_of_the_data(tmp_path: Path, catalog: Catalog) -> None:
+    """Users copy the files under data/scenarios, which hold a list."""
+    source = "\n".join(f"  - {{id: {name}, name: {name}, task: {{code: 1}}, users: 5}}" for name in ("one", "two"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"scenarios:\n{source}\n", encoding="utf-8")
+    assert find_scenario(f"{path}#two", catalog).id == "two"
+    with pytest.raises(DataError, match=r"named as mine\.yaml#ID, got several: one, two"):
+        find_scenario(str(path), catalog)
+    with pytest.raises(DataError, match="one of one, two, got three"):
+        find_scenario(f"{path}#three", catalog)
+    alone = tmp_path / "no#1.yaml"
+    alone.write_text(f"scenarios:\n{source.splitlines()[0]}\n", encoding="utf-8")
+    assert find_scenario(str(alone), catalog).id == "one"
+    alone.write_text("scenarios: []", encoding="utf-8")
+    with pytest.raises(DataError, match="at least one scenario"):
+        find_scenario(str(alone), catalog)
+
+
+def test_aliases_in_yaml_are_refused() -> None:
+    """Nested aliases ("billion laughs") grow without bound."""
+    with pytest.raises(DataError, match="no YAML aliases"):
+        scenario_from_text("id: a\nname: &n x\ndescription: *n\n")
+
+
 def test_overlay_adds_and_replaces(tmp_path: Path) -> None:
     from advisor.catalog import load_catalog
 

@@ -67,6 +67,12 @@ def test_numbers_read_well(value: float | None, expected: str) -> None:
     assert value_text("en", value) == expected
 
 
+def test_latency_from_a_second_on_is_in_seconds() -> None:
+    reason = Reason("ttft_met", {"value": 160_000.0, "limit": 850, "percentile": 95})
+    assert sentence("en", reason) == "First token after 160 s at the 95th percentile, limit 850 ms."
+    assert sentence("zh", reason) == "95 分位首词元 160 秒，时限 850 毫秒。"
+
+
 def test_sentences_in_both_languages() -> None:
     values = {"variant": "R1", "format": "FP8", "device": "H100", "count": 8, "need_gib": 641.2, "have_gib": 596.0}
     reason = Reason("rejected_memory", values)

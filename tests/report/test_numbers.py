@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.catalog.quantity import Basis, Quantity
-from advisor.report.numbers import bytes_text, gib_text, interval_text, money_text, number
+from advisor.report.numbers import bytes_text, gib_text, interval_text, latency_text, money_text, number, value_text
 from advisor.report.svg_axis import decades, ticks
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"), [(84.9, "84.9 ms"), (999, "999 ms"), (999.9, "1 s"), (1234, "1.23 s"), (160_000, "160 s")]
+)
+def test_latency_from_a_second_on_is_in_seconds(milliseconds: float, text: str) -> None:
+    assert latency_text(milliseconds) == text
+    assert value_text(Quantity(milliseconds, milliseconds, milliseconds, Basis.EXACT), "ms") == text
 
 
 @pytest.mark.parametrize(
