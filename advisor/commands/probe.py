@@ -12,6 +12,7 @@ from advisor.catalog.errors import DataError, FathomError, InputError
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes
 from advisor.commands.probe_fleet import run_fleet
+from advisor.commands.probe_model import with_own
 from advisor.commands.probe_output import as_json, language, print_result, show_progress
 from advisor.commands.probe_spec import add_spec_arguments, spec_from
 from advisor.evidence.in_force import known
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     found, machine = known(load_catalog()), detect()
     catalog = found.catalog
     spec, history = spec_from(arguments, catalog), _history(store, machine)
+    catalog = with_own(catalog, spec)
     if arguments.fleet:
         return run_fleet(spec, arguments.fleet, as_json=arguments.json, store=None if arguments.no_store else store)
     if spec.load is not None and spec.load.resume_id:

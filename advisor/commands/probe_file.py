@@ -11,7 +11,7 @@ from advisor.catalog.records import Architecture
 from advisor.sizing.weights import weights
 from probes.gguf.header import GgufHeader, architecture_of, read_header
 
-__all__ = ["Identified", "identify"]
+__all__ = ["Identified", "identify", "same_shape"]
 
 SAME_SIZE = 0.01
 _SHAPE = (
@@ -36,14 +36,15 @@ def identify(path: Path, catalog: Catalog, named: str = "") -> Identified:
     """
     header = read_header(path)
     a = architecture_of(header)
-    alike = [v for v in catalog.variants.values() if _same(v.architecture, a)]
+    alike = [v for v in catalog.variants.values() if same_shape(v.architecture, a)]
     variant = next((v for v in alike if v.id == named), alike[0] if alike else None)
     architecture = a if variant is None else variant.architecture
     name = str(header.fields.get("general.name") or path.stem) if variant is None else variant.id
     return Identified(name, _format(header, architecture, catalog), architecture)
 
 
-def _same(known: Architecture, found: Architecture) -> bool:
+def same_shape(known: Architecture, found: Architecture) -> bool:
+    """Whether two models have the same tensors, as far as their size goes."""
     return all(getattr(known, name) == getattr(found, name) for name in _SHAPE)
 
 

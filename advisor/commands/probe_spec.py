@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from advisor.catalog import Catalog
-from advisor.commands.probe_file import Identified, identify
-from probes.engines.precision import canonical_format
+from advisor.commands.probe_model import DEFAULT_VARIANT, find_model, format_of
 from probes.need import memory_limit
 from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
 
 __all__ = ["add_spec_arguments", "spec_from", "sweep_formats"]
 
-DEFAULT_VARIANT = "deepseek-r1-distill-qwen-1.5b"
 DEFAULT_SWEEPS = {
     SweepAxis.CONTEXT: (512, 1024, 2048, 4096, 8192),
     SweepAxis.BATCH: (1, 2, 4, 8, 16),
@@ -27,7 +24,7 @@ MLA_RESIDENT_EXPERTS = 16  # decoding one token takes the same time with 16 of 2
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", default=DEFAULT_VARIANT, help=f"variant (default {DEFAULT_VARIANT})")
+    parser.add_argument("model", nargs="?", help=f"variant, or a config.json (default {DEFAULT_VARIANT})")
     parser.add_argument("--format", default="bf16", help="weight format; short names: int8, int4, mixed")
     parser.add_argument("--engine", default="torch", choices=[str(name) for name in EngineName])
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, mps")
@@ -58,7 +55,7 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
 
 def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
     """Raises UnknownIdError or InputError for what cannot be."""
-    model = _model(arguments, catalog)
+    model = find_model(arguments, catalog)
     kind = _kind(arguments)
     axis = SweepAxis(arguments.sweep) if arguments.sweep else None
     on_cpu = arguments.device == "cpu" and not arguments.url
@@ -87,21 +84,6 @@ def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
     )
 
 
-def _model(arguments: argparse.Namespace, catalog: Catalog) -> Identified:
-    """The variant and format that are named, or those of the GGUF file that is given."""
-    variant = catalog.variant(arguments.model)
-    if arguments.engine == EngineName.LLAMACPP and arguments.checkpoint:
-        return identify(Path(arguments.checkpoint), catalog, variant.id)
-    return Identified(variant.id, _format(arguments.format, arguments.engine), variant.architecture)
-
-
-def _format(name: str, engine: str) -> str:
-    """llama.cpp's formats may be named as it names them: q4_k_m, bf16."""
-    if engine != EngineName.LLAMACPP or name.startswith("gguf-"):
-        return canonical_format(name)
-    return f"gguf-{name.lower()}"
-
-
 def _kind(arguments: argparse.Namespace) -> Kind:
     if arguments.sweep:
         return Kind.SWEEP
@@ -128,7 +110,7 @@ def _formats(arguments: argparse.Namespace, axis: SweepAxis | None) -> tuple[str
     if axis is not SweepAxis.FORMAT:
         return ()
     names = arguments.formats or sweep_formats(EngineName(arguments.engine))
-    return tuple(_format(name, arguments.engine) for name in names)
+    return tuple(format_of(name, arguments.engine) for name in names)
 
 
 def sweep_formats(engine: EngineName) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from advisor.ui.pooling_view import export_button, import_upload
 from advisor.ui.probe_figures import point_lines
 from advisor.ui.probe_names import device_name, format_name, kind_name, model_name, spec_title
 from advisor.ui.probe_numbers import comparison_table, runs_table
+from advisor.ui.probe_summary import summary_table
 from advisor.ui.sustained_view import sustained
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, empty_state, problem_state
@@ -95,6 +96,7 @@ def _chosen(result: ProbeResult, machine: Machine) -> None:
         benchmark_table(result)
         return
     comparison_table(result)
+    summary_table(result)
     here = result.fingerprint == machine.fingerprint and result.spec.endpoint is None
     if result.spec.kind is Kind.SUSTAINED and result.is_valid and here:
         sustained(result)

@@ -13,21 +13,36 @@ from probes.result import Point
 __all__ = ["point_lines"]
 
 # What is drawn for points of this name, and the order of positions to try.
-_VALUES = ("decode_tok_s", "prefill_tok_s", "output_tok_s", "read_bytes_per_s")
-_SCALES = {"read_bytes_per_s": 1e9}  # the axis names GB/s
-_POSITIONS = ("context_tokens", "prompt_tokens", "batch", "threads", "layers", "at_s")
+_VALUES = (
+    "decode_tok_s", "prefill_tok_s", "output_tok_s", "goodput_requests_per_s", "p95_ttft_ms", "queue_length",
+    "step_ms", "resident_bytes", "read_bytes_per_s",
+)  # fmt: skip
+_SCALES = {"read_bytes_per_s": 1e9, "resident_bytes": 2**30, "p95_ttft_ms": 1e3}  # to the unit that the axis names
+_POSITIONS = ("context_tokens", "prompt_tokens", "batch", "elapsed_s", "moe_layers", "dense_layers", "threads")
 
 
 def point_lines(points: Sequence[Point], language: str) -> list[Lines]:
-    """One figure per measured value that has two or more positions."""
-    figures = []
+    """One figure per measured value that has two or more positions.
+
+    The memory by threads that every probe reads first is drawn while nothing else is.
+    """
+    figures: list[Lines] = []
     for value in _VALUES:
+        if (figures and value == "read_bytes_per_s") or (value == "output_tok_s" and _single(points)):
+            continue
         for position in _POSITIONS:
             found = [p for p in points if value in p.values and position in p.at]
             if len({p.at[position] for p in found}) >= 2:
                 figures.append(_lines(found, value, position, language))
                 break
     return figures
+
+
+def _single(points: Sequence[Point]) -> bool:
+    """One sequence at a time: the rate of all of them is the rate of each."""
+    return all(p.at.get("batch", 1) == 1 for p in points if "decode_tok_s" in p.values) and any(
+        "decode_tok_s" in p.values for p in points
+    )
 
 
 def _lines(points: Sequence[Point], value: str, position: str, language: str) -> Lines:

@@ -80,7 +80,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         sweep_values=DEFAULT_SWEEPS[axis] if axis else (),
         sweep_formats=sweep_formats(engine) if axis is SweepAxis.FORMAT else (),
         load=load,
-        timeout_s=2 * load.duration_s + 300 if load else 900.0,
+        timeout_s=_timeout(load) if load else 900.0,
         memory_limit_bytes=limit,
     )
 
@@ -93,9 +93,30 @@ def _endpoint() -> ProbeSpec | None:
         )
         model = st.text_input(t("probe.served_model"), key="probe.served_model", persist_state="session")
         key = st.text_input(t("probe.key_env"), key="probe.key_env", persist_state="session", help=t("probe.key_help"))
+    under_load = st.toggle(
+        t("probe.under_load"), key="probe.under_load", help=t("probe.under_load_help"), persist_state="session"
+    )
+    load = _load() if under_load else None
     if not url:
         return None
-    return ProbeSpec(model, "", engine=EngineName.ENDPOINT, endpoint=EndpointTarget(url, model, key))
+    target = EndpointTarget(url, model, key)
+    if load is None:
+        return ProbeSpec(model, "", engine=EngineName.ENDPOINT, endpoint=target)
+    return ProbeSpec(
+        model,
+        "",
+        engine=EngineName.ENDPOINT,
+        kind=Kind.SUSTAINED,
+        prompt_tokens=(128,),
+        load=load,
+        endpoint=target,
+        timeout_s=_timeout(load),
+    )
+
+
+def _timeout(load: LoadTarget) -> float:
+    """Twice its length and some minutes, so that a slow end is still seen."""
+    return 2 * load.duration_s + 300
 
 
 def _load() -> LoadTarget:

@@ -33,6 +33,21 @@ def test_exit_of_the_memory_guard_is_out_of_memory(child):
     assert child(SAY_POINT + "os._exit(137)").result().state is State.OUT_OF_MEMORY
 
 
+def test_a_child_that_takes_more_than_its_limit_is_ended_for_real(child):
+    """The guard itself, on real memory: 8 MiB at a time until it strikes, far below what the machine has."""
+    guard = (
+        "from probes.memory_guard import watch_memory; from probes.system import own_resident_bytes;"
+        "watch_memory(own_resident_bytes() + 64 * 2**20, lambda text: print(text, file=sys.stderr, flush=True));"
+        "kept = [];\nwhile len(kept) < 200: kept.append(bytearray(b'x' * (8 * 2**20))); time.sleep(0.004)"
+    )
+    before = psutil.Process().memory_info().rss
+    result = child(SAY_POINT + guard).result()
+    assert (result.state, result.error) == (State.OUT_OF_MEMORY, "ended by the memory limit")
+    assert len(result.points) == 1  # what was measured before is kept
+    assert psutil.Process().memory_info().rss < before + 64 * 2**20  # and we did not suffer
+    assert child(SAY_POINT + "os._exit(3)").result().state is State.FAILED  # the next one starts as ever
+
+
 def test_reported_error_wins_over_the_exit_code(child):
     line = json.dumps(encode(Event(EventKind.ERROR, state=State.INVALID, message="logits are not finite")))
     result = child(f"import sys; sys.stdin.readline(); print({line!r}); sys.exit(1)").result()

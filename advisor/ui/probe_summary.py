@@ -1,0 +1,57 @@
+"""What sweeps, slices, sustained runs and servers sum up to, beyond the headline figures; and energy."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from advisor.report.numbers import bytes_text, duration_text, gib_text, number
+from advisor.ui.text import plain, t
+from probes.result import ProbeResult
+
+__all__ = ["summary_table"]
+
+# In the order of interest; a server's own counters stay in the export.
+_NAMES = (
+    "full_decode_tok_s",
+    "full_peak_bytes",
+    *(f"p{p}_{name}" for name in ("ttft_ms", "tpot_ms") for p in (50, 95, 99)),
+    "output_tok_s",
+    "finished_requests_per_s",
+    "goodput_requests_per_s",
+    "finished_requests",
+    "failed_requests",
+    "queue_length_end",
+    "joules_per_token",
+    "memory_drift_bytes_per_hour",
+)
+
+
+def summary_table(result: ProbeResult) -> None:
+    """Nothing for a run that has no such figures, but what it cost in energy, or that nothing here can tell."""
+    rows = [(t(f"probe.summary.{name}"), _text(name, result)) for name in _NAMES if name in result.figures]
+    if result.spec.endpoint is None:
+        rows.append((t("probe.summary.energy"), _energy(result)))
+    if not rows:
+        return
+    st.table(
+        {t("history.figure"): [name for name, _ in rows], t("history.measured"): [plain(text) for _, text in rows]},
+        border="horizontal",
+        hide_index=True,
+        alt=t("probe.summary.alt"),
+    )
+
+
+def _text(name: str, result: ProbeResult) -> str:
+    value = result.figures[name].value
+    if name.endswith("bytes_per_hour"):
+        return f"{'−' if value < 0 else ''}{bytes_text(abs(value))}/h"
+    if name.endswith("_bytes"):
+        return gib_text(value)
+    return duration_text(value / 1e3) if name.endswith("_ms") else number(value)
+
+
+def _energy(result: ProbeResult) -> str:
+    joules = result.conditions.energy_joules
+    if joules is None:
+        return t("probe.summary.energy_unknown")
+    return t("probe.summary.energy_value", joules=number(joules), source=result.conditions.energy_source.upper())
