@@ -1,4 +1,4 @@
-"""The built-in engine beside llama.cpp (and ONNX Runtime where installed) on the same shapes at about the same bits.
+"""The built-in engine beside llama.cpp (and OpenVINO, ONNX Runtime where installed): same shapes, about the same bits.
 
     python benchmarks/llama_cpp.py [VARIANT] [--pairs bf16 int8 int4] [--prompt 128] [--output 24]
 
@@ -20,17 +20,19 @@ from probes.result import ProbeResult, State
 from probes.spec import EngineName, ProbeSpec
 
 PAIRS = {
-    "bf16": ((EngineName.TORCH, "bf16"), (EngineName.LLAMACPP, "gguf-bf16")),
+    "bf16": ((EngineName.TORCH, "bf16"), (EngineName.LLAMACPP, "gguf-bf16"), (EngineName.OPENVINO, "bf16")),
     "int8": (
         (EngineName.TORCH, "int8-w8a8"),
         (EngineName.TORCH, "int8-w8a16"),
         (EngineName.LLAMACPP, "gguf-q8_0"),
+        (EngineName.OPENVINO, "int8-w8a16"),
         (EngineName.ORT, "int8-w8a16"),
     ),
     "int4": (
         (EngineName.TORCH, "w4a16-g128"),
         (EngineName.LLAMACPP, "gguf-q4_0"),
         (EngineName.LLAMACPP, "gguf-q4_k_m"),
+        (EngineName.OPENVINO, "w4a16-g128"),
         (EngineName.ORT, "w4a16-g32"),
     ),
 }

@@ -19,6 +19,7 @@ DEFAULT_SWEEPS = {
 }
 DEFAULT_SWEEP_FORMATS = ("bf16", "int8-w8a8", "w4a16-g128", "bf16-attn-int8-ffn")
 ORT_SWEEP_FORMATS = ("fp32", "int8-w8a16", "w4a16-g128", "w4a16-g32")
+OPENVINO_SWEEP_FORMATS = ("bf16", "int8-w8a16", "w4a16-g128")
 GGUF_SWEEP_FORMATS = ("gguf-bf16", "gguf-q8_0", "gguf-q4_k_m", "gguf-q4_0")
 MLA_RESIDENT_EXPERTS = 16  # decoding one token takes the same time with 16 of 256 experts resident
 
@@ -115,7 +116,11 @@ def _formats(arguments: argparse.Namespace, axis: SweepAxis | None) -> tuple[str
 
 def sweep_formats(engine: EngineName) -> tuple[str, ...]:
     """One format of each width that the engine runs."""
-    others = {EngineName.LLAMACPP: GGUF_SWEEP_FORMATS, EngineName.ORT: ORT_SWEEP_FORMATS}
+    others = {
+        EngineName.LLAMACPP: GGUF_SWEEP_FORMATS,
+        EngineName.OPENVINO: OPENVINO_SWEEP_FORMATS,
+        EngineName.ORT: ORT_SWEEP_FORMATS,
+    }
     return others.get(engine, DEFAULT_SWEEP_FORMATS)
 
 

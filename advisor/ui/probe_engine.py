@@ -34,7 +34,7 @@ class ChosenModel:
 def choose_engine(kind: Kind) -> EngineName:
     """A choice among the engines that are here and can measure this kind."""
     missing = missing_engines()
-    able = [name for name in EngineName if name is not EngineName.ENDPOINT and (kind in KINDS[name] or not KINDS[name])]
+    able = [name for name in EngineName if name is not EngineName.ENDPOINT and kind in KINDS[name]]
     here = [str(name) for name in able if name not in missing] or [str(EngineName.TORCH)]
     if st.session_state.get(_KEY) not in here:
         st.session_state[_KEY] = here[0]

@@ -9,6 +9,7 @@ import streamlit as st
 from advisor.catalog.records import AttentionKind, Role
 from advisor.jobs.registry import ProbeRegistry
 from advisor.ui import backend
+from probes.engines.openvino_formats import OPENVINO_FORMATS, runs_in_openvino
 from probes.engines.ort_graph import ORT_FORMATS, runs_in_ort
 from probes.engines.precision import RUNNABLE_FORMATS
 from probes.foresee import Foresight, foresee
@@ -61,6 +62,8 @@ def probe_variants(*, with_moe: bool = False, engine: EngineName = EngineName.TO
     every = [v for v in backend.catalog().variants.values() if v.role is not Role.REFERENCE]
     if engine is EngineName.ORT:
         found = [v for v in every if runs_in_ort(v.architecture)]
+    elif engine is EngineName.OPENVINO:
+        found = [v for v in every if runs_in_openvino(v.architecture)]
     elif engine is EngineName.LLAMACPP:
         found = [v for v in every if can_write(v.architecture)]
     else:
@@ -73,6 +76,8 @@ def probe_formats(engine: EngineName = EngineName.TORCH) -> list[str]:
     formats = backend.catalog().formats
     if engine is EngineName.ORT:
         return [name for name in formats if name in ORT_FORMATS]
+    if engine is EngineName.OPENVINO:
+        return [name for name in formats if name in OPENVINO_FORMATS]
     if engine is EngineName.LLAMACPP:
         return [name for name, f in formats.items() if f.offered and can_store(f)]
     return [name for name in formats if name in RUNNABLE_FORMATS and name != "fp8"]

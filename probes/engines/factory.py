@@ -37,5 +37,9 @@ def make_engine(spec: ProbeSpec, *, slots: int, tokens: int, layers: LayerCount 
             raise UnsupportedError("ONNX Runtime probes load whole models, not single layers")
         return OrtEngine(spec, slots=slots, tokens=tokens)
     if spec.engine is EngineName.OPENVINO:
-        raise UnsupportedError("the OpenVINO engine has no probe yet: serve it with OVMS and measure its address")
+        from probes.engines.openvino_engine import OpenvinoEngine
+
+        if layers is not None:
+            raise UnsupportedError("OpenVINO probes load whole models, not single layers")
+        return OpenvinoEngine(spec, slots=slots, tokens=tokens)
     raise EngineUnavailableError(f"engine '{spec.engine}' is not available here")

@@ -15,12 +15,13 @@ __all__ = ["KINDS", "missing_engines"]
 KINDS: Mapping[EngineName, tuple[Kind, ...]] = {
     EngineName.TORCH: tuple(Kind),
     EngineName.LLAMACPP: (Kind.FULL, Kind.SWEEP, Kind.SUSTAINED),
-    EngineName.OPENVINO: (),  # only as an endpoint, served by OVMS
+    EngineName.OPENVINO: (Kind.FULL, Kind.SWEEP),
     EngineName.ORT: (Kind.FULL, Kind.SWEEP),
     EngineName.ENDPOINT: (Kind.FULL, Kind.SWEEP, Kind.SUSTAINED),
 }
 _PACKAGES: Mapping[EngineName, tuple[str, ...]] = {
     EngineName.TORCH: ("torch",),
+    EngineName.OPENVINO: ("openvino",),
     EngineName.ORT: ("onnxruntime", "onnx"),
 }
 
@@ -32,7 +33,6 @@ def missing_engines() -> dict[EngineName, str]:
         for engine, packages in _PACKAGES.items()
         if (absent := [name for name in packages if find_spec(name) is None])
     }
-    missing[EngineName.OPENVINO] = "OVMS (endpoint)"  # no probe of its own: its server is measured from outside
     if not (shutil.which("llama-bench") or shutil.which("llama-server") or find_libllama()):
         missing[EngineName.LLAMACPP] = "llama-bench, llama-server, xllamacpp"
     return missing

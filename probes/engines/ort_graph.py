@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from advisor.catalog.errors import UnsupportedError
-from advisor.catalog.records import Architecture, AttentionKind
+from advisor.catalog.records import Architecture
+from probes.engines.dense import is_plain_decoder
+from probes.engines.random_bytes import WEIGHT_SIZE, RandomBytes
 
 __all__ = ["ORT_FORMATS", "Blocks", "Graph", "build_graph", "check_runnable", "runs_in_ort"]
 
 MICROSOFT = "com.microsoft"
 OPSET = 21
-WEIGHT_SIZE = 0.02
-POOL_BYTES = 2**24
 ROPE_BASE = 1e4
 INT8_ACTIVATIONS = 4  # accuracy level: activations are rounded to 8 bit inside, the fastest on processors
 
@@ -58,8 +58,7 @@ def check_runnable(a: Architecture, format_id: str) -> Blocks:
     """Raises UnsupportedError for what the graph has no operators for."""
     if format_id not in ORT_FORMATS:
         raise UnsupportedError(f"the ONNX Runtime probe runs {', '.join(ORT_FORMATS)}, not '{format_id}'")
-    odd = a.qk_norm or a.sliding_window or a.mlp_bias or a.o_bias or a.norms_per_layer != 2 or a.mlp_matrices != 3
-    if a.attention is not AttentionKind.GQA or a.is_moe or odd or a.linear_attention or a.attention_output_gate:
+    if a.qk_norm or not is_plain_decoder(a):
         raise UnsupportedError("the ONNX Runtime probe runs dense models with grouped attention, without query norms")
     return ORT_FORMATS[format_id]
 
@@ -81,14 +80,13 @@ class _Builder:
         from onnx import helper
 
         self._a, self._blocks, self._tokens, self._helper = a, blocks, tokens, helper
-        self._random = np.random.default_rng(seed)
-        self._pool = self._random.integers(0, 256, POOL_BYTES, np.uint8)
+        self._random = RandomBytes(np.random.default_rng(seed))
         self._graph, self._nodes = Graph(), []
         self._inline: dict[str, int] = {}
 
     def build(self) -> Graph:
         a = self._a
-        self._keep("embedding", self._floats((a.vocab_size, a.hidden_size)).astype(np.float16))
+        self._keep("embedding", self._random.floats((a.vocab_size, a.hidden_size), "f16"))
         self._rotary()
         hidden = self._node("Cast", [self._node("Gather", ["embedding", "input_ids"], "", axis=0)], "", to=1)
         skip = ""
@@ -109,7 +107,7 @@ class _Builder:
         for name, size in (("q", wide), ("k", narrow), ("v", narrow)):
             found = self._linear(f"{name}{i}", normed, size, a.hidden_size)
             if a.qkv_bias:
-                self._keep(f"{name}_bias{i}", self._floats((size,)))
+                self._keep(f"{name}_bias{i}", self._random.floats((size,)))
                 found = self._node("Add", [found, f"{name}_bias{i}"], "")
             parts.append(found)
         outputs = [f"attention{i}", f"present_key{i}", f"present_value{i}"]
@@ -143,11 +141,12 @@ class _Builder:
     def _linear(self, name: str, source: str, rows: int, cols: int, output: str = "") -> str:
         bits, block = self._blocks.bits, self._blocks.block
         if bits == 32:
-            self._keep(f"{name}.w", self._floats((cols, rows)))
+            self._keep(f"{name}.w", self._random.floats((cols, rows)))
             return self._node("MatMul", [source, f"{name}.w"], "", output=output)
         if cols % block:
             raise UnsupportedError(f"rows of {cols} do not fill blocks of {block}")
-        self._keep(f"{name}.w", self._bytes(rows * cols * bits // 8).reshape(rows, cols // block, block * bits // 8))
+        raw = self._random.take(rows * cols * bits // 8)
+        self._keep(f"{name}.w", raw.reshape(rows, cols // block, block * bits // 8))
         spread = {4: 4.6, 8: 74.0}[bits]
         self._keep(f"{name}.s", np.full(rows * cols // block, WEIGHT_SIZE / spread, np.float32))
         return self._node(
@@ -168,16 +167,6 @@ class _Builder:
 
     def _keep(self, name: str, values: NDArray[Any]) -> None:
         self._graph.weights[name] = np.ascontiguousarray(values)
-
-    def _bytes(self, count: int) -> NDArray[np.uint8]:
-        """Random bytes that begin at another place of the pool for each tensor."""
-        return np.resize(np.roll(self._pool, int(self._random.integers(POOL_BYTES))), count)
-
-    def _floats(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Uniform, as wide as weights after initialisation."""
-        count = int(np.prod(shape))
-        raw = self._bytes(2 * count).view(np.uint16).astype(np.float32)
-        return ((raw / 65_535 - 0.5) * (WEIGHT_SIZE * 12**0.5)).astype(np.float32).reshape(shape)
 
     def _serialise(self) -> bytes:
         from onnx import TensorProto, helper

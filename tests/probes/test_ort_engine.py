@@ -83,11 +83,9 @@ def test_what_it_cannot_run_is_named(changes, format_id, reason):
         check_runnable(replace(TINY, **changes), format_id)
 
 
-def test_slices_and_openvino_are_refused(ort_spec):
+def test_slices_are_refused(ort_spec):
     with pytest.raises(UnsupportedError, match="not single layers"):
         make_engine(ort_spec, slots=1, tokens=64, layers=LayerCount(1, 0))
-    with pytest.raises(UnsupportedError, match="OVMS"):
-        make_engine(replace(ort_spec, engine=EngineName.OPENVINO), slots=1, tokens=64)
 
 
 @pytest.mark.probe
@@ -101,9 +99,8 @@ def test_a_batch_sweep(ort_spec):
 
 @pytest.mark.parametrize(
     ("engine", "kind", "message"),
-    [(EngineName.OPENVINO, Kind.FULL, "--url"), (EngineName.ORT, Kind.SUSTAINED, "full, sweep, not 'sustained'"),
-     (EngineName.LLAMACPP, Kind.SLICE, "not 'slice'")],
-)  # fmt: skip
+    [(EngineName.ORT, Kind.SUSTAINED, "full, sweep, not 'sustained'"), (EngineName.LLAMACPP, Kind.SLICE, "'slice'")],
+)
 def test_what_an_engine_does_not_measure_is_said_beforehand(ort_spec, engine, kind, message):
     with pytest.raises(UnsupportedError, match=message):
         needed(replace(ort_spec, engine=engine, kind=kind))

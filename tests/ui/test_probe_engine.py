@@ -8,7 +8,11 @@ from advisor.ui import probe_engine
 from probes.spec import EngineName
 from tests.ui.conftest import OpenPage
 
-MISSING = {EngineName.LLAMACPP: "llama-bench, xllamacpp", EngineName.OPENVINO: "OVMS", EngineName.ORT: "onnxruntime"}
+MISSING = {
+    EngineName.LLAMACPP: "llama-bench, xllamacpp",
+    EngineName.OPENVINO: "openvino",
+    EngineName.ORT: "onnxruntime",
+}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -28,7 +32,7 @@ def test_llama_cpp_offers_its_formats_and_a_file(
     open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.setenv("FATHOM_CACHE", str(tmp_path))
-    monkeypatch.setattr(probe_engine, "missing_engines", lambda: {EngineName.OPENVINO: "OVMS"})
+    monkeypatch.setattr(probe_engine, "missing_engines", lambda: {EngineName.OPENVINO: "openvino"})
     app = open_page("machine")
     app.selectbox(key="probe.engine").set_value("llama.cpp").run()
     assert "GGUF Q4_K_M" in app.selectbox(key="probe.format").options
@@ -36,3 +40,13 @@ def test_llama_cpp_offers_its_formats_and_a_file(
     app.text_input(key="probe.gguf").set_value("/nowhere/model.gguf").run()
     assert not app.exception
     assert any("/nowhere/model.gguf" in text.value for text in [*app.error, *app.warning, *app.markdown])
+
+
+def test_openvino_offers_what_its_graph_can_hold(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_engine, "missing_engines", dict)
+    app = open_page("machine")
+    app.selectbox(key="probe.engine").set_value("openvino").run()
+    assert not app.exception
+    assert len(app.selectbox(key="probe.format").options) == 6
+    app.segmented_control(key="probe.kind").set_value("sustained").run()
+    assert "OpenVINO" not in app.selectbox(key="probe.engine").options
