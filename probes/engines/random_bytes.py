@@ -35,7 +35,14 @@ class RandomBytes:
         return self._from(self._floats[kind], math.prod(shape)).reshape(shape)
 
     def _from(self, pool: NDArray[Any], count: int) -> NDArray[Any]:
-        return np.resize(np.roll(pool, int(self._random.integers(pool.size))), count)
+        """Copied part by part: `np.resize` would keep whole pools alive behind a small tensor."""
+        found = np.empty(count, pool.dtype)
+        at, done = int(self._random.integers(pool.size)), 0
+        while done < count:
+            part = pool[at : at + count - done]
+            found[done : done + part.size] = part
+            at, done = 0, done + part.size
+        return found
 
 
 def _converted(pool: NDArray[np.uint8], kind: str) -> NDArray[Any]:

@@ -63,6 +63,7 @@ def test_no_two_tensors_are_equal(openvino_spec):
     engine.load()
     matrices = [w.tobytes() for name, w in engine._graph.weights.items() if name.endswith(".w")]
     assert len(set(matrices)) == len(matrices) == 7 * TINY.num_layers + 1
+    assert all(w.base is None or w.base.nbytes == w.nbytes for w in engine._graph.weights.values())  # nothing behind
     engine.close()
 
 
