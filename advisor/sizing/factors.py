@@ -102,7 +102,10 @@ class FactorColumns:
             found = [place.get(level) for place, level in zip(places, key.split("|"), strict=True)]
             if None not in found:
                 table[tuple(found)] = value
-        picked: Floats = table[tuple(part.codes for part in parts)]
+        if not table.any():
+            return np.zeros(self.size)
+        place = np.ravel_multi_index(tuple(part.codes for part in parts), table.shape)
+        picked: Floats = table.ravel().take(place)
         return picked
 
     def keys(self, names: Sequence[str]) -> tuple[str, ...]:

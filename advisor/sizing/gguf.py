@@ -80,7 +80,10 @@ def gguf_storage(
     a: Architecture, mix: GgufMix, tensor: Tensor, *, imatrix: bool
 ) -> tuple[tuple[StorageType, int], ...]:
     """(type, number of layers that use it), before the fall-back for rows that do not fill a block."""
-    return tuple(Counter(_type(a, mix, tensor, layer, imatrix) for layer in tensor.layers or (0,)).items())
+    layers = tensor.layers or (0,)
+    if not _rules(a, mix, tensor):  # the same in every layer: asked once
+        return ((_type(a, mix, tensor, layers[0], imatrix), len(layers)),)
+    return tuple(Counter(_type(a, mix, tensor, layer, imatrix) for layer in layers).items())
 
 
 def gguf_matrices(
@@ -113,18 +116,26 @@ def _output_type(mix: GgufMix, cols: int) -> StorageType:
 
 
 def _layer_type(a: Architecture, mix: GgufMix, tensor: Tensor, layer: int, imatrix: bool) -> StorageType:
-    name = _RULE_NAMES.get(tensor.role, "")
-    if a.fused_qkv and name in ("attn_q", "attn_k", "attn_v"):
-        name = "attn_qkv"
+    name = _rule_name(a, tensor)
     smallest = mix.base.id.startswith(("iq1", "iq2"))  # these file types have a branch of their own
     if name == "attn_k" and a.n_routed_experts == 8:
         return Q4_K if smallest else Q8_0
     kind = mix.base
-    for candidate, condition in mix.rules.get(_EXPERT_NAMES.get(tensor.role, name), mix.rules.get(name, ())):
+    for candidate, condition in _rules(a, mix, tensor):
         if _holds(condition, a, layer, imatrix):
             kind = candidate
             break
     return _attn_v_exceptions(a, kind) if name == "attn_v" and not smallest else kind
+
+
+def _rule_name(a: Architecture, tensor: Tensor) -> str:
+    name = _RULE_NAMES.get(tensor.role, "")
+    return "attn_qkv" if a.fused_qkv and name in ("attn_q", "attn_k", "attn_v") else name
+
+
+def _rules(a: Architecture, mix: GgufMix, tensor: Tensor) -> tuple[tuple[StorageType, str], ...]:
+    name = _rule_name(a, tensor)
+    return mix.rules.get(_EXPERT_NAMES.get(tensor.role, name), mix.rules.get(name, ()))
 
 
 def _attn_v_exceptions(a: Architecture, kind: StorageType) -> StorageType:
