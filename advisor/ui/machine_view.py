@@ -13,9 +13,6 @@ from probes.machine_records import Accelerator, Cpu, Machine
 
 __all__ = ["machine_cards"]
 
-# Instruction sets that change how fast a model runs; the rest of the list is long and says nothing.
-_USEFUL_ISA = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "neon", "sve", "i8mm", "bf16")
-
 
 def machine_cards(machine: Machine) -> None:
     """Processor, memory and disk, accelerators; and what was looked for in vain."""
@@ -32,12 +29,11 @@ def machine_cards(machine: Machine) -> None:
 
 
 def _cpu(cpu: Cpu) -> dict[str, str]:
-    isa = [name for name in cpu.isa if name in _USEFUL_ISA]
     facts = {
         t("machine.model"): cpu.model,
         t("machine.cores"): t("machine.cores_value", cores=cpu.cores, threads=cpu.threads),
         t("machine.sockets"): t("machine.sockets_value", sockets=cpu.sockets, numa=cpu.numa_nodes),
-        t("machine.isa"): ", ".join(isa) or "–",
+        t("machine.isa"): ", ".join(cpu.isa) or "–",
         t("machine.cache"): ", ".join(f"{k.upper()} {gib_text(v)}" for k, v in cpu.cache_bytes.items()) or "–",
     }
     if cpu.max_hz:

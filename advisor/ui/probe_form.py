@@ -10,6 +10,7 @@ from advisor.catalog.text import translate
 from advisor.commands.probe_spec import DEFAULT_SWEEPS, MLA_RESIDENT_EXPERTS, sweep_formats
 from advisor.ui import backend, probing
 from advisor.ui.probe_engine import choose_engine, model_of
+from advisor.ui.probe_names import device_name
 from advisor.ui.text import language, t
 from probes.machine_records import Machine
 from probes.need import memory_limit
@@ -41,9 +42,8 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
     if kind == ENDPOINT:
         return _endpoint()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        device = _select(
-            "device", ["cpu", *(a.torch_device for a in machine.accelerators if a.torch_device)], width=120
-        )
+        devices = ["cpu", *(a.torch_device for a in machine.accelerators if a.torch_device)]
+        device = _select("device", devices, {name: device_name(name) for name in devices}, width=120)
         limit = memory_limit() if device == "cpu" else None
         if kind == Kind.MACHINE:
             return ProbeSpec("", "", kind=Kind.MACHINE, device=device, memory_limit_bytes=limit)
@@ -96,7 +96,7 @@ def _endpoint() -> ProbeSpec | None:
     under_load = st.toggle(
         t("probe.under_load"), key="probe.under_load", help=t("probe.under_load_help"), persist_state="session"
     )
-    load = _load() if under_load else None
+    load = _load(with_slots=False) if under_load else None
     if not url:
         return None
     target = EndpointTarget(url, model, key)
@@ -119,13 +119,18 @@ def _timeout(load: LoadTarget) -> float:
     return 2 * load.duration_s + 300
 
 
-def _load() -> LoadTarget:
-    with st.grid(4, min_column_width=170):
+def _load(*, with_slots: bool = True) -> LoadTarget:
+    """A server decides itself how many requests it works on at once."""
+    with st.grid(4 if with_slots else 3, min_column_width=170):
         rate = st.number_input(t("probe.rate"), 0.01, 1000.0, 1.0, key="probe.rate", persist_state="session")
         duration = st.number_input(
             t("probe.duration"), 5.0, 86_400.0, 60.0, key="probe.duration", persist_state="session"
         )
-        slots = st.number_input(t("probe.slots"), 1, 256, 8, key="probe.slots", persist_state="session")
+        slots = (
+            st.number_input(t("probe.slots"), 1, 256, 8, key="probe.slots", persist_state="session")
+            if with_slots
+            else 1
+        )
         limit = st.number_input(
             t("probe.ttft_limit"), 1.0, 1e6, 2000.0, key="probe.ttft_limit", persist_state="session"
         )
@@ -133,11 +138,16 @@ def _load() -> LoadTarget:
 
 
 def _axis() -> SweepAxis:
-    return SweepAxis(
-        _select(
-            "axis", [str(axis) for axis in SweepAxis], {str(a): t(f"probe.axis_of.{a}") for a in SweepAxis}, width=160
-        )
+    chosen = st.segmented_control(  # unlike a list, its labels follow the language at once
+        t("probe.axis"),
+        [str(axis) for axis in SweepAxis],
+        default=str(SweepAxis.CONTEXT),
+        format_func=lambda axis: t(f"probe.axis_of.{axis}"),
+        key="probe.axis",
+        required=True,
+        persist_state="session",
     )
+    return SweepAxis(str(chosen))
 
 
 def _kind_name(kind: str) -> str:

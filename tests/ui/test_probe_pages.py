@@ -1,0 +1,112 @@
+"""Figures of probes as the page shows them: units, names in place of ids, charts, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from advisor.report.numbers import duration_text, range_text
+from advisor.ui.probe_figures import point_lines
+from advisor.ui.probe_numbers import figure_text
+from probes.result import Measured, Point
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.042, "42 ms"), (1.85, "1.85 s"), (113, "113 s"), (482, "8.03 min"), (21_500, "5.97 h")]
+)
+def test_durations_have_the_unit_that_a_person_would_choose(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_the_unit_of_a_range_is_said_once() -> None:
+    assert range_text("12.3 GB/s", "27.6 GB/s") == "12.3–27.6 GB/s"
+    assert range_text("870 MB/s", "1.43 GB/s") == "870 MB/s – 1.43 GB/s"
+
+
+def test_figures_carry_the_right_units() -> None:
+    assert figure_text("ttft_ms", 113_000) == "113 s"
+    assert figure_text("load_s", 1.85) == "1.85 s"
+    assert figure_text("decode_tok_s", 2.98) == "2.98"
+    assert figure_text("peak_bytes", 3 * 2**30) == "3 GiB"
+    assert figure_text("mbu", 0.68) == "68 %"
+
+
+def _one(**values: float) -> dict[str, Measured]:
+    return {name: Measured.of([value]) for name, value in values.items()}
+
+
+def test_a_sustained_run_is_drawn_over_time() -> None:
+    windows = [
+        Point("window", {"elapsed_s": 5.0 * i}, _one(output_tok_s=8.0, p95_ttft_ms=1500.0, queue_length=i))
+        for i in (1, 2, 3)
+    ]
+    figures = {figure.y_label: figure for figure in point_lines(windows, "en")}
+    assert set(figures) == {
+        "Output of all sequences (tok/s)",
+        "First token, 95th percentile (s)",
+        "Requests waiting",
+    }
+    assert figures["First token, 95th percentile (s)"].lines[0].y == (1.5, 1.5, 1.5)
+    assert figures["Requests waiting"].x_label == "time (s)"
+
+
+def test_bandwidth_is_in_gigabytes_and_gives_way_to_the_model_itself() -> None:
+    bandwidth = [Point("bandwidth", {"threads": n}, _one(read_bytes_per_s=n * 5e9)) for n in (1, 2)]
+    (figure,) = point_lines(bandwidth, "en")
+    assert figure.lines[0].y == (5.0, 10.0)
+    rates = _one(decode_tok_s=2.0, output_tok_s=2.0)
+    sweep = [Point("decode", {"context_tokens": n, "batch": 1}, rates) for n in (1, 2)]
+    assert [figure.y_label for figure in point_lines([*bandwidth, *sweep], "en")] == ["Decode (tok/s)"]
+
+
+def _show() -> None:
+    from dataclasses import replace
+
+    from advisor.ui.machine_rates import rates_table
+    from advisor.ui.machine_view import machine_cards
+    from advisor.ui.probe_numbers import runs_table
+    from advisor.ui.probe_summary import summary_table
+    from probes.machine import detect
+    from probes.machine_records import Accelerator
+    from probes.result import Conditions, Measured, Point, ProbeResult, State
+    from probes.spec import ProbeSpec
+
+    state = {"sm_clock_hz": 1.98e9, "ecc": "on", "throttle": "power_cap"}
+    card = Accelerator(0, "nvidia", "NVIDIA H100", 80 * 2**30, "cuda:0", compute_capability=9.0, state=state)
+    machine_cards(replace(detect(), accelerators=(card,)))
+    gemm = {"fp32": 20e9, "bf16": 0.7e9, "int8-a8": 2.5e12}
+    points = [Point("gemm", {}, {"ops_per_s": Measured(v, 0.9 * v, v, 3)}, k) for k, v in gemm.items()]
+    shares = {"read_bytes_per_s": Measured(1.3e9, 0.87e9, 1.43e9, 3), "cached_share": Measured.of([0.0])}
+    rates_table([*points, Point("disk", {}, shares, "cold")])
+    run = ProbeResult(
+        "p1", ProbeSpec("deepseek-r1-distill-qwen-1.5b", "bf16"), State.DONE, "f1", "2026-11-22T06:00:00+00:00", 9.0,
+        decode_tok_s=Measured.of([4.0]), figures={"p95_ttft_ms": Measured.of([1500.0])}, conditions=Conditions(),
+    )  # fmt: skip
+    summary_table(run)
+    runs_table([run, replace(run, id="p2", decode_tok_s=Measured.of([5.0]))])
+
+
+def test_cards_rates_sums_and_comparison_are_shown_in_words() -> None:
+    app = AppTest.from_function(_show).run(timeout=30)
+    assert not app.exception
+    shown = "\n".join(str(table.value) for table in app.table)
+    for words in (
+        "1.98 GHz", "power limit", "2.5 TOPS", "0.7 GFLOPS", "870 MB/s – 1.43 GB/s in 3 runs", "First token, 95th",
+        "not measurable here", "(× 1.25)",
+    ):  # fmt: skip
+        assert words in shown, words
+    assert any("bf16" in caption.value and "fp32" in caption.value for caption in app.caption)
+
+
+def test_a_server_is_measured_under_load_from_the_page(open_page: Callable[..., AppTest]) -> None:
+    app = open_page("machine")
+    app.segmented_control(key="probe.kind").set_value("endpoint").run()
+    assert not app.exception
+    app.toggle(key="probe.under_load").set_value(True).run()
+    app.text_input(key="probe.url").set_value("http://127.0.0.1:9").run()
+    assert not app.exception
+    assert not app.error
+    assert app.number_input(key="probe.rate").value == 1.0
+    assert not app.button(key="probe.start").disabled
