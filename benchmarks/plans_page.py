@@ -1,6 +1,8 @@
 """CPU seconds of the Plans page when one widget changes, per built-in scenario; exit code 1 above 0.1 s.
 
-Run: `python benchmarks/plans_page.py [SCENARIO …]`. The page runs in this process, without a browser, on threads of its own: the whole process counts.
+Run: `python benchmarks/plans_page.py [SCENARIO …]`.
+
+The page runs in this process, without a browser, on threads of its own: the whole process counts.
 """
 
 from __future__ import annotations
