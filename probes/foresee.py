@@ -13,6 +13,7 @@ from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.plan import Load, Sizing
 from advisor.sizing.size import size
 from probes.cpu import available_bytes
+from probes.duration import duration_s
 from probes.machine_records import Machine
 from probes.need import Need, need_of, refusal
 from probes.needs import needed
@@ -104,17 +105,15 @@ def _with_seconds(prediction: Prediction, sizing: Sizing, need: Need, spec: Prob
         decode.value * read, decode.low * read, decode.high * read, decode.basis, "decode x bytes / bandwidth"
     )
     share = need.read_bytes / max(1, whole.read_bytes)  # a slice does less
-    seconds = (
-        share * spec.repeats * (sizing.ttft_ms.value / 1e3 * 1.3 + spec.output_tokens / max(decode.value, 1e-9)) + 10
-    )
     load = prediction.load_s.value if prediction.load_s else 0.0
+    seconds = duration_s(spec, sizing.prefill_tok_s.value, decode.value, load, share)
     return replace(
         prediction,
         decode_tok_s=decode,
         prefill_tok_s=sizing.prefill_tok_s,
         ttft_ms=sizing.ttft_ms,
         mbu=mbu,
-        duration_s=Quantity.within(seconds + load, 2.0, Basis.ESTIMATED, "sum of the phases"),
+        duration_s=Quantity.within(seconds, 2.0, Basis.ESTIMATED, "sum of the phases"),
     )
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from advisor.catalog.records import Architecture
 from probes.engines.linear import TORCH_TYPES, Linear
-from probes.engines.norm import Norm
+from probes.engines.norm import EPSILON, Norm
 from probes.engines.precision import Precision
 from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
@@ -89,7 +89,7 @@ class GqaAttention(Attention):
         width = (a.n_heads + 2 * a.n_kv_heads) * a.head_dim
         self._qkv = make_linear(a.hidden_size, width, precision, pool, tuner, bias=a.qkv_bias)
         self._out = make_linear(a.n_heads * a.head_dim, a.hidden_size, precision, pool, tuner, bias=a.o_bias)
-        self._norms = [Norm(a.head_dim, pool, tuner) for _ in range(2)] if a.qk_norm else []
+        self._norms = [Norm(a.head_dim, pool) for _ in range(2)] if a.qk_norm else []
         self.linears = (self._qkv, self._out)
         shape = (slots, a.n_kv_heads, tokens, a.head_dim)
         self._keys, self._values = (torch.zeros(shape, dtype=dtype, device=pool.device) for _ in range(2))
@@ -99,7 +99,7 @@ class GqaAttention(Attention):
         return sum(n.bytes for n in self._norms)
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
-        q, k, v = self._split(x, rope)
+        q, k, v = self._split(self._qkv(x), rope)
         tokens = x.shape[0]
         self._keys[slot, :, :tokens] = k.transpose(0, 1)
         self._values[slot, :, :tokens] = v.transpose(0, 1)
@@ -108,26 +108,30 @@ class GqaAttention(Attention):
         return self._out(y[0].transpose(0, 1).reshape(tokens, -1))
 
     def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
-        q, k, v = self._split(x, rope)
-        rows = x.shape[0]
-        if at.mask is None:
-            self._keys[:rows, :, at.longest] = k
-            self._values[:rows, :, at.longest] = v
-        else:
-            self._keys[at.slots, :, at.lengths] = k
-            self._values[at.slots, :, at.lengths] = v
+        mixed, rows = self._qkv(x), x.shape[0]
         candidates = {
-            "compiled": lambda: self._compiled(q, at),
-            "sdpa": lambda: self._sdpa(q, at),
-            "matmul": lambda: self._matmul(q, at),
+            "compiled": lambda: self._compiled(mixed, at, rope),
+            "sdpa": lambda: self._sdpa(self._placed(mixed, at, rope), at),
+            "matmul": lambda: self._matmul(self._placed(mixed, at, rope), at),
         }
-        if q.is_cuda:
+        if x.is_cuda:
             del candidates["compiled"]
         y = self._tuner.run(("attention", rows, row_bucket(at.longest + 1), at.mask is None), candidates)
         return self._out(y.reshape(rows, -1))
 
-    def _split(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        heads = self._qkv(x).view(x.shape[0], -1, self._dim)
+    def _placed(self, mixed: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+        """Queries; keys and values go into the caches."""
+        q, k, v = self._split(mixed, rope)
+        if at.mask is None:
+            self._keys[: len(q), :, at.longest] = k
+            self._values[: len(q), :, at.longest] = v
+        else:
+            self._keys[at.slots, :, at.lengths] = k
+            self._values[at.slots, :, at.lengths] = v
+        return q
+
+    def _split(self, mixed: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        heads = mixed.view(mixed.shape[0], -1, self._dim)
         turning, v = heads.split([self._heads + self._kv_heads, self._kv_heads], dim=1)
         if self._norms:
             parts = zip(turning.split([self._heads, self._kv_heads], dim=1), self._norms, strict=True)
@@ -135,10 +139,14 @@ class GqaAttention(Attention):
         q, k = rotate(turning, rope).split([self._heads, self._kv_heads], dim=1)
         return q, k, v
 
-    def _compiled(self, q: Tensor, at: Positions) -> Tensor:
-        from probes.engines.compiled import attend
+    def _compiled(self, mixed: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+        from probes.engines.compiled import place_and_attend
 
-        return attend(q, self._keys, self._values, at.slots, at.lengths, at.longest)
+        weights, caches = [norm.weight for norm in self._norms], (self._keys, self._values)
+        epsilon = self._norms[0].epsilon if self._norms else EPSILON
+        return place_and_attend(
+            mixed, self._heads, weights, epsilon, rope, caches, at.slots, at.lengths, at.longest
+        )
 
     def _sdpa(self, q: Tensor, at: Positions) -> Tensor:
         """The queries of a group as query positions of one head: ten times as fast on CPU as repeating the keys."""

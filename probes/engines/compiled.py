@@ -4,6 +4,7 @@ inside a candidate, so that a machine without numba merely lacks those candidate
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
@@ -17,49 +18,55 @@ from probes.engines.numba_integer import BLOCK, LEVELS_8, LEVELS_16
 
 __all__ = [
     "absorb", "attend", "expand_float", "expand_int4", "expand_int8", "float_rows", "float_vector", "int4_rows",
-    "int8_rows", "leave", "normalise", "pairs_vector",
+    "int8_rows", "leave", "normalise", "pairs_vector", "place_and_attend",
 ]  # fmt: skip
 
 EMPTY = {t: torch.empty(0, dtype=t) for t in (torch.float32, torch.bfloat16, torch.float16)}
+Product = Callable[[Tensor], Tensor]  # x (rows, inputs) -> (rows, outputs)
 INTEGER_VIEW = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
 
 numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
 
 
-def float_vector(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """One row; x (1, inputs)."""
-    y = torch.empty((1, weight.shape[0]), dtype=x.dtype)
-    numba_float.product(_bits(weight), _bits(x)[0], _bias(x, bias), _bits(y)[0])
-    return y
+def float_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
+    """One row."""
+    return _product(numba_float.product, _bits(weight), bias, dtype)
 
 
-def pairs_vector(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def pairs_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
     """One row, bfloat16 weights in pairs; an even number of inputs."""
-    y = torch.empty((1, weight.shape[0]), dtype=x.dtype)
-    numba_float.product_pairs(_bits(weight).view(np.uint32), _bits(x)[0], _bias(x, bias), _bits(y)[0])
-    return y
+    return _product(numba_float.product_pairs, _bits(weight).view(np.uint32), bias, dtype)
 
 
-def float_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    y = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype)
-    numba_float.product_rows(_bits(weight), _bits(x), _bias(x, bias), _bits(y))
-    return y
+def float_rows(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
+    return _product(numba_float.product_rows, _bits(weight), bias, dtype)
 
 
-def int8_rows(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, *, a8: bool) -> Tensor:
+def int8_rows(weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype, *, a8: bool) -> Product:
     """`a8`: activations of 8 bits with one scale per row; else of 16 bits with one per block."""
-    block, levels = (x.shape[1], LEVELS_8) if a8 else (BLOCK, LEVELS_16)
-    q, scales, _ = numba_integer.quantise(_bits(x), block, levels)
-    y = torch.empty((x.shape[0], weight.shape[0]), dtype=x.dtype)
-    numba_integer.product8(weight.numpy(), scale.numpy(), q, scales, block, _bias(x, bias), _bits(y))
-    return y
+    block, levels = (weight.shape[1], LEVELS_8) if a8 else (BLOCK, LEVELS_16)
+    matrix, factors, extra, outputs = weight.numpy(), scale.numpy(), _bias(bias, dtype), weight.shape[0]
+
+    def run(x: Tensor) -> Tensor:
+        q, scales, _ = numba_integer.quantise(_bits(x), block, levels)
+        y = torch.empty((x.shape[0], outputs), dtype=dtype)
+        numba_integer.product8(matrix, factors, q, scales, block, extra, _bits(y))
+        return y
+
+    return run
 
 
-def int4_rows(x: Tensor, packed: Tensor, grid: Tensor, bias: Tensor | None) -> Tensor:
-    q, scales, sums = numba_integer.quantise(_bits(x), 2 * packed.shape[2], LEVELS_16)
-    y = torch.empty((x.shape[0], packed.shape[0]), dtype=x.dtype)
-    numba_integer.product4(packed.numpy(), _bits(grid), q, scales, sums, _bias(x, bias), _bits(y))
-    return y
+def int4_rows(packed: Tensor, grid: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
+    nibbles, steps, extra = packed.numpy(), _bits(grid), _bias(bias, dtype)
+    outputs, group = packed.shape[0], 2 * packed.shape[2]
+
+    def run(x: Tensor) -> Tensor:
+        q, scales, sums = numba_integer.quantise(_bits(x), group, LEVELS_16)
+        y = torch.empty((x.shape[0], outputs), dtype=dtype)
+        numba_integer.product4(nibbles, steps, q, scales, sums, extra, _bits(y))
+        return y
+
+    return run
 
 
 def expand_float(out: Tensor, weight: Tensor) -> None:
@@ -87,6 +94,24 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tens
         _bits(q.contiguous()), _bits(keys), _bits(values), slots.numpy(), lengths.numpy(), tops, sums, parts, _bits(y)
     )
     return y
+
+
+def place_and_attend(
+    x: Tensor, heads: int, norms: Sequence[Tensor], epsilon: float, rope: tuple[Tensor, Tensor],
+    caches: tuple[Tensor, Tensor], slots: Tensor, lengths: Tensor, longest: int,
+) -> Tensor:  # fmt: skip
+    """x (rows, (heads + 2 kv heads) x dimension): keys and values into the caches (slots, kv heads, tokens, dimension),
+    then `attend`; rope: two of (rows, 1, dimension).
+    """
+    dim = caches[0].shape[3]
+    q = torch.empty((x.shape[0], heads, dim), dtype=x.dtype)
+    weights = torch.stack(list(norms)) if norms else EMPTY[x.dtype].view(0, 1)
+    cosine, sine = (_bits(t[:, 0]) for t in rope)
+    numba_attention.place(
+        _bits(x), _bits(weights), epsilon, cosine, sine, slots.numpy(), lengths.numpy(), _bits(q), _bits(caches[0]),
+        _bits(caches[1]),
+    )  # fmt: skip
+    return attend(q, *caches, slots, lengths, longest)
 
 
 def absorb(q: Tensor, k_b: Tensor) -> Tensor:
@@ -117,5 +142,17 @@ def _bits(tensor: Tensor) -> NDArray[Any]:
     return tensor.numpy() if kind is None else tensor.view(kind).numpy()
 
 
-def _bias(x: Tensor, bias: Tensor | None) -> NDArray[Any]:
-    return _bits(EMPTY[x.dtype] if bias is None else bias)
+def _bias(bias: Tensor | None, dtype: torch.dtype) -> NDArray[Any]:
+    return _bits(EMPTY[dtype] if bias is None else bias)
+
+
+def _product(kernel: Any, matrix: NDArray[Any], bias: Tensor | None, dtype: torch.dtype) -> Product:
+    """numpy's views of the matrix are made once: for one row they take as long as a small product."""
+    extra, outputs = _bias(bias, dtype), matrix.shape[0]
+
+    def run(x: Tensor) -> Tensor:
+        y = torch.empty((x.shape[0], outputs), dtype=dtype)
+        kernel(matrix, _bits(x), extra, _bits(y))
+        return y
+
+    return run

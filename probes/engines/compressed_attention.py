@@ -40,7 +40,7 @@ class Compressor:
         self.linears = (self._values, self._gates)
         dtype = TORCH_TYPES[kept]
         self._places = pool.floats((ratio, width), dtype)
-        self._norm = Norm(dimension, pool, tuner)
+        self._norm = Norm(dimension, pool)
         entries = -(-tokens // ratio)
         self._pending = torch.zeros((slots, ratio, 2, width), dtype=dtype, device=pool.device)
         self._before = torch.zeros_like(self._pending)
@@ -103,7 +103,7 @@ class CompressedAttention(Attention):
         shape = wide // self._groups, o_rank
         self._o_a = [make_linear(*shape, precision, pool, tuner) for _ in range(self._groups)]
         self._o_b = make_linear(self._groups * o_rank, a.hidden_size, precision, pool, tuner)
-        self._q_norm, self._kv_norm = Norm(q_rank, pool, tuner), Norm(a.head_dim, pool, tuner)
+        self._q_norm, self._kv_norm = Norm(q_rank, pool), Norm(a.head_dim, pool)
         dtype = TORCH_TYPES[pool.activation]
         self._sinks = pool.floats((a.n_heads,), dtype)
         self._recent = torch.zeros((slots, self._window, a.head_dim), dtype=dtype, device=pool.device)

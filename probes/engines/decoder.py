@@ -93,7 +93,7 @@ class Decoder:
         self._dtype = TORCH_TYPES[pool.activation]
         self.embedding = pool.floats((a.vocab_size, a.hidden_size), self._dtype)
         self.head = self._make_head(formats, pool, tuner)
-        self.norm = Norm(a.hidden_size, pool, tuner)
+        self.norm = Norm(a.hidden_size, pool)
         experts = resident_experts or a.n_routed_experts
         numbers = layer_numbers(a, count)
         self.layers = [
@@ -114,7 +114,7 @@ class Decoder:
     ) -> Layer:
         a = self._a
         attention = self._make_attention(formats, pool, tuner, number)
-        norms = (Norm(a.hidden_size, pool, tuner), Norm(a.hidden_size, pool, tuner))
+        norms = (Norm(a.hidden_size, pool), Norm(a.hidden_size, pool))
         if experts:
             return self._joined(attention, MoeFeedForward(a, experts, formats.feed_forward, pool, tuner), norms, pool)
         width = a.intermediate_size or 0

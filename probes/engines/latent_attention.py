@@ -47,7 +47,7 @@ class MlaAttention(Attention):
         self._kv_b = pool.floats((a.n_heads, self._nope + self._v, self._rank), dtype)
         wide = self._kv_b.view(-1, self._rank)
         self._expand = FloatLinear(self._rank, wide.shape[0], tuner, wide, None)
-        self._q_norm, self._kv_norm = Norm(q_input, pool, tuner), Norm(self._rank, pool, tuner)
+        self._q_norm, self._kv_norm = Norm(q_input, pool), Norm(self._rank, pool)
         self._cache = torch.zeros((slots, tokens, self._rank + self._rope), dtype=dtype, device=pool.device)
         self.caches = (self._cache,)
 
@@ -164,7 +164,7 @@ class DsaAttention(MlaAttention):
         self._index_q = make_linear(a.q_lora_rank, self._index_heads * self._index_dim, kept, pool, tuner)
         self._index_k = make_linear(a.hidden_size, self._index_dim, kept, pool, tuner)
         self._index_weights = make_linear(a.hidden_size, self._index_heads, kept, pool, tuner)
-        self._index_norm = Norm(self._index_dim, pool, tuner)
+        self._index_norm = Norm(self._index_dim, pool)
         self.linears = (*self.linears, self._index_q, self._index_k, self._index_weights)
         shape = (slots, tokens, self._index_dim)
         self._index_cache = torch.zeros(shape, dtype=TORCH_TYPES[kept], device=pool.device)

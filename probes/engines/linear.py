@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,14 +12,15 @@ from probes.engines.expanded import blockwise
 from probes.engines.precision import Precision
 from probes.engines.tuner import Tuner, row_bucket
 
-__all__ = ["FEW_ROWS", "TORCH_TYPES", "FloatLinear", "Kernel", "Linear"]
+__all__ = ["FEW_ROWS", "TORCH_TYPES", "FloatLinear", "Kernel", "Linear", "Product", "plain"]
 
 TORCH_TYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 FEW_ROWS = 32  # up to here kernels that read each weight once for all rows may win
 TRIAL_OPERATIONS = 2e9  # candidates are compared on a part of the matrix that takes about so many
 
-# (x (rows, inputs), tensors of the matrix, bias) -> (rows, outputs)
-Kernel = Callable[[Tensor, tuple[Tensor, ...], Tensor | None], Tensor]
+Product = Callable[[Tensor], Tensor]  # x (rows, inputs) -> (rows, outputs)
+# a kernel for the tensors of a matrix, its bias and the activation type; ImportError where it is not installed
+Kernel = Callable[[tuple[Tensor, ...], Tensor | None, torch.dtype], Product]
 
 
 class Linear:
@@ -35,7 +35,7 @@ class Linear:
         self, inputs: int, outputs: int, tuner: Tuner, stored: tuple[Tensor, ...], bias: Tensor | None
     ) -> None:
         self.inputs, self.outputs, self.stored, self.bias, self._tuner = inputs, outputs, stored, bias, tuner
-        self._kernels: dict[int, Kernel] = {}
+        self._products: dict[int, Product] = {}
 
     @property
     def bytes(self) -> int:
@@ -46,9 +46,10 @@ class Linear:
         if x.is_cuda:
             y = self.on_accelerator(x)
             return y if self.bias is None else y + self.bias
+        x = x if x.is_contiguous() else x.contiguous()
         bucket = row_bucket(x.shape[0])
-        kernel = self._kernels.get(bucket) or self._choose(x.contiguous(), bucket)
-        return kernel(x if x.is_contiguous() else x.contiguous(), self.stored, self.bias)
+        product = self._products.get(bucket) or self._choose(x, bucket)
+        return product(x)
 
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
         """CPU kernels by name, those that are probably fast first."""
@@ -58,16 +59,17 @@ class Linear:
         """The product without bias."""
         raise NotImplementedError
 
-    def _choose(self, x: Tensor, bucket: int) -> Kernel:
+    def _choose(self, x: Tensor, bucket: int) -> Product:
         kernels = self.candidates(x.shape[0])
         part = self.outputs
         if x.shape[0] > FEW_ROWS:
             part = min(part, max(256, int(TRIAL_OPERATIONS / (2 * x.numel())) // 64 * 64))
         stored, bias = tuple(t[:part] for t in self.stored), None if self.bias is None else self.bias[:part]
-        trials = {name: _bind(kernel, x, stored, bias) for name, kernel in kernels.items()}
+        trials = {name: _trial(kernel, stored, bias, x) for name, kernel in kernels.items()}
         key = (self.kind, *(t.dtype for t in self.stored), self.outputs, self.inputs, bucket)
-        self._kernels[bucket] = kernels[self._tuner.choose(key, trials)]
-        return self._kernels[bucket]
+        chosen = kernels[self._tuner.choose(key, trials)]
+        self._products[bucket] = chosen(self.stored, self.bias, x.dtype)
+        return self._products[bucket]
 
 
 class FloatLinear(Linear):
@@ -86,19 +88,37 @@ class FloatLinear(Linear):
             found["compiled"] = _vector
             if self.weight.dtype is torch.bfloat16 and self.inputs % 2 == 0:
                 found["compiled-pairs"] = _pairs
-            found |= {"mv": _mv, "mv-native": _native(_mv)}
+            found |= {"mv": plain(_mv), "mv-native": _native(_mv)}
         elif rows <= FEW_ROWS:
             found["compiled-rows"] = _rows
         if sixteen and rows > 2:
-            found["expand"] = _expand
+            found["expand"] = plain(_expand)
         if rows > 1:
-            found["linear"] = _linear
+            found["linear"] = plain(_linear)
         if rows > 1 and sixteen:
             found["linear-native"] = _native(_linear)
         return found
 
     def on_accelerator(self, x: Tensor) -> Tensor:
         return linear(x, self.weight)
+
+
+def plain(call: Callable[[Tensor, tuple[Tensor, ...], Tensor | None], Tensor]) -> Kernel:
+    """A kernel without anything to prepare."""
+    return lambda stored, bias, _dtype: lambda x: call(x, stored, bias)
+
+
+def _native(call: Callable[[Tensor, tuple[Tensor, ...], Tensor | None], Tensor]) -> Kernel:
+    """The same call without oneDNN."""
+
+    def run(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            return call(x, stored, bias)
+        finally:
+            torch._C._set_mkldnn_enabled(True)
+
+    return plain(run)
 
 
 def _linear(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
@@ -110,35 +130,22 @@ def _mv(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
     return y if bias is None else y + bias
 
 
-def _native(kernel: Kernel) -> Kernel:
-    """The same call without oneDNN."""
-
-    def run(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
-        torch._C._set_mkldnn_enabled(False)
-        try:
-            return kernel(x, stored, bias)
-        finally:
-            torch._C._set_mkldnn_enabled(True)
-
-    return run
-
-
-def _vector(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+def _vector(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
     from probes.engines.compiled import float_vector
 
-    return float_vector(x, stored[0], bias)
+    return float_vector(stored[0], bias, dtype)
 
 
-def _pairs(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+def _pairs(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
     from probes.engines.compiled import pairs_vector
 
-    return pairs_vector(x, stored[0], bias)
+    return pairs_vector(stored[0], bias, dtype)
 
 
-def _rows(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+def _rows(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
     from probes.engines.compiled import float_rows
 
-    return float_rows(x, stored[0], bias)
+    return float_rows(stored[0], bias, dtype)
 
 
 def _expand(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
@@ -154,5 +161,12 @@ def _widen(out: Tensor, weight: Tensor) -> None:
         expand_float(out, weight)
 
 
-def _bind(kernel: Kernel, *arguments: Any) -> Callable[[], Tensor]:
-    return lambda: kernel(*arguments)
+def _trial(kernel: Kernel, stored: tuple[Tensor, ...], bias: Tensor | None, x: Tensor) -> Callable[[], Tensor]:
+    prepared: list[Product] = []
+
+    def call() -> Tensor:
+        if not prepared:
+            prepared.append(kernel(stored, bias, x.dtype))
+        return prepared[0](x)
+
+    return call

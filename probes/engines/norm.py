@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm
 
 from probes.engines.linear import FEW_ROWS, TORCH_TYPES
 from probes.engines.random_weights import RandomPool
-from probes.engines.tuner import Tuner
 
-__all__ = ["Norm"]
+__all__ = ["EPSILON", "Norm", "compiled_norm"]
 
 EPSILON = 1e-6
 
@@ -18,8 +19,8 @@ EPSILON = 1e-6
 class Norm:
     """x (rows, ..., width) / root mean square of the last dimension * weights, which are around one."""
 
-    def __init__(self, width: int, pool: RandomPool, tuner: Tuner) -> None:
-        self.width, self.epsilon, self._tuner = width, EPSILON, tuner
+    def __init__(self, width: int, pool: RandomPool) -> None:
+        self.width, self.epsilon, self._compiled = width, EPSILON, compiled_norm()
         self.weight = pool.floats((width,), TORCH_TYPES[pool.activation]) + 1
 
     @property
@@ -29,16 +30,19 @@ class Norm:
     def __call__(self, x: Tensor) -> Tensor:
         if x.is_cuda or x.shape[0] > FEW_ROWS:
             return rms_norm(x, (self.width,), self.weight, self.epsilon)
-        candidates = {"compiled": lambda: self._compiled(x), "torch": lambda: self._torch(x)}
-        return self._tuner.run(("norm", x.shape), candidates)
-
-    def _compiled(self, x: Tensor) -> Tensor:
-        from probes.engines.compiled import normalise
-
-        return normalise(x, self.weight, self.epsilon)
+        return self._torch(x) if self._compiled is None else self._compiled(x, self.weight, self.epsilon)
 
     def _torch(self, x: Tensor) -> Tensor:
         """A third of the time of torch's own, which takes nine steps on CPU."""
         wide = x.float()
         factor = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.epsilon)
         return (wide * factor * self.weight).to(x.dtype)
+
+
+def compiled_norm() -> Callable[[Tensor, Tensor, float], Tensor] | None:
+    """One pass in place of eleven calls; None without numba."""
+    try:
+        from probes.engines.compiled import normalise
+    except ImportError:
+        return None
+    return normalise

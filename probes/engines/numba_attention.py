@@ -7,7 +7,7 @@ from numba import njit, prange
 
 from probes.engines.numba_bits import FAST, PARALLEL, float_of_bits, put, widen
 
-__all__ = ["CHUNK", "absorb", "attend", "leave", "normalise"]
+__all__ = ["CHUNK", "absorb", "attend", "leave", "normalise", "place"]
 
 CHUNK = 128  # tokens that one task reads: enough tasks for all cores, also for one sequence
 
@@ -39,52 +39,67 @@ def attend(q, keys, values, slots, lengths, tops, sums, parts, y):  # type: igno
 
 @njit(fastmath=FAST, nogil=True, cache=True)
 def _chunk(q, keys, values, top, total, part):  # type: ignore[no-untyped-def]
-    scores = np.empty((q.shape[0], keys.shape[0]), np.float32)
+    tokens = keys.shape[0]
+    scores = np.zeros((q.shape[0], (tokens + 3) // 4 * 4), np.float32)
     _score(q, keys, scores)
     for h in range(scores.shape[0]):
         row, highest, sum_ = scores[h], np.float32(-np.inf), np.float32(0)
-        for t in range(row.shape[0]):
+        for t in range(tokens):
             highest = max(highest, row[t])
-        for t in range(row.shape[0]):
+        for t in range(tokens):
             row[t] = _exponential(row[t] - highest)
             sum_ += row[t]
+        row[tokens:] = 0
         top[h], total[h] = highest, sum_
     _mix(scores, values, part)
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
 def _score(q, keys, scores):  # type: ignore[no-untyped-def]
-    """scores (group, tokens) = q (group, dimension) . keys (tokens, dimension) / sqrt(dimension)."""
+    """scores (group, tokens) = q (group, dimension) . keys (tokens, dimension) / sqrt(dimension), four at once."""
     group, dim = q.shape
     scale = np.float32(1 / np.sqrt(dim))
-    query, line = np.empty((group, dim), np.float32), np.empty(dim, np.float32)
+    query, lines = np.empty((group, dim), np.float32), np.empty((4, dim), np.float32)
     for h in range(group):
         for d in range(dim):
             query[h, d] = widen(q[h, d]) * scale
-    for t in range(keys.shape[0]):
-        key = keys[t]
-        for d in range(dim):
-            line[d] = widen(key[d])
+    for first in range(0, keys.shape[0], 4):
+        _widen_four(keys, first, lines)
+        line0, line1, line2, line3 = lines[0], lines[1], lines[2], lines[3]
         for h in range(group):
-            wanted, score = query[h], np.float32(0)
+            wanted = query[h]
+            s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
             for d in range(dim):
-                score += wanted[d] * line[d]
-            scores[h, t] = score
+                s0 += wanted[d] * line0[d]
+                s1 += wanted[d] * line1[d]
+                s2 += wanted[d] * line2[d]
+                s3 += wanted[d] * line3[d]
+            row = scores[h, first : first + 4]
+            row[0], row[1], row[2], row[3] = s0, s1, s2, s3
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
 def _mix(scores, values, part):  # type: ignore[no-untyped-def]
-    """part (group, dimension) += scores (group, tokens) @ values (tokens, dimension)."""
+    """part (group, dimension) += scores (group, tokens) @ values (tokens, dimension), four tokens at once."""
     dim = values.shape[1]
-    line = np.empty(dim, np.float32)
-    for t in range(values.shape[0]):
-        value = values[t]
-        for d in range(dim):
-            line[d] = widen(value[d])
+    lines = np.empty((4, dim), np.float32)
+    for first in range(0, values.shape[0], 4):
+        _widen_four(values, first, lines)
+        line0, line1, line2, line3 = lines[0], lines[1], lines[2], lines[3]
         for h in range(scores.shape[0]):
-            weight, target = scores[h, t], part[h]
+            row, target = scores[h, first : first + 4], part[h]
+            w0, w1, w2, w3 = row[0], row[1], row[2], row[3]
             for d in range(dim):
-                target[d] += weight * line[d]
+                target[d] += w0 * line0[d] + w1 * line1[d] + w2 * line2[d] + w3 * line3[d]
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def _widen_four(entries, first, lines):  # type: ignore[no-untyped-def]
+    """lines (4, dimension) = the entries from `first`; beyond the end the last one again."""
+    for k in range(4):
+        entry, line = entries[min(first + k, entries.shape[0] - 1)], lines[k]
+        for d in range(line.shape[0]):
+            line[d] = widen(entry[d])
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
@@ -162,3 +177,45 @@ def leave(x, v_b, y):  # type: ignore[no-untyped-def]
                 for d in range(row.shape[0]):
                     total += widen(given[d]) * widen(row[d])
                 put(target, i, total)
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def place(x, norms, epsilon, cosine, sine, slots, lengths, q, keys, values):  # type: ignore[no-untyped-def]
+    """Split x (rows, (heads + 2 kv heads) x dimension) into q (rows, heads, dimension), and the next key and value of
+    each row's slot; queries and keys normalised (norms (2, dimension) or empty) and turned by the row's angle.
+    """
+    heads, kv_heads, dim = q.shape[1], keys.shape[1], q.shape[2]
+    line = np.empty(dim, np.float32)
+    for r in range(x.shape[0]):
+        for h in range(heads + kv_heads):
+            part = x[r, h * dim : (h + 1) * dim]
+            for d in range(dim):
+                line[d] = widen(part[d])
+            if norms.shape[0]:
+                _scale(line, norms[0 if h < heads else 1], epsilon)
+            if h < heads:
+                _turn(line, cosine[r], sine[r], q[r, h])
+            else:
+                _turn(line, cosine[r], sine[r], keys[slots[r], h - heads, lengths[r]])
+        for h in range(kv_heads):
+            first = (heads + kv_heads + h) * dim
+            values[slots[r], h, lengths[r], :] = x[r, first : first + dim]
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def _scale(line, weight, epsilon):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for d in range(line.shape[0]):
+        total += line[d] * line[d]
+    factor = np.float32(1) / np.sqrt(total / np.float32(line.shape[0]) + np.float32(epsilon))
+    for d in range(line.shape[0]):
+        line[d] = line[d] * factor * widen(weight[d])
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def _turn(line, cosine, sine, target):  # type: ignore[no-untyped-def]
+    half = line.shape[0] // 2
+    for d in range(half):
+        first, second, c, s = line[d], line[d + half], widen(cosine[d]), widen(sine[d])
+        put(target, d, first * c - second * s)
+        put(target, d + half, second * c + first * s)

@@ -14,16 +14,17 @@ __all__ = ["expand", "product", "product_pairs", "product_rows"]
 
 @njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
 def product(weight, x, bias, y):  # type: ignore[no-untyped-def]
-    """y (outputs) = weight (outputs, inputs) @ x (inputs) + bias (outputs, or empty)."""
+    """y (1, outputs) = weight (outputs, inputs) @ x (1, inputs) + bias (outputs, or empty)."""
     inputs, biased = weight.shape[1], bias.shape[0] > 0
     wide = np.empty(inputs, np.float32)
     for j in range(inputs):
-        wide[j] = widen(x[j])
+        wide[j] = widen(x[0, j])
+    target = y[0]
     for i in prange(weight.shape[0]):
         row, total = weight[i], np.float32(0)
         for j in range(inputs):
             total += widen(row[j]) * wide[j]
-        put(y, i, total + widen(bias[i]) if biased else total)
+        put(target, i, total + widen(bias[i]) if biased else total)
 
 
 @njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
@@ -34,7 +35,8 @@ def product_pairs(pairs, x, bias, y):  # type: ignore[no-untyped-def]
     half, biased = pairs.shape[1], bias.shape[0] > 0
     even, odd = np.empty(half, np.float32), np.empty(half, np.float32)
     for j in range(half):
-        even[j], odd[j] = widen(x[2 * j]), widen(x[2 * j + 1])
+        even[j], odd[j] = widen(x[0, 2 * j]), widen(x[0, 2 * j + 1])
+    target = y[0]
     for i in prange(pairs.shape[0]):
         row, first, second = pairs[i], np.float32(0), np.float32(0)
         for j in range(half):
@@ -42,7 +44,7 @@ def product_pairs(pairs, x, bias, y):  # type: ignore[no-untyped-def]
             first += float_of_bits(both << np.uint32(16)) * even[j]
             second += float_of_bits(both & np.uint32(0xFFFF0000)) * odd[j]
         total = first + second
-        put(y, i, total + widen(bias[i]) if biased else total)
+        put(target, i, total + widen(bias[i]) if biased else total)
 
 
 @njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)

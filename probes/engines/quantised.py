@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from probes.engines.expanded import blockwise
-from probes.engines.linear import FEW_ROWS, TORCH_TYPES, FloatLinear, Kernel, Linear
+from probes.engines.linear import FEW_ROWS, TORCH_TYPES, FloatLinear, Kernel, Linear, Product, plain
 from probes.engines.precision import INT4_GROUP, Precision
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner
@@ -36,12 +36,12 @@ class Int8Linear(Linear):
         if rows <= FEW_ROWS:
             found["compiled"] = _int8_a8 if self._a8 else _int8_a16
         if self._a8:
-            found |= {"onednn": _onednn_a8} | ({"int-mm": _int_mm} if rows > 1 else {})
+            found |= {"onednn": plain(_onednn_a8)} | ({"int-mm": plain(_int_mm)} if rows > 1 else {})
         else:
             if self.inputs % WHOLE == 0 and self.outputs % WHOLE == 0:
-                found["int8pack"] = _int8pack
-            found["expand-bf16"] = _expand8_bf16
-        return found | {"expand": _expand8}
+                found["int8pack"] = plain(_int8pack)
+            found["expand-bf16"] = plain(_expand8_bf16)
+        return found | {"expand": plain(_expand8)}
 
     def on_accelerator(self, x: Tensor) -> Tensor:
         weight, scale = self.stored
@@ -91,7 +91,7 @@ class Int4Linear(Linear):
 
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
         found: dict[str, Kernel] = {"compiled": _int4} if rows <= FEW_ROWS else {}
-        return found | {"expand": _expand4, "expand-bf16": _expand4_bf16}
+        return found | {"expand": plain(_expand4), "expand-bf16": plain(_expand4_bf16)}
 
     def on_accelerator(self, x: Tensor) -> Tensor:
         return torch._weight_int4pack_mm(x, self.stored[0], self._group, self.stored[1])
@@ -117,16 +117,16 @@ def _eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x.float() / scale).round_().to(torch.int8), scale
 
 
-def _int8_a8(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+def _int8_a8(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
     from probes.engines.compiled import int8_rows
 
-    return int8_rows(x, *stored, bias, a8=True)
+    return int8_rows(*stored, bias, dtype, a8=True)
 
 
-def _int8_a16(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+def _int8_a16(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
     from probes.engines.compiled import int8_rows
 
-    return int8_rows(x, *stored, bias, a8=False)
+    return int8_rows(*stored, bias, dtype, a8=False)
 
 
 def _onednn_a8(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
@@ -170,10 +170,10 @@ def _fill8(out: Tensor, part: tuple[Tensor, ...]) -> None:
         expand_int8(out, *part)
 
 
-def _int4(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
+def _int4(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
     from probes.engines.compiled import int4_rows
 
-    return int4_rows(x, *stored, bias)
+    return int4_rows(*stored, bias, dtype)
 
 
 def _expand4(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from advisor.catalog.errors import InputError
 from probes.engines.base import InvalidOutputError
 from probes.engines.decoder import Decoder
+from probes.engines.norm import compiled_norm
 from probes.engines.precision import precision_of
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner, row_bucket
@@ -36,13 +37,20 @@ class TorchEngine:
         self._synchronise = synchroniser(self._device)
         self._ids = torch.Generator().manual_seed(spec.seed)
         self.tuner = Tuner(self._synchronise, self._empty_caches)
+        if self._device.type == "cpu":
+            compiled_norm()  # imports numba now: it is no part of loading the weights
         self._decoder: Decoder | None = None
+        self._sweep: torch.Tensor | None = None
         self._warmed: set[tuple[str | int, ...]] = set()
         self._graphs: dict[tuple[int, int], tuple[Callable[[], None], torch.Tensor]] = {}
 
     def _empty_caches(self) -> None:
-        """Push the weights out of the caches, by writing more than they hold."""
-        torch.ones(CACHE_SWEEP_BYTES, dtype=torch.uint8, device=self._device)
+        """Push the weights out of the caches, by writing more than they hold; the same memory each time, because first
+        writes to new pages take ten times as long.
+        """
+        if self._sweep is None:
+            self._sweep = torch.empty(CACHE_SWEEP_BYTES, dtype=torch.uint8, device=self._device)
+        self._sweep.fill_(1)
 
     @property
     def decoder(self) -> Decoder:

@@ -1,0 +1,54 @@
+"""How long a probe takes, from what it does: the counts of `probes.kinds` at the speeds that are foreseen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from probes.layers import slices_of
+from probes.measure import DROPPED_STEPS, MIN_STEPS, SAMPLE_BUDGET_S
+from probes.need import DEFAULT_DEPTHS
+from probes.spec import Kind, ProbeSpec, SweepAxis
+
+__all__ = ["duration_s"]
+
+BENCHMARK_S = 5.0  # imports, read bandwidth by threads, two square products
+CHOOSE_S = 10.0  # kernels for one number of rows: trials, and their compilation where it is not on disk yet
+WARM_STEPS = 8  # two before the rounds, three for each of two thread counts
+SLICE_ROUNDS, SLICE_STEPS = 2, 12
+
+
+def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_s: float, slice_share: float) -> float:
+    """Seconds. `prefill_tok_s`, `decode_tok_s`: of the whole variant; `slice_share`: of its bytes per token that the
+    loaded part reads.
+    """
+    step = 1 / max(decode_tok_s, 1e-9)
+    prompts = {tokens: tokens / max(prefill_tok_s, 1e-9) for tokens in spec.prompt_tokens}
+    fixed = BENCHMARK_S + load_s
+    if spec.kind is Kind.SUSTAINED and spec.load is not None:
+        return fixed + CHOOSE_S + sum(prompts.values()) + spec.load.duration_s + spec.output_tokens * step
+    if spec.kind is Kind.SLICE:
+        return fixed + CHOOSE_S + slice_share * _slice_s(spec, max(prompts.values()), step)
+    if spec.kind is Kind.SWEEP:
+        points = len(spec.sweep_formats) if spec.sweep_axis is SweepAxis.FORMAT else len(spec.sweep_values)
+        loads = load_s * (points - 1) if spec.sweep_axis is SweepAxis.FORMAT else 0.0
+        return fixed + loads + max(1, points) * (CHOOSE_S / 2 + _rounds_s(spec, step))
+    chosen = CHOOSE_S * (1 + len(prompts))
+    return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step)
+
+
+def _prompts_s(spec: ProbeSpec, seconds: Iterable[float]) -> float:
+    """Prefills of each length: at least one, then as many as the budget holds."""
+    return sum(one * max(1, min(spec.repeats + 1, int(SAMPLE_BUDGET_S / one))) for one in seconds)
+
+
+def _rounds_s(spec: ProbeSpec, step: float) -> float:
+    affordable = int(SAMPLE_BUDGET_S / spec.repeats / step)
+    steps = max(MIN_STEPS, min(spec.output_tokens, affordable)) + DROPPED_STEPS
+    return step * (WARM_STEPS + spec.repeats * steps)
+
+
+def _slice_s(spec: ProbeSpec, prefill: float, step: float) -> float:
+    """In units of the deepest slice: the others are shallower, on average about half."""
+    count = 1 if spec.architecture is None else len(slices_of(spec.architecture, spec.slice_layers or DEFAULT_DEPTHS))
+    passes = 0.6 * count
+    return passes * ((spec.repeats + 1) * prefill + SLICE_ROUNDS * spec.repeats * SLICE_STEPS * step)
