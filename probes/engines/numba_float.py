@@ -7,9 +7,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from probes.engines.numba_bits import FAST, PARALLEL, float_of_bits, put, widen
+from probes.engines.numba_bits import AHEAD, FAST, LINE, PARALLEL, float_of_bits, prefetch, put, widen
 
 __all__ = ["expand", "product", "product_pairs", "product_rows"]
+
+PAIRS_IN_LINE = LINE // 4
+STRIDE = 4 * PAIRS_IN_LINE  # pairs between two looks ahead
 
 
 @njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
@@ -33,18 +36,39 @@ def product_pairs(pairs, x, bias, y):  # type: ignore[no-untyped-def]
     shuffles.
     """
     half, biased = pairs.shape[1], bias.shape[0] > 0
-    even, odd = np.empty(half, np.float32), np.empty(half, np.float32)
+    whole, even, odd = half // STRIDE * STRIDE, np.empty(half, np.float32), np.empty(half, np.float32)
     for j in range(half):
         even[j], odd[j] = widen(x[0, 2 * j]), widen(x[0, 2 * j + 1])
     target = y[0]
     for i in prange(pairs.shape[0]):
-        row, first, second = pairs[i], np.float32(0), np.float32(0)
-        for j in range(half):
-            both = row[j]
-            first += float_of_bits(both << np.uint32(16)) * even[j]
-            second += float_of_bits(both & np.uint32(0xFFFF0000)) * odd[j]
-        total = first + second
-        put(target, i, total + widen(bias[i]) if biased else total)
+        row, total = pairs[i], np.float32(0)
+        for first in range(0, whole, STRIDE):
+            for line in range(0, STRIDE, PAIRS_IN_LINE):
+                prefetch(row, first + line + AHEAD // 4)
+            total += _stride(row[first : first + STRIDE], even[first : first + STRIDE], odd[first : first + STRIDE])
+        for j in range(whole, half):
+            total += _low(row[j]) * even[j] + _high(row[j]) * odd[j]
+        extra = widen(bias[i]) if biased else np.float32(0)
+        put(target, i, total + extra)
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def _stride(row, even, odd):  # type: ignore[no-untyped-def]
+    first, second = np.float32(0), np.float32(0)
+    for j in range(STRIDE):
+        first += _low(row[j]) * even[j]
+        second += _high(row[j]) * odd[j]
+    return first + second
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def _low(both):  # type: ignore[no-untyped-def]
+    return float_of_bits(both << np.uint32(16))
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def _high(both):  # type: ignore[no-untyped-def]
+    return float_of_bits(both & np.uint32(0xFFFF0000))
 
 
 @njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)

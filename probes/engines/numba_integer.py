@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from probes.engines.numba_bits import FAST, PARALLEL, put, widen
+from probes.engines.numba_bits import AHEAD, FAST, LINE, PARALLEL, prefetch, put, widen
 
 __all__ = ["BLOCK", "LEVELS_8", "LEVELS_16", "expand4", "expand8", "product4", "product8", "quantise"]
 
@@ -51,6 +51,8 @@ def product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyp
             total = np.float32(0)
             for b in range(blocks):
                 row, part = weight[i, b * block : (b + 1) * block], q[r, b * block : (b + 1) * block]
+                for line in range(0, row.shape[0], LINE):
+                    prefetch(row, line + AHEAD)
                 sum_ = np.int32(0)
                 for j in range(row.shape[0]):
                     sum_ = np.int32(sum_ + np.int32(row[j]) * np.int32(part[j]))
