@@ -41,7 +41,8 @@ def prefetch(_context: Any, array: Any, _index: Any) -> Any:
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
         call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(call, [builder.bitcast(where, byte), *(ir.Constant(word, n) for n in (0, 2, 1))])  # read, keep, data
+        how = [ir.Constant(word, n) for n in (0, 2, 1)]  # to read, keep, data
+        builder.call(call, [builder.bitcast(where, byte), *how])
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
