@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 
-.PHONY: app test check machine-deps clean
+.PHONY: app test test-driving test-rest check machine-deps clean
 
 # Opens a browser where there is a screen; `make app HEADLESS=true` never does.
 HEADLESS ?= $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s))),false,true)
@@ -12,8 +12,17 @@ HEADLESS ?= $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell unam
 app: $(VENV)/app.stamp
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(HEADLESS) --server.showEmailPrompt false
 
+# Two runs side by side: what drives programs and measures, and everything else.
+DRIVING := tests/browser tests/jobs tests/probes
+
 test: $(VENV)/dev.stamp machine-deps
-	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory -j2 test-driving test-rest
+
+test-driving:
+	$(BIN)/python -m pytest $(DRIVING)
+
+test-rest:
+	$(BIN)/python -m pytest $(DRIVING:%=--ignore=%)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
