@@ -5,10 +5,7 @@ A process and not a thread, because a cancelled search must stop at once and pla
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -19,14 +16,12 @@ from typing import Any
 
 from advisor.catalog.errors import FathomError, UnsupportedError
 from advisor.jobs.messages import Request, Told
+from advisor.jobs.workers import Process, Workers, end
 
 __all__ = ["Background", "Job", "JobState"]
 
 MOST_AT_ONCE = 2
 KEPT = 64  # answers; the oldest is forgotten
-WORKER = (sys.executable, "-m", "advisor.jobs.worker")
-# One thread each: two searches share two cores, and the kernels are serial anyway.
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class JobState(StrEnum):
@@ -62,9 +57,14 @@ class Background:
         self._lock = threading.Lock()
         self._jobs: OrderedDict[Request, Job] = OrderedDict()
         self._started: dict[Request, float] = {}
-        self._processes: dict[Request, subprocess.Popen[bytes]] = {}
+        self._processes: dict[Request, Process] = {}
         self._pool = ThreadPoolExecutor(most_at_once, thread_name_prefix="search")
+        self._workers = Workers()
         self._kept = kept
+
+    def prepare(self) -> None:
+        """Load and compile now what the first calculation would wait for."""
+        self._workers.prepare()
 
     def start(self, request: Request) -> None:
         """Begin, unless it runs or is answered already. A cancelled or failed job starts again."""
@@ -103,23 +103,21 @@ class Background:
         for request in open_jobs:
             self.cancel(request)
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._workers.close()
 
     def _run(self, request: Request) -> None:
-        """In a thread of the pool: starts the process and follows it to its end."""
+        """In a thread of the pool: hands the request to a process and follows it to its answer."""
         with self._lock:
             if self._jobs[request].state is not JobState.QUEUED:
                 return
             self._jobs[request] = replace(self._jobs[request], state=JobState.RUNNING)
             self._started[request] = time.monotonic()
-            process = subprocess.Popen(
-                WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **_ONE_THREAD}
-            )
-            self._processes[request] = process
+            process = self._processes[request] = self._workers.take()
+        answered = False
         try:
-            self._follow(request, process)
+            answered = self._follow(request, process)
         finally:
-            process.kill()
-            process.communicate()
+            (self._workers.give_back if answered else end)(process)
             with self._lock:
                 del self._processes[request]
                 self._started.pop(request, None)
@@ -127,7 +125,8 @@ class Background:
                     gone = UnsupportedError("the calculation ended without an answer")
                     self._jobs[request] = replace(self._jobs[request], state=JobState.FAILED, problem=gone)
 
-    def _follow(self, request: Request, process: subprocess.Popen[bytes]) -> None:
+    def _follow(self, request: Request, process: Process) -> bool:
+        """Whether it came to an answer or a problem; False: it is dead or was killed."""
         assert process.stdin is not None and process.stdout is not None  # noqa: PT018
         try:
             pickle.dump(request, process.stdin)
@@ -136,9 +135,9 @@ class Background:
                 told: Told = pickle.load(process.stdout)  # noqa: S301  (written by our own child)
                 self._swap(request, told)
                 if told.is_last:
-                    return
+                    return True
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            return
+            return False
 
     def _swap(self, request: Request, told: Told) -> None:
         with self._lock:

@@ -19,7 +19,6 @@ from advisor.jobs.messages import (
     PolicyRequest,
     Request,
     SustainedRequest,
-    WarmUpRequest,
 )
 from advisor.jobs.runs import class_levels, class_limits, run_length, series_rows, share_of
 from advisor.serving.autoscale import AutoscalePolicy, simulate_autoscaled
@@ -29,7 +28,7 @@ from advisor.serving.estimate import time_alone
 from advisor.serving.fleet import Fleet, Pool
 from advisor.serving.result import SimulationResult
 from advisor.serving.sampling import sample
-from advisor.serving.simulate import simulate_fleet, warm_up
+from advisor.serving.simulate import simulate_fleet
 from advisor.serving.steady import MAX_LOAD
 from advisor.serving.workload import ArrivalKind, Workload
 
@@ -54,11 +53,7 @@ def perform(request: Request, tell: Tell) -> object:
         return fleet_report(request, tell)
     if isinstance(request, EventRequest):
         return event_report(request, tell)
-    if isinstance(request, CheapestRequest | ChecksRequest | SustainedRequest):
-        return _with_catalogue(request, tell)
-    assert isinstance(request, WarmUpRequest)
-    warm_up()
-    return True
+    return _with_catalogue(request, tell)
 
 
 def _with_catalogue(request: CheapestRequest | ChecksRequest | SustainedRequest, tell: Tell) -> object:

@@ -26,7 +26,6 @@ __all__ = [
     "Request",
     "SustainedRequest",
     "Told",
-    "WarmUpRequest",
 ]
 
 
@@ -146,11 +145,6 @@ class FleetRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class WarmUpRequest:
-    """Compile the kernels, or load what was compiled before, while the user still fills in the form."""
-
-
-@dataclass(frozen=True, slots=True)
 class ChecksRequest:
     """The picks of a scenario by simulation, or one other plan of its answer. `revision`: of the own measurements."""
 
@@ -166,7 +160,6 @@ Request = (
     | EventRequest
     | CheapestRequest
     | SustainedRequest
-    | WarmUpRequest
     | ChecksRequest
 )
 

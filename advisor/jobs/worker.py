@@ -1,4 +1,4 @@
-"""The process of one long calculation: a request on standard input, messages on standard output.
+"""The process of long calculations: requests on standard input, messages on standard output.
 
 It ends as soon as standard input closes: then the app is gone or has cancelled.
 """
@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue
 import sys
 import threading
 from typing import BinaryIO
 
 from advisor.catalog.errors import FathomError
 from advisor.jobs.load_work import perform
-from advisor.jobs.messages import Told
+from advisor.jobs.messages import Request, Told
+from advisor.serving.simulate import warm_up
 
 __all__ = ["main"]
 
 
 def main(source: BinaryIO, sink: BinaryIO) -> None:
-    request = pickle.load(source)  # noqa: S301  (written by our own parent)
-    threading.Thread(target=_leave_with_parent, args=(source,), daemon=True).start()
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(source, requests), daemon=True).start()
+    warm_up()
+    while True:
+        _answer(requests.get(), sink)
 
+
+def _answer(request: Request, sink: BinaryIO) -> None:
     def tell(told: Told) -> None:
         pickle.dump(told, sink)
         sink.flush()
@@ -34,9 +41,13 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
         tell(Told(answer=answer))
 
 
-def _leave_with_parent(source: BinaryIO) -> None:
-    source.read()
-    os._exit(0)
+def _listen(source: BinaryIO, requests: queue.SimpleQueue[Request]) -> None:
+    """Until the other side closes, in the middle of a calculation too."""
+    while True:
+        try:
+            requests.put(pickle.load(source))  # noqa: S301  (written by our own parent)
+        except (EOFError, pickle.UnpicklingError):
+            os._exit(0)
 
 
 if __name__ == "__main__":

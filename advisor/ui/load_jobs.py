@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from advisor.jobs.background import Background, Job, JobState
-from advisor.jobs.messages import Request, WarmUpRequest
+from advisor.jobs.messages import Request
 from advisor.report.numbers import number
 from advisor.ui.load_text import word
 from advisor.ui.widgets import empty_state, problem_state
@@ -19,7 +19,7 @@ _POLL_S = 0.3
 def jobs() -> Background:
     """Every session sees the same jobs: a reload of the page finds a running search again."""
     found = Background()
-    found.start(WarmUpRequest())  # the first search after an installation would wait for the compiler
+    found.prepare()
     return found
 
 

@@ -69,6 +69,7 @@ def test_a_search_in_its_own_process_gives_the_answer_of_a_direct_call(backgroun
 
 
 def test_cancelling_ends_the_process_and_the_queue_goes_on(background: Background) -> None:
+    before = _workers()  # of pages that other tests opened
     long = replace(SEARCH, workload=replace(TRAFFIC, arrivals=ArrivalProcess(ArrivalKind.POISSON, 50_000.0)))
     waiting = replace(SEARCH, slo=Slo(ttft_ms=900))
     background.start(long)
@@ -79,8 +80,12 @@ def test_cancelling_ends_the_process_and_the_queue_goes_on(background: Backgroun
     assert _finished(background, long).state is JobState.CANCELLED
     assert _finished(background, waiting).state is JobState.CANCELLED
     background.close()
+    assert _workers() <= before
+
+
+def _workers() -> set[int]:
     children = psutil.Process().children(recursive=True)
-    assert [c for c in children if c.is_running() and "advisor.jobs.worker" in " ".join(c.cmdline())] == []
+    return {c.pid for c in children if c.is_running() and "advisor.jobs.worker" in " ".join(c.cmdline())}
 
 
 def test_bad_traffic_comes_back_as_the_same_clear_problem(background: Background) -> None:

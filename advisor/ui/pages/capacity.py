@@ -13,7 +13,7 @@ from advisor.ui.capacity_view import answer, curve, does_not_fit, first_estimate
 from advisor.ui.cheapest_view import cheapest
 from advisor.ui.event_view import events
 from advisor.ui.load_costs import larger_than_cache, prepare
-from advisor.ui.load_jobs import start_button, watched
+from advisor.ui.load_jobs import jobs, start_button, watched
 from advisor.ui.load_memory import remember
 from advisor.ui.load_plan import choose_plan, choose_question
 from advisor.ui.load_text import word
@@ -22,6 +22,7 @@ from advisor.ui.policy_view import policies
 from advisor.ui.widgets import page_header, problem_state
 
 page_header("capacity")
+jobs()  # its process loads while this page does
 found = answers.recommendation(state.token())
 scenario = found.scenario
 if choose_question() == "cheapest":

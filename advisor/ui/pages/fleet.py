@@ -11,7 +11,7 @@ from advisor.ui.capacity_view import does_not_fit
 from advisor.ui.fleet_form import choose_loss, choose_mode, choose_pools, choose_rules
 from advisor.ui.fleet_view import fleet_map, results
 from advisor.ui.load_costs import prepare
-from advisor.ui.load_jobs import start_button, watched
+from advisor.ui.load_jobs import jobs, start_button, watched
 from advisor.ui.load_plan import one_replica
 from advisor.ui.load_text import word
 from advisor.ui.load_traffic import choose_router, choose_slo, choose_traffic
@@ -20,6 +20,7 @@ from advisor.ui.text import plain
 from advisor.ui.widgets import page_header, problem_state
 
 page_header("fleet")
+jobs()  # its process loads while this page does
 found = answers.recommendation(state.token())
 if found.nothing_fits:
     nothing_fits(found)
