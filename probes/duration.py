@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from probes.layers import slices_of
 from probes.measure import DROPPED_STEPS, MIN_STEPS, SAMPLE_BUDGET_S
 from probes.need import DEFAULT_DEPTHS
 from probes.spec import Kind, ProbeSpec, SweepAxis
 
-__all__ = ["duration_s"]
+__all__ = ["duration_s", "kernels_on_disk"]
 
-BENCHMARK_S = 5.0  # imports, read bandwidth by threads, two square products
-CHOOSE_S = 10.0  # kernels for one number of rows: trials, and their compilation where it is not on disk yet
+BENCHMARK_S = 6.0  # imports, read bandwidth by threads, two square products
+CHOOSE_S = 2.0  # trying the kernels for one number of rows
+COMPILE_S = 15.0  # compiling them before, where no earlier probe has left them on disk
+ENGINES = Path(__file__).parent / "engines"
 WARM_STEPS = 8  # two before the rounds, three for each of two thread counts
 SLICE_ROUNDS, SLICE_STEPS = 2, 12
 
@@ -23,17 +27,24 @@ def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_
     """
     step = 1 / max(decode_tok_s, 1e-9)
     prompts = {tokens: tokens / max(prefill_tok_s, 1e-9) for tokens in spec.prompt_tokens}
-    fixed = BENCHMARK_S + load_s
+    fixed, choose = BENCHMARK_S + load_s, CHOOSE_S + (0.0 if kernels_on_disk() else COMPILE_S)
     if spec.kind is Kind.SUSTAINED and spec.load is not None:
-        return fixed + CHOOSE_S + sum(prompts.values()) + spec.load.duration_s + spec.output_tokens * step
+        return fixed + choose + sum(prompts.values()) + spec.load.duration_s + spec.output_tokens * step
     if spec.kind is Kind.SLICE:
-        return fixed + CHOOSE_S + slice_share * _slice_s(spec, max(prompts.values()), step)
+        return fixed + choose + slice_share * _slice_s(spec, max(prompts.values()), step)
     if spec.kind is Kind.SWEEP:
         points = len(spec.sweep_formats) if spec.sweep_axis is SweepAxis.FORMAT else len(spec.sweep_values)
         loads = load_s * (points - 1) if spec.sweep_axis is SweepAxis.FORMAT else 0.0
-        return fixed + loads + max(1, points) * (CHOOSE_S / 2 + _rounds_s(spec, step))
-    chosen = CHOOSE_S * (1 + len(prompts))
+        return fixed + loads + max(1, points) * (choose / 2 + _rounds_s(spec, step))
+    chosen = choose * (1 + len(prompts))
     return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step)
+
+
+def kernels_on_disk() -> bool:
+    """Whether numba has compiled kernels of this tree before."""
+    own = os.environ.get("NUMBA_CACHE_DIR")
+    folders = [Path(own)] if own else [ENGINES / "__pycache__"]
+    return any(True for folder in folders for _ in folder.rglob("*.nbi"))
 
 
 def _prompts_s(spec: ProbeSpec, seconds: Iterable[float]) -> float:

@@ -14,19 +14,20 @@ from advisor.sizing.plan import Load, Sizing
 from advisor.sizing.size import size
 from probes.cpu import available_bytes
 from probes.duration import duration_s
+from probes.engines.block import POOL_ELEMENTS
 from probes.machine_records import Machine
 from probes.need import Need, need_of, refusal
 from probes.needs import needed
 from probes.place import accelerator_of, measured_bandwidth, place_of, plan_at
-from probes.quick import quick_touch
+from probes.quick import quick_load
 from probes.result import Place, Prediction, ProbeResult
 from probes.spec import EngineName, ProbeSpec
 
 __all__ = ["Foresight", "foresee", "load_of"]
 
 BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighbours come and go
-LOAD_FACTOR = 4.0
-VIRTUAL_LOAD_FACTOR = 30.0  # a virtual machine may have to get each page from its host first
+LOAD_FACTOR = 3.0
+VIRTUAL_LOAD_FACTOR = 10.0  # a virtual machine may have to get each page from its host first
 NOTHING = Need(0, 0, 0, 0)
 PEAK_SPARE_BYTES = 600 * 2**20  # oneDNN and the allocator keep up to half a GiB of scratch, run by run
 
@@ -74,7 +75,7 @@ def foresee(
             Basis.ESTIMATED,
             "tensors of the architecture",
         ),
-        load_s=_load(need, machine, alike),
+        load_s=_load(need, machine, alike, spec.engine),
         bandwidth_bytes_per_s=bandwidth,
     )
     if sizing is not None:
@@ -131,15 +132,26 @@ def _bandwidth(
     return Quantity.within(rate, BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
 
 
-def _load(need: Need, machine: Machine, history: Sequence[ProbeResult]) -> Quantity:
-    """Seconds to fill the weights: at the rate of earlier loads here, else at the rate of a first write just timed."""
-    rates = [r.tensor_bytes / r.load_s.value for r in history if r.is_valid and r.tensor_bytes and r.load_s]
-    if rates:
-        spread = max(1.5, max(rates) / min(rates))
-        return Quantity.within(need.tensor_bytes / median(rates), spread, Basis.CALIBRATED, "earlier loads here")
-    seconds = need.tensor_bytes / quick_touch()
+def _load(need: Need, machine: Machine, history: Sequence[ProbeResult], engine: EngineName) -> Quantity:
+    """Seconds to bring the weights into memory: a random pool (own engine only), then a first write of every byte.
+
+    The rate of writing is that of earlier loads here, else as just timed.
+    """
+    rates = quick_load()
+    fixed = POOL_ELEMENTS / rates.normals_per_s if engine is EngineName.TORCH else 0.0
+    seen = [
+        r.tensor_bytes / max(r.load_s.value - fixed, r.load_s.value / 10)
+        for r in history
+        if r.is_valid and r.tensor_bytes and r.load_s
+    ]
+    if seen:
+        spread = max(1.5, max(seen) / min(seen))
+        seconds = fixed + need.tensor_bytes / median(seen)
+        return Quantity.within(seconds, spread, Basis.CALIBRATED, "random pool + bytes / rate of earlier loads here")
+    seconds = fixed + need.tensor_bytes / rates.first_writes_bytes_per_s
     slower = VIRTUAL_LOAD_FACTOR if machine.cpu.hypervisor else LOAD_FACTOR
-    return Quantity(seconds, seconds / LOAD_FACTOR, seconds * slower, Basis.ESTIMATED, "bytes / first write")
+    source = "random pool + bytes / first write just timed"
+    return Quantity(seconds, seconds / LOAD_FACTOR, seconds * slower, Basis.ESTIMATED, source)
 
 
 def _learned(need: Need, history: Sequence[ProbeResult]) -> Need:

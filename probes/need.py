@@ -10,6 +10,7 @@ from advisor.catalog.records import Architecture, AttentionKind
 from advisor.sizing.tensors import main_tensors
 from advisor.sizing.tensors_common import Tensor
 from probes.cpu import available_bytes
+from probes.engines.block import BLOCK_ELEMENTS
 from probes.engines.precision import INT4_GROUP, FormatPrecision, Precision, precision_of
 from probes.layers import LayerCount, layer_count, layer_numbers, slices_of
 from probes.spec import Kind, ProbeSpec
@@ -33,11 +34,12 @@ class Need:
     cache_bytes: int
     activation_bytes: int
     runtime_bytes: int = RUNTIME_BYTES
+    scratch_bytes: int = 0  # weights expanded for products of many rows, and their rows in that type
     read_bytes: int = 0  # by one decode step of one sequence
 
     @property
     def total_bytes(self) -> int:
-        return self.tensor_bytes + self.cache_bytes + self.activation_bytes + self.runtime_bytes
+        return self.tensor_bytes + self.cache_bytes + self.activation_bytes + self.scratch_bytes + self.runtime_bytes
 
 
 def need_of(spec: ProbeSpec, *, whole: bool = False) -> Need:
@@ -57,7 +59,10 @@ def need_of(spec: ProbeSpec, *, whole: bool = False) -> Need:
     slots = max(slots, *spec.sweep_values) if spec.sweep_axis == "batch" else slots
     cache = slots * spec.context_tokens * _cache_width(a) * element * depth
     per_token = max(spec.prompt_tokens) * _cache_width(a) * element * depth
-    return Need(tensors, cache, _activations(a, max(spec.prompt_tokens), element), read_bytes=read + per_token)
+    longest = max(spec.prompt_tokens)
+    scratch = _scratch(a, formats, longest) if spec.device == "cpu" else 0
+    activations = _activations(a, longest, element)
+    return Need(tensors, cache, activations, scratch_bytes=scratch, read_bytes=read + per_token)
 
 
 def memory_limit(available: int | None = None) -> int:
@@ -117,6 +122,23 @@ def _cache_width(a: Architecture) -> int:
     if a.compression is not None:  # an entry and an index key for every fourth token, at most
         return -(-(a.head_dim + (a.indexer.head_dim if a.indexer else 0)) // 4)
     return (a.kv_lora_rank or 0) + (a.qk_rope_head_dim or 0) + (a.indexer.head_dim if a.indexer else 0)
+
+
+def _scratch(a: Architecture, formats: FormatPrecision, tokens: int) -> int:
+    """The largest that any matrix needs, by the layout of `probes.engines.expanded`: a block of weights as float32, the
+    rows and the block's outputs in the same type. 8-bit products with 8-bit activations pack a copy of the matrix.
+    """
+    found = [0]
+    for t in main_tensors(a):
+        precision = _precision(t.role, formats)
+        if t.role is R.EMBEDDING or t.cols < 2 or (precision is Precision.FP32):
+            continue
+        rows = 1 if t.role is R.HEAD else tokens
+        outputs = min(t.rows, max(64, BLOCK_ELEMENTS // t.cols))
+        expanded = 4 * (outputs * t.cols + rows * (t.cols + outputs))
+        packed = t.rows * t.cols + rows * (t.cols + 4 * t.rows) if precision is Precision.INT8_A8 else 0
+        found.append(max(expanded, packed) if rows > 1 else packed)
+    return max(found)
 
 
 def _activations(a: Architecture, tokens: int, element: int) -> int:

@@ -121,6 +121,12 @@ class ProbeProcess:
         """End it within a second."""
         self._end(State.CANCELLED)
 
+    def gone(self, seconds: float) -> bool:
+        """Whether the process has ended, after waiting for at most so long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
+        return self._child.poll() is not None
+
     def _end(self, reason: State) -> None:
         if self._child.poll() is not None:
             return

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["quick_bandwidth", "quick_gemm", "quick_touch"]
+__all__ = ["LoadRates", "quick_bandwidth", "quick_gemm", "quick_load"]
 
 TOUCH_BYTES = 128 * 2**20
+POOL_BYTES = 8 * 2**20
+NORMALS = 1 << 20
 BLOCK_BYTES = 64 * 2**20  # per thread: larger than one core's share of any cache
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRates:
+    """Random normal numbers made per second; bytes per second of first writes to memory that nobody has used yet."""
+
+    normals_per_s: float
+    first_writes_bytes_per_s: float
 
 
 @lru_cache(maxsize=4)
@@ -47,11 +59,24 @@ def quick_gemm(size: int = 1024, rounds: int = 4) -> float:
     return best
 
 
-def quick_touch() -> float:
-    """Bytes per second at which memory that nobody has used yet is first written: what loading runs at."""
+@lru_cache(maxsize=1)
+def quick_load() -> LoadRates:
+    """The two things that filling weights spends its time on, each for a moment, with pages as small as the system
+    gives them out. Asked once per process: a page that was used before comes back sooner than a new one.
+    """
+    random = np.random.default_rng(0)
     start = time.perf_counter()
-    np.empty(TOUCH_BYTES, np.uint8).fill(1)
-    return TOUCH_BYTES / (time.perf_counter() - start)
+    random.standard_normal(NORMALS, np.float32)
+    normals = time.perf_counter() - start
+    pool = np.ones(POOL_BYTES, np.uint8)
+    with mmap.mmap(-1, TOUCH_BYTES) as pages:
+        target = np.frombuffer(pages, np.uint8)
+        start = time.perf_counter()
+        for first in range(0, TOUCH_BYTES, POOL_BYTES):
+            target[first : first + POOL_BYTES] = pool
+        seconds = time.perf_counter() - start
+        del target
+    return LoadRates(NORMALS / normals, TOUCH_BYTES / seconds)
 
 
 def _copy(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:

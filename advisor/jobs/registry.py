@@ -17,13 +17,17 @@ from probes.store import Store
 
 __all__ = ["ProbeRegistry", "Snapshot"]
 
+LEAVING_S = 2.0  # a cancelled probe gives its memory back
 KEPT_FINAL = 50  # finished probes that stay visible without the store
 NOTHING_FORESEEN = Prediction()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A probe at one moment; never changes, a later moment is another snapshot."""
+    """A probe at one moment; never changes, a later moment is another snapshot.
+
+    A cancelled one says so at once; its `result` follows when its process has gone and the store has it.
+    """
 
     id: str
     spec: ProbeSpec
@@ -58,6 +62,7 @@ class ProbeRegistry:
         machine = self._detected()
         if spec.memory_limit_bytes is None and spec.device == "cpu" and spec.endpoint is None:
             spec = replace(spec, memory_limit_bytes=memory_limit())
+        self._await_cancelled()
         with self._lock:
             self._refuse_second(spec)
             probe_id = new_probe_id()
@@ -74,29 +79,52 @@ class ProbeRegistry:
         with self._lock:
             found = self._snapshots.get(probe_id)
             process = self._processes.get(probe_id)
-        return found if found is None or process is None else replace(found, elapsed_s=process.elapsed_s)
+        if found is None or process is None or found.state.is_final:
+            return found
+        return replace(found, elapsed_s=process.elapsed_s)
 
     def cancel(self, probe_id: str) -> None:
-        """End it; it is gone within a second. A finished or unknown probe is left as it is."""
+        """End it: shown as cancelled at once, gone within a second. A finished or unknown probe is left as it is.
+
+        Does not wait: a process with many gigabytes takes a moment to give them back.
+        """
         with self._lock:
             process = self._processes.get(probe_id)
-        if process is not None:
-            process.cancel()
+            if process is None:
+                return
+            now = self._snapshots[probe_id]
+            self._snapshots[probe_id] = replace(now, state=State.CANCELLED, elapsed_s=process.elapsed_s)
+        threading.Thread(target=process.cancel, daemon=True, name=f"cancel-{probe_id}").start()
 
     def running(self) -> tuple[Snapshot, ...]:
+        """Those that nobody has cancelled."""
         with self._lock:
             ids = list(self._processes)
-        return tuple(s for probe_id in ids if (s := self.snapshot(probe_id)) is not None)
+        found = (self.snapshot(probe_id) for probe_id in ids)
+        return tuple(s for s in found if s is not None and not s.state.is_final)
 
     def close(self) -> None:
-        """Stop all probes."""
-        for snapshot in self.running():
-            self.cancel(snapshot.id)
+        """Stop all probes, and wait until they are gone."""
+        with self._lock:
+            processes = list(self._processes.values())
+        for process in processes:
+            process.cancel()
 
     def _detected(self) -> Machine:
         if self._machine is None:
             self._machine = detect()
         return self._machine
+
+    def _await_cancelled(self) -> None:
+        """Those that are on their way out need not be in the way of the next one."""
+        with self._lock:
+            leaving = [p for i, p in self._processes.items() if self._snapshots[i].state.is_final]
+        for process in leaving:
+            process.gone(LEAVING_S)
+        with self._lock:
+            for process in leaving:
+                if process.gone(0.0):
+                    self._processes.pop(process.identity.probe_id, None)
 
     def _refuse_second(self, spec: ProbeSpec) -> None:
         busy = [p for p in self._processes.values() if p.spec.device == spec.device]

@@ -25,6 +25,7 @@ __all__ = ["probe_form", "watch_probe"]
 
 _LAST = "probe.last"
 _PROBLEM = "probe.problem"
+_POLL_S = 0.5
 _COLOURS = {State.DONE: "green", State.RUNNING: "blue", State.QUEUED: "blue", State.CANCELLED: "gray"}
 
 
@@ -35,16 +36,18 @@ def watch_probe(registry: ProbeRegistry) -> None:
     if live is not None:
         st.session_state[_LAST] = live.id
     probe_id = st.session_state.get(_LAST)
-    if probe_id is None:
+    known = registry.snapshot(probe_id) if probe_id else None
+    if probe_id is None or known is None:
         return
+    is_open = known.result is None
 
-    @st.fragment(run_every=0.5 if live is not None else None)
+    @st.fragment(run_every=_POLL_S if is_open else None)
     def show() -> None:
         snapshot = registry.snapshot(probe_id)
         if snapshot is None:
             return
         _card(registry, snapshot)
-        if live is not None and snapshot.state.is_final:
+        if is_open and snapshot.result is not None:
             st.rerun()  # buttons and history follow
 
     show()

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK_ELEMENTS", "blockwise"]
+from probes.engines.block import BLOCK_ELEMENTS
 
-BLOCK_ELEMENTS = 1 << 21  # of expanded weights: 8 MiB of float32, however large the matrix
+__all__ = ["blockwise"]
 
 Expand = Callable[[Tensor, tuple[Tensor, ...]], None]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from probes.engines.block import POOL_ELEMENTS
 from probes.engines.precision import Precision
 
 __all__ = ["RandomPool"]
 
-POOL_ELEMENTS = (1 << 22) + 12_289  # no power of two, so repeats do not line up with rows
 SPREAD = 0.02  # standard deviation: usual for these models; keeps logits finite through 61 layers
 
 

@@ -46,7 +46,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def final(registry: ProbeRegistry, probe_id: str) -> Snapshot:
-    wait_for(lambda: registry.snapshot(probe_id).state.is_final)
+    wait_for(lambda: registry.snapshot(probe_id).result is not None)
     return registry.snapshot(probe_id)
 
 
@@ -66,6 +66,8 @@ def test_one_probe_per_device_and_cancel_within_a_second(registry):
     wait_for(lambda: registry.snapshot(probe_id).phase != "")
     start = time.monotonic()
     registry.cancel(probe_id)
+    assert registry.snapshot(probe_id).state is State.CANCELLED  # seen at once, whatever the process still does
+    assert registry.running() == ()
     done = final(registry, probe_id)
     assert time.monotonic() - start < 1.0
     assert done.state is State.CANCELLED
@@ -73,6 +75,15 @@ def test_one_probe_per_device_and_cancel_within_a_second(registry):
     registry.cancel(probe_id)  # again, and unknown ones: nothing happens
     registry.cancel("nobody")
     assert registry.snapshot("nobody") is None
+
+
+def test_the_next_probe_may_start_while_a_cancelled_one_goes(registry):
+    first = registry.start(LONG)
+    wait_for(lambda: registry.snapshot(first).phase != "")
+    registry.cancel(first)
+    second = registry.start(SHORT)
+    assert final(registry, second).state is State.DONE
+    assert final(registry, first).state is State.CANCELLED
 
 
 def test_figures_stay_visible_when_the_store_fails(tmp_path):

@@ -1,0 +1,95 @@
+"""Seconds and bytes foreseen of a probe: each from terms that are measured or counted, none typed for a machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from advisor.catalog import load_catalog
+from advisor.catalog.quantity import Basis
+from probes import duration, foresee
+from probes.engines.block import BLOCK_ELEMENTS, POOL_ELEMENTS
+from probes.machine import detect
+from probes.need import need_of
+from probes.quick import LoadRates, quick_load
+from probes.result import Measured, ProbeResult, State
+from probes.spec import ProbeSpec
+
+SMALL, LARGE = "deepseek-r1-distill-qwen-1.5b", "deepseek-r1-distill-qwen-7b"
+RATES = LoadRates(normals_per_s=50e6, first_writes_bytes_per_s=1e9)
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return load_catalog()
+
+
+def spec_of(catalog, variant_id: str, format_id: str = "bf16", **changes) -> ProbeSpec:
+    return ProbeSpec(variant_id, format_id, catalog.variant(variant_id).architecture, **changes)
+
+
+def loaded(spec: ProbeSpec, tensor_bytes: int, seconds: float, fingerprint: str) -> ProbeResult:
+    return ProbeResult(
+        "a", spec, State.DONE, fingerprint, "2026-11-22T00:00:00+00:00", 1.0, load_s=Measured.of([seconds]),
+        tensor_bytes=tensor_bytes,
+    )  # fmt: skip
+
+
+def test_the_machine_is_asked_for_both_rates():
+    rates = quick_load()
+    assert 1e5 < rates.normals_per_s < 1e11
+    assert 1e7 < rates.first_writes_bytes_per_s < 1e12
+    assert quick_load() is rates
+
+
+def test_a_small_model_is_mostly_its_random_pool(catalog, monkeypatch):
+    """4.2 million random numbers at 50 million per second, then 4 MB at 1 GB/s: bytes alone would say 4 ms."""
+    monkeypatch.setattr(foresee, "quick_load", lambda: RATES)
+    a = catalog.variant(SMALL).architecture
+    tiny = replace(a, hidden_size=128, n_heads=2, n_kv_heads=1, intermediate_size=256, num_layers=2, vocab_size=8192)
+    spec = ProbeSpec(SMALL, "bf16", tiny, prompt_tokens=(16,))
+    said = foresee.foresee(spec, detect(), catalog).prediction.load_s
+    tensors = need_of(spec).tensor_bytes
+    assert tensors < 10e6
+    assert said.value == pytest.approx(POOL_ELEMENTS / 50e6 + tensors / 1e9)
+    assert said.basis is Basis.ESTIMATED
+
+
+def test_an_earlier_load_teaches_the_rate_without_the_pool(catalog, monkeypatch):
+    """0.084 s of pool and 0.5 GB/s: a model a hundred times as large is not a hundred times the pool."""
+    monkeypatch.setattr(foresee, "quick_load", lambda: RATES)
+    machine, pool = detect(), POOL_ELEMENTS / 50e6
+    small, large = spec_of(catalog, SMALL), spec_of(catalog, LARGE)
+    history = [loaded(small, 10_000_000, pool + 0.02, machine.fingerprint)]
+    said = foresee.foresee(large, machine, catalog, history).prediction.load_s
+    assert said.value == pytest.approx(pool + need_of(large).tensor_bytes / 0.5e9)
+    assert said.basis is Basis.CALIBRATED
+
+
+def test_expanded_weights_are_a_term_of_the_need(catalog):
+    """7B, bf16, 512 tokens; the widest: 18944 -> 3584 by blocks of 110 rows, and the rows as float32."""
+    need = need_of(spec_of(catalog, LARGE, prompt_tokens=(512,)))
+    outputs = BLOCK_ELEMENTS // 18944
+    assert need.scratch_bytes == 4 * (outputs * 18944 + 512 * (18944 + outputs))
+    assert need.total_bytes == (
+        need.tensor_bytes + need.cache_bytes + need.activation_bytes + need.scratch_bytes + need.runtime_bytes
+    )
+    assert need_of(spec_of(catalog, LARGE, "fp32")).scratch_bytes == 0
+    assert need_of(spec_of(catalog, LARGE, device="cuda:0")).scratch_bytes == 0
+
+
+def test_packed_copies_of_8_bit_products_are_counted(catalog):
+    """oneDNN's 8-bit product packs the matrix anew: 18944 x 3584 bytes, its rows and its 32-bit sums."""
+    need = need_of(spec_of(catalog, LARGE, "int8-w8a8", prompt_tokens=(128,)))
+    assert need.scratch_bytes == 18944 * 3584 + 128 * (3584 + 4 * 18944)
+
+
+def test_kernels_that_are_on_disk_need_no_compiling(catalog, monkeypatch, tmp_path):
+    spec = spec_of(catalog, SMALL, prompt_tokens=(128,))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    cold = duration.duration_s(spec, 100.0, 10.0, 1.0, 1.0)
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines" / "numba_float.product-30.py311.nbi").write_bytes(b"")
+    warm = duration.duration_s(spec, 100.0, 10.0, 1.0, 1.0)
+    assert cold - warm == pytest.approx(2 * duration.COMPILE_S)  # one number of rows for the prompt, one for decoding
