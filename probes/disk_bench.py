@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DiskReading", "read_disk"]
+__all__ = ["DiskReading", "cached_share", "read_disk"]
 
 CHUNK_BYTES = 16 * 2**20
 FILE_BYTES = 256 * 2**20

@@ -50,17 +50,16 @@ class DecodeRounds:
         """Tokens per second of one sequence."""
         return Measured.of([1 / s for s in self.step_s])
 
-    @property
-    def mbu(self) -> Measured | None:
-        """Bytes read per second of each round / mean of the readings around it."""
-        if len(self.canaries) < 2:
+    def mbu(self, best_read: float) -> Measured | None:
+        """Bytes read per second of each round / the best read bandwidth of the run, bytes per second."""
+        if best_read <= 0:
             return None
-        pairs = zip(self.canaries, self.canaries[1:], self.round_step_s, strict=False)
-        return Measured.of([self.read_bytes / s / ((before + after) / 2) for before, after, s in pairs])
+        return Measured.of([rate / best_read for rate in self.read_rates])
 
     @property
-    def bandwidth(self) -> Measured | None:
-        return Measured.of(self.canaries) if self.canaries else None
+    def read_rates(self) -> list[float]:
+        """Bytes per second of each round."""
+        return [self.read_bytes / s for s in self.round_step_s]
 
 
 def prefill_samples(engine: Engine, tokens: int, repeats: int) -> list[float]:

@@ -25,5 +25,7 @@ def needed(spec: ProbeSpec) -> Need:
     """Raises UnsupportedError or DataError for what the engine cannot run or measure."""
     kinds = KINDS[spec.engine]
     if spec.kind not in kinds:
-        raise UnsupportedError(f"engine '{spec.engine}' measures {', '.join(kinds)}, not '{spec.kind}'")
+        others = [str(name) for name, able in KINDS.items() if spec.kind in able and name is not EngineName.ENDPOINT]
+        wanted = f"for '{spec.kind}' take engine {' or '.join(others)}"
+        raise UnsupportedError(f"engine '{spec.engine}' measures {', '.join(kinds)}; {wanted}")
     return _NEEDS.get(spec.engine, need_of)(spec)

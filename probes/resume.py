@@ -1,16 +1,18 @@
-"""Join a sustained run that was cut short with its continuation: one run, one set of percentiles."""
+"""What a sustained run that was cut short still tells, and how it is joined with its continuation: one run, one set of
+percentiles.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from probes.histogram import Histogram
-from probes.result import Point, ProbeResult
+from probes.result import Measured, Point, ProbeResult, State
 from probes.spec import LoadTarget, ProbeSpec
 from probes.store import Store
-from probes.traffic import Account
+from probes.traffic import Account, drift_per_hour, grows
 
-__all__ = ["completed", "continuation", "joined", "totals"]
+__all__ = ["completed", "continuation", "joined", "summed", "totals"]
 
 
 def continuation(spec: ProbeSpec, earlier: ProbeResult) -> ProbeSpec:
@@ -26,10 +28,42 @@ def continuation(spec: ProbeSpec, earlier: ProbeResult) -> ProbeSpec:
 
 
 def completed(result: ProbeResult, store: Store) -> ProbeResult:
-    """A continuation joined with what it continues; any other result as it is."""
-    target = result.spec.load
+    """A continuation joined with what it continues, a run cut short summed up; any other result as it is."""
+    target, result = result.spec.load, summed(result)
     earlier = store.get(target.resume_id) if target is not None and target.resume_id else None
     return result if earlier is None else joined(earlier, result)
+
+
+def summed(result: ProbeResult) -> ProbeResult:
+    """A sustained run that did not reach its end, with the figures of the windows that it finished. One that ran out of
+    memory says after how many seconds of traffic.
+    """
+    target = result.spec.load
+    if target is None or result.figures or result.state is State.REFUSED:
+        return result
+    account, seconds = totals(result.points, target)
+    figures = account.figures(seconds) if seconds else {}
+    memory = [
+        (point.at["elapsed_s"], point.values["resident_bytes"].value)
+        for point in result.points
+        if point.name == "window" and "resident_bytes" in point.values
+    ]
+    drift = drift_per_hour(memory)
+    if drift is not None:
+        figures["memory_drift_bytes_per_hour"] = drift
+    if result.state is State.OUT_OF_MEMORY:
+        figures["first_out_of_memory_s"] = Measured.of([_traffic_s(result, target)])
+    flags = ("memory_grows",) if grows(drift, memory) and "memory_grows" not in result.flags else ()
+    return replace(result, figures=figures, flags=(*result.flags, *flags))
+
+
+def _traffic_s(result: ProbeResult, target: LoadTarget) -> float:
+    """Seconds of traffic until the end; of the whole run where it ended within its first window."""
+    first = next((p for p in result.points if p.name == "window"), None)
+    if first is None:
+        return result.duration_s
+    began = first.at_s - (first.at["elapsed_s"] - target.elapsed_before_s)
+    return result.duration_s - began + target.elapsed_before_s
 
 
 def joined(earlier: ProbeResult, later: ProbeResult) -> ProbeResult:

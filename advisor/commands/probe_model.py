@@ -15,7 +15,7 @@ from advisor.commands.probe_file import Identified, identify, same_shape
 from probes.engines.precision import canonical_format
 from probes.spec import EngineName, ProbeSpec
 
-__all__ = ["DEFAULT_VARIANT", "find_model", "format_of", "with_own"]
+__all__ = ["DEFAULT_VARIANT", "find_model", "format_of", "of_folder", "with_own"]
 
 DEFAULT_VARIANT = "deepseek-r1-distill-qwen-1.5b"
 
@@ -26,7 +26,7 @@ def find_model(arguments: argparse.Namespace, catalog: Catalog) -> Identified:
     if checkpoint and arguments.engine == EngineName.LLAMACPP:
         return identify(Path(checkpoint), catalog, words)
     if checkpoint and arguments.engine == EngineName.TORCH:
-        variant = _of_folder(Path(checkpoint), arguments.model, catalog)
+        variant = of_folder(Path(checkpoint), arguments.model, catalog)
     else:
         variant = _known_as(variant_from(words, catalog), catalog)
     return Identified(variant.id, format_of(arguments.format, arguments.engine), variant.architecture)
@@ -58,7 +58,7 @@ def with_own(catalog: Catalog, spec: ProbeSpec) -> Catalog:
     return replace(catalog, variants={**catalog.variants, own.id: own})
 
 
-def _of_folder(folder: Path, named: str | None, catalog: Catalog) -> Variant:
+def of_folder(folder: Path, named: str | None, catalog: Catalog) -> Variant:
     """The model in a folder of safetensors; one that is named must have the same dimensions."""
     expected = "a folder with config.json and safetensors"
     if not folder.is_dir():

@@ -69,6 +69,7 @@ def print_result(result: ProbeResult, foresight: Foresight, remark: str) -> None
     lines += [result.error] if result.error else []
     lines += _table(result, lang)
     lines += [f"  {name}: {_number(name, figure)}" for name, figure in result.figures.items()]
+    lines += _points(result, lang)
     lines += [f"- {translate(lang, f'probes.flag.{flag}')}" for flag in result.flags]
     lines += [f"- {translate(lang, f'probes.warning.{warning}')}" for warning in result.conditions.warnings]
     lines += (
@@ -90,6 +91,22 @@ def _table(result: ProbeResult, lang: str) -> list[str]:
         foreseen = _number(name, predicted[name]) if name in predicted else ""
         rows.append(f"  {label:28} {seen:>26} {foreseen:>34}")
     return rows
+
+
+def _points(result: ProbeResult, lang: str) -> list[str]:
+    """What a sweep measured, one line per position; a slow kernel is named as such."""
+    if result.spec.sweep_axis is None:
+        return []
+    lines = []
+    for point in result.points:
+        if point.name != "decode":
+            continue
+        where = ", ".join(f"{name}={value:g}" for name, value in point.at.items())
+        seen = [n for n in ("decode_tok_s", "output_tok_s", "mbu") if n in point.values]
+        figures = ", ".join(f"{name} {_text(name, point.values[name].value)}" for name in seen)
+        remark = translate(lang, "probes.flag.slow_decode_kernel") if "slow_kernel" in point.values else ""
+        lines.append(f"  {point.label or result.spec.format_id} {where}: {figures} {remark}".rstrip())
+    return lines
 
 
 def _number(name: str, figure: Measured | Quantity) -> str:

@@ -76,8 +76,9 @@ def _newest(runs: Sequence[Run]) -> list[Run]:
 
 def _of_group(key: Key, runs: Sequence[Run]) -> Iterator[LocalCalibration]:
     pairs = [(run, seen) for run in runs for seen in run.observations]
-    fit = fit_local([run.plan for run, _ in pairs], [seen for _, seen in pairs])
-    left = [(run, seen, float(rest)) for (run, seen), rest in zip(pairs, fit.left, strict=True)]
+    fit = fit_local([seen.plan_of(run) for run, seen in pairs], [seen for _, seen in pairs])
+    found = [(run, seen, float(rest)) for (run, seen), rest in zip(pairs, fit.left, strict=True)]
+    left = [item for item in found if item[1].part is None]  # parts serve the coefficients only
     for format_id in dict.fromkeys(run.plan.format.id for run in runs):
         mine = [item for item in left if item[0].plan.format.id == format_id]
         whole = _whole_format(key, mine, fit)

@@ -1,13 +1,14 @@
 """Coefficients of one device under one engine, refitted to its own measurements.
 
-The step model's effects get factors: memory bandwidth and arithmetic per format, overheads per layer and step, cache
-reads and attention for all formats together. The public calibration is the prior (factor 1, the widths below), so what
-was not exercised stays where the public fit has it, and what was measured wins: a maximum a-posteriori estimate by
-Gauss-Newton steps with Huber weights.
+The step model's effects get factors: memory bandwidth for all formats and each, arithmetic per format, overheads per
+layer and step, cache reads and attention for all formats together. The public calibration is the prior (factor 1, the
+widths below), so what was not exercised stays where the public fit has it, and what was measured wins: a maximum
+a-posteriori estimate by Gauss-Newton steps with Huber weights.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,12 +27,14 @@ __all__ = ["LocalFit", "fit_local"]
 
 Floats = NDArray[np.float64]
 
-# Standard deviations of the prior, natural log units. Wide: kernels of one engine on one processor differ from the
-# public mean by factors.
-BY_FORMAT = {"bandwidth": 1.0, "compute": 1.0}
-SHARED = {"overhead": 1.0, "cache": 1.0, "attention": 1.0}
-OVERHEADS = ("layer_s", "moe_layer_s", "step_s", "sequence_s")
-_EFFECTS = {"overhead": OVERHEADS}
+# Standard deviations of the prior, natural log units. Kernels of one engine on one processor differ from the public
+# mean by factors; those for one format differ less from each other.
+BY_FORMAT = {"bandwidth": 0.35, "compute": 1.0}
+SHARED = {"bandwidth": 0.9, "overhead": 1.0, "step": 1.0, "cache": 1.0, "attention": 1.0}
+# What an engine does around its kernels differs by orders of magnitude from others. Of one that no public measurement
+# is of, left as narrow as the rest, overhead would be taken for slow reading, and a larger model foreseen too slow.
+UNSEEN_ENGINE = {"overhead": 2.5, "step": 2.5}
+_EFFECTS = {"overhead": ("layer_s", "moe_layer_s"), "step": ("step_s", "sequence_s")}
 ROUNDS = 12
 STEP = 1e-4
 LARGEST_MOVE = 1.0
@@ -64,9 +67,10 @@ class _Problem:
 
     def __init__(self, plans: Sequence[Plan], observations: Sequence[Observation]) -> None:
         self._formats = [p.format.id for p in plans]
-        self.names = [(name, f) for f in dict.fromkeys(self._formats) for name in BY_FORMAT]
-        self.names += [(name, "") for name in SHARED]
-        self._prior = np.array([(BY_FORMAT | SHARED)[name] for name, _ in self.names])
+        widths = {(name, f): width for f in dict.fromkeys(self._formats) for name, width in BY_FORMAT.items()}
+        seen = plans[0].engine.id in efficiency_table().seen["engine"]
+        widths |= {(name, ""): width for name, width in (SHARED | ({} if seen else UNSEEN_ENGINE)).items()}
+        self.names, self._prior = list(widths), np.array(list(widths.values()))
         self._log_seconds = np.log([o.seconds for o in observations])
         self._noise = np.maximum([o.spread / NORMAL_90 for o in observations], 1e-3)
         self._is_prefill = np.array([o.is_prefill for o in observations])
@@ -104,8 +108,12 @@ class _Problem:
         """By format: which effect to multiply by what."""
         found: dict[str, tuple[tuple[str, float], ...]] = {}
         for format_id in dict.fromkeys(self._formats):
-            mine = [(n, float(np.exp(v))) for (n, f), v in zip(self.names, theta, strict=True) if f in ("", format_id)]
-            found[format_id] = tuple((effect, v) for n, v in mine for effect in _EFFECTS.get(n, (n,)))
+            mine: dict[str, float] = defaultdict(float)  # the format's own on top of what all formats share
+            for (name, owner), value in zip(self.names, theta, strict=True):
+                if owner in ("", format_id):
+                    mine[name] += float(value)
+            factors = {name: float(np.exp(value)) for name, value in mine.items()}
+            found[format_id] = tuple((effect, v) for n, v in factors.items() for effect in _EFFECTS.get(n, (n,)))
         return found
 
     def _shifted(self, theta: Floats) -> EfficiencyArrays:

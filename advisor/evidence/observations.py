@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 
 from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
+from advisor.catalog.records import Architecture
 from advisor.sizing.plan import Plan
+from probes.engines.precision import RUNNABLE_FORMATS, canonical_format
+from probes.layers import LayerCount
 from probes.machine_records import Machine
 from probes.place import as_measured, place_of, plan_at
 from probes.result import Measured, Place, Point, ProbeResult
@@ -23,6 +26,7 @@ __all__ = ["Observation", "Run", "runs_of"]
 SLICE_ERROR = 0.07  # of an extrapolation from a few layers
 LEAST_SPREAD = 0.02  # no reading repeats itself better
 FEW_SAMPLES = 5
+PART_STEPS = 12
 _KINDS = (Kind.FULL, Kind.SLICE, Kind.SWEEP)
 _AXES = (SweepAxis.CONTEXT, SweepAxis.BATCH)
 
@@ -31,7 +35,8 @@ _AXES = (SweepAxis.CONTEXT, SweepAxis.BATCH)
 class Observation:
     """Seconds of a decode step of `sequences` at `context_tokens` each, or of the prefill of `context_tokens`.
 
-    `spread`: half of the range that the samples spanned, log units.
+    `spread`: half of the range that the samples spanned, log units. `part`: the layers that ran, where it was not the
+    whole model: such a step tells what a layer costs and what the head does, which is how reading and overhead part.
     """
 
     is_prefill: bool
@@ -39,6 +44,18 @@ class Observation:
     sequences: int
     seconds: float
     spread: float
+    part: LayerCount | None = None
+
+    def plan_of(self, run: Run) -> Plan:
+        """The run's plan, with as many layers as ran."""
+        if self.part is None:
+            return run.plan
+        a = run.plan.variant.architecture
+        fewer = replace(
+            a, num_layers=self.part.dense + self.part.moe, first_k_dense_replace=self.part.dense if a.is_moe else 0
+        )
+        name = f"{run.plan.variant.id}/{self.part.dense}+{self.part.moe}"  # models are told apart by their ids
+        return replace(run.plan, variant=replace(run.plan.variant, id=name, architecture=fewer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +100,8 @@ def _place(result: ProbeResult, machine: Machine | None, catalog: Catalog) -> Pl
 def _observations(result: ProbeResult) -> Iterator[Observation]:
     if result.spec.kind is not Kind.SWEEP:
         yield from _headline(result)
-    if result.spec.kind is not Kind.SLICE:  # the points of a slice are of a part of the model
-        yield from (seen for point in result.points if (seen := _of_point(point, result.spec)) is not None)
+    yield from (seen for point in result.points if (seen := _of_point(point, result.spec)) is not None)
+    yield from (seen for point in result.points if (seen := _of_part(point, result.spec)) is not None)
 
 
 def _headline(result: ProbeResult) -> Iterator[Observation]:
@@ -100,12 +117,40 @@ def _headline(result: ProbeResult) -> Iterator[Observation]:
 
 
 def _of_point(point: Point, spec: ProbeSpec) -> Observation | None:
+    if "dense_layers" in point.at:
+        return None
     decode, prefill = point.values.get("decode_tok_s"), point.values.get("prefill_tok_s")
     if point.name == "decode" and decode is not None and decode.value > 0:
         return _decode(decode, point.at.get("context_tokens", 0.0), spec, int(point.at.get("batch", 1)), 0.0)
     if point.name == "prefill" and prefill is not None and prefill.value > 0:
         return _prefill(prefill, point.at.get("prompt_tokens", 0.0), 0.0)
     return None
+
+
+def _of_part(point: Point, spec: ProbeSpec) -> Observation | None:
+    """A step of some of the layers, by a full run or a slice; not where layers differ from each other."""
+    step, a = point.values.get("step_ms"), spec.architecture
+    part = LayerCount(int(point.at.get("dense_layers", 0)), int(point.at.get("moe_layers", 0)))
+    batch = max(1, int(point.at.get("batch", 1)))
+    if "dense_layers" not in point.at or step is None or step.value <= 0 or part == LayerCount(0, 0):
+        return None
+    if a is None or not _divides(a, part) or (batch > 1 and part.moe):  # a slice keeps few of the experts
+        return None
+    if not _is_uniform(spec.format_id):
+        return None
+    context = point.at.get("context_tokens", 0.0) + PART_STEPS / 2
+    return Observation(False, context, batch, step.value / 1e3, _spread(step), part)
+
+
+def _divides(a: Architecture, part: LayerCount) -> bool:
+    alike = a.compression is None and a.sliding_window is None and a.moe_layer_interval == 1
+    return alike and (a.is_moe or not part.moe)
+
+
+def _is_uniform(format_id: str) -> bool:
+    """Only where head and layers are read by the same kernels do parts tell reading from overhead."""
+    precision = RUNNABLE_FORMATS.get(canonical_format(format_id))
+    return precision is not None and precision.attention == precision.feed_forward == precision.head
 
 
 def _decode(rate: Measured, prompt_tokens: float, spec: ProbeSpec, sequences: int, more: float) -> Observation:

@@ -10,6 +10,7 @@ import streamlit as st
 from advisor.catalog.records import Architecture
 from advisor.catalog.units import format_bytes
 from advisor.commands.probe_file import identify
+from advisor.commands.probe_model import of_folder
 from advisor.ui import backend
 from advisor.ui.text import t
 from probes.engines.installed import KINDS, missing_engines
@@ -47,17 +48,39 @@ def choose_engine(kind: Kind) -> EngineName:
     return EngineName(chosen or here[0])
 
 
-def model_of(engine: EngineName, variant_id: str, format_id: str) -> ChosenModel | None:
-    """The variant with made-up weights, or for llama.cpp a file. Raises DataError for a file that is no GGUF."""
-    architecture = backend.catalog().variant(variant_id).architecture
-    if engine is not EngineName.LLAMACPP:
-        return ChosenModel(variant_id, format_id, architecture)
+def model_of(engine: EngineName, kind: Kind, variant_id: str, format_id: str) -> ChosenModel:
+    """The variant with made-up weights, or a file or folder from disk. Raises DataError for one that is none."""
+    made_up = ChosenModel(variant_id, format_id, backend.catalog().variant(variant_id).architecture)
+    if engine is EngineName.LLAMACPP:
+        return _of_file(variant_id) or made_up
+    if engine is EngineName.TORCH and kind is not Kind.SLICE:  # the weights of a slice are always made up
+        return _of_folder(format_id) or made_up
+    return made_up
+
+
+def _of_folder(format_id: str) -> ChosenModel | None:
+    path = st.text_input(
+        t("probe.checkpoint"),
+        key="probe.checkpoint",
+        placeholder=t("probe.gguf_none"),
+        help=t("probe.checkpoint_help"),
+        persist_state="session",
+    ).strip()
+    if not path:
+        return None
+    folder = Path(path).expanduser()
+    found = of_folder(folder, None, backend.catalog())
+    st.caption(t("probe.checkpoint_found", variant=found.id))
+    return ChosenModel(found.id, format_id, found.architecture, str(folder))
+
+
+def _of_file(variant_id: str) -> ChosenModel | None:
     path = st.text_input(
         t("probe.gguf"), key="probe.gguf", placeholder=t("probe.gguf_none"), persist_state="session"
     ).strip()
     _cache_note()
     if not path:
-        return ChosenModel(variant_id, format_id, architecture)
+        return None
     found = identify(Path(path).expanduser(), backend.catalog(), variant_id)
     st.caption(t("probe.gguf_found", variant=found.variant_id, format=found.format_id))
     return ChosenModel(found.variant_id, found.format_id, found.architecture, str(Path(path).expanduser()))

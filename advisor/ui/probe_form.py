@@ -56,9 +56,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
             t("probe.quick"), key="probe.quick", help=t("probe.quick_help"), persist_state="session"
         )
         axis = _axis() if kind == Kind.SWEEP else None
-    model = model_of(engine, variant, chosen)
-    if model is None:
-        return None
+    model = model_of(engine, Kind(kind), variant, chosen)
     architecture = model.architecture
     prompts, output, repeats = ((32,), 8, 1) if quick else ((128, 512), 32, 3)
     sustained = kind == Kind.SUSTAINED

@@ -5,10 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from advisor.report.numbers import bytes_text, duration_text, gib_text, number
+from advisor.ui import backend
 from advisor.ui.text import plain, t
+from probes.engines.precision import canonical_format
 from probes.result import ProbeResult
+from probes.spec import SweepAxis
 
-__all__ = ["summary_table"]
+__all__ = ["formats_table", "summary_table"]
 
 # In the order of interest; a server's own counters stay in the export.
 _NAMES = (
@@ -23,12 +26,17 @@ _NAMES = (
     "queue_length_end",
     "joules_per_token",
     "memory_drift_bytes_per_hour",
+    "first_out_of_memory_s",
 )
 
 
 def summary_table(result: ProbeResult) -> None:
     """Nothing for a run that has no such figures, but what it cost in energy, or that nothing here can tell."""
+    formats_table(result)
     rows = [(t(f"probe.summary.{name}"), _text(name, result)) for name in _NAMES if name in result.figures]
+    resident = result.conditions.page_cache_resident
+    if resident is not None:
+        rows.append((t("probe.summary.page_cache"), f"{100 * resident:.0f} %"))
     if result.spec.endpoint is None:
         rows.append((t("probe.summary.energy"), _energy(result)))
     if not rows:
@@ -41,10 +49,37 @@ def summary_table(result: ProbeResult) -> None:
     )
 
 
+def formats_table(result: ProbeResult) -> None:
+    """A sweep of formats, one row each; a slow kernel is named as such."""
+    points = [p for p in result.points if p.name == "decode" and p.label]
+    if result.spec.sweep_axis is not SweepAxis.FORMAT or not points:
+        return
+    shares = [p.values.get("mbu") for p in points]
+    st.table(
+        {
+            t("history.format"): [plain(_format(p.label)) for p in points],
+            t("probe.value.decode_tok_s"): [number(p.values["decode_tok_s"].value) for p in points],
+            t("probe.figure.mbu"): [f"{100 * m.value:.0f} %" if m else "–" for m in shares],
+            t("probe.summary.remark"): [t("probe.summary.slow") if "slow_kernel" in p.values else "" for p in points],
+        },
+        border="horizontal",
+        hide_index=True,
+        alt=t("probe.summary.formats_alt"),
+    )
+
+
+def _format(name: str) -> str:
+    known = backend.catalog().formats.get(canonical_format(name))
+    return known.name if known else name
+
+
 def _text(name: str, result: ProbeResult) -> str:
     value = result.figures[name].value
     if name.endswith("bytes_per_hour"):
-        return f"{'−' if value < 0 else ''}{bytes_text(abs(value))}/h"
+        verdict = t("probe.summary.leak" if "memory_grows" in result.flags else "probe.summary.no_leak")
+        return f"{'−' if value < 0 else ''}{bytes_text(abs(value))}/h ({verdict})"
+    if name == "first_out_of_memory_s":
+        return duration_text(value)
     if name.endswith("_bytes"):
         return gib_text(value)
     return duration_text(value / 1e3) if name.endswith("_ms") else number(value)

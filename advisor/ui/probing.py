@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from advisor.catalog.records import AttentionKind, Role
+from advisor.commands.probe_model import with_own
 from advisor.jobs.registry import ProbeRegistry
 from advisor.ui import backend
 from probes.engines.openvino_formats import OPENVINO_FORMATS, runs_in_openvino
@@ -48,7 +49,7 @@ def expect(spec: ProbeSpec) -> Foresight:
     """
     if spec.kind is Kind.MACHINE:
         return Foresight(Prediction(), Need(0, 0, 0, 0), None)
-    here, catalog = machine(), backend.catalog()
+    here, catalog = machine(), with_own(backend.catalog(), spec)
     history = registry().store.history(fingerprint=here.fingerprint, valid_only=True)
     return foresee(spec, here, catalog, history)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 import openvino as ov
 import torch
 
-from advisor.catalog.errors import InputError, UnsupportedError
 from probes.engines.base import InvalidOutputError
+from probes.engines.graph_engine import GraphEngine
 from probes.engines.openvino_formats import check_openvino
 from probes.engines.openvino_graph import Graph, build_graph
 from probes.spec import ProbeSpec
@@ -19,33 +18,25 @@ from probes.spec import ProbeSpec
 __all__ = ["OpenvinoEngine"]
 
 
-class OpenvinoEngine:
+class OpenvinoEngine(GraphEngine):
     """Implements `probes.engines.base.Engine` for sequences of equal length; `step` runs them one by one.
 
     The cache of earlier tokens is handed over as zeros, outside what is timed: attention takes the same time whatever
     it reads.
     """
 
+    title = "OpenVINO"
+
     def __init__(self, spec: ProbeSpec, *, slots: int, tokens: int) -> None:
-        if spec.architecture is None:
-            raise InputError("architecture", "dimensions of the variant", None)
-        if spec.device != "cpu":
-            raise UnsupportedError("the OpenVINO probe runs on the processor")
-        self._a, self._spec, self._slots, self._tokens = spec.architecture, spec, slots, tokens
-        self._storage = check_openvino(spec.architecture, spec.format_id)
-        self._random = np.random.default_rng(spec.seed)
+        super().__init__(spec, slots=slots, tokens=tokens)
+        self._storage = check_openvino(self._a, spec.format_id)
         self._graph = Graph()
-        self._bytes = self._streamed = self._threads = 0
         self._compiled: Any = None
         self._request: Any = None
 
     @property
-    def tensor_bytes(self) -> int:
-        return self._bytes
-
-    @property
-    def cache_bytes(self) -> int:
-        return self._slots * self._tokens * self._kv_bytes_per_token
+    def kv_element_bytes(self) -> int:
+        return self._storage.cache_bytes
 
     def load(self) -> None:
         self._graph = build_graph(self._a, self._storage, seed=self._spec.seed)
@@ -64,12 +55,6 @@ class OpenvinoEngine:
     def step(self, lengths: Mapping[int, int]) -> float:
         return sum(self.decode(at, 1, 1)[0] for at in lengths.values())
 
-    def read_bytes(self, context_tokens: int, slots: int) -> int:
-        return self._streamed + slots * context_tokens * self._kv_bytes_per_token
-
-    def peak_device_bytes(self) -> int | None:
-        return None
-
     def versions(self) -> Mapping[str, str]:
         """With the precisions that the plugin chose: they decide the speed and differ from processor to processor."""
         found = {"openvino": ov.__version__.partition("-")[0]}
@@ -85,10 +70,6 @@ class OpenvinoEngine:
     def close(self) -> None:
         self._request = self._compiled = None  # before the weights that they refer to
         self._graph = Graph()
-
-    @property
-    def _kv_bytes_per_token(self) -> int:
-        return 2 * self._a.n_kv_heads * self._a.head_dim * self._a.num_layers * self._storage.cache_bytes
 
     def _open(self) -> None:
         """A compiled model has one number of threads; another number needs another one."""
@@ -120,16 +101,9 @@ class OpenvinoEngine:
 
     def _run(self, sequences: int, tokens: int, at: int) -> float:
         """`tokens` of each sequence behind `at` that are cached; seconds."""
-        if at + tokens > self._tokens:
-            raise InputError("context", f"at most {self._tokens} tokens", at + tokens)
         inputs = {
-            "input_ids": self._random.integers(0, self._a.vocab_size, (sequences, tokens)),
+            "input_ids": self._ids(sequences, tokens, at),
             "positions": np.tile(np.arange(at, at + tokens), (sequences, 1)),
             "beam_idx": np.arange(sequences, dtype=np.int32),
         }
-        start = time.perf_counter()
-        self._request.infer(inputs)
-        seconds = time.perf_counter() - start
-        if not np.isfinite(self._request.get_output_tensor(0).data).all():
-            raise InvalidOutputError("OpenVINO gave logits that are not finite")
-        return seconds
+        return self._timed(lambda: self._request.infer(inputs), lambda: self._request.get_output_tensor(0).data)

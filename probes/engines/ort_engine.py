@@ -4,7 +4,6 @@ only.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from advisor.catalog.errors import InputError, UnsupportedError
 from probes.engines.base import InvalidOutputError
+from probes.engines.graph_engine import GraphEngine
 from probes.engines.ort_graph import Graph, build_graph, check_runnable
 from probes.spec import ProbeSpec
 
@@ -23,30 +22,21 @@ __all__ = ["OrtEngine"]
 KV_BYTES = 4  # the processor's attention kernel computes in 32 bit
 
 
-class OrtEngine:
+class OrtEngine(GraphEngine):
     """Implements `probes.engines.base.Engine` for sequences of equal length; `step` runs them one by one."""
 
+    title = "ONNX Runtime"
+
     def __init__(self, spec: ProbeSpec, *, slots: int, tokens: int) -> None:
-        if spec.architecture is None:
-            raise InputError("architecture", "dimensions of the variant", None)
-        if spec.device != "cpu":
-            raise UnsupportedError("the ONNX Runtime probe runs on the processor")
-        self._a, self._spec, self._slots, self._tokens = spec.architecture, spec, slots, tokens
-        self._blocks = check_runnable(spec.architecture, spec.format_id)
-        self._random = np.random.default_rng(spec.seed)
+        super().__init__(spec, slots=slots, tokens=tokens)
+        self._blocks = check_runnable(self._a, spec.format_id)
         self._session: Any = None
-        self._threads = 0
         self._graph = Graph()
-        self._bytes = 0
         self._caches: dict[str, NDArray[np.float32]] = {}
 
     @property
-    def tensor_bytes(self) -> int:
-        return self._bytes
-
-    @property
-    def cache_bytes(self) -> int:
-        return self._slots * self._tokens * self._kv_bytes_per_token
+    def kv_element_bytes(self) -> int:
+        return KV_BYTES
 
     def load(self) -> None:
         self._graph = build_graph(self._a, self._blocks, tokens=self._tokens, seed=self._spec.seed)
@@ -67,21 +57,11 @@ class OrtEngine:
     def step(self, lengths: Mapping[int, int]) -> float:
         return sum(self._run(1, at, slot, 1) for slot, at in lengths.items())
 
-    def read_bytes(self, context_tokens: int, slots: int) -> int:
-        return self._streamed + slots * context_tokens * self._kv_bytes_per_token
-
-    def peak_device_bytes(self) -> int | None:
-        return None
-
     def versions(self) -> Mapping[str, str]:
         return {"onnxruntime": onnxruntime.__version__}
 
     def close(self) -> None:
         self._session, self._graph, self._caches = None, Graph(), {}
-
-    @property
-    def _kv_bytes_per_token(self) -> int:
-        return 2 * self._a.n_kv_heads * self._a.head_dim * self._a.num_layers * KV_BYTES
 
     def _open(self) -> None:
         """A session has one number of threads; another number needs another session."""
@@ -102,11 +82,9 @@ class OrtEngine:
         """`tokens` of each sequence behind `at` that are cached; seconds."""
         if self._session is None:
             raise InvalidOutputError("the model is not loaded")
-        if at + tokens > self._tokens:
-            raise InputError("context", f"at most {self._tokens} tokens", at + tokens)
+        ids = self._ids(sequences, tokens, at)
         self._open()
         binding = self._session.io_binding()
-        ids = self._random.integers(0, self._a.vocab_size, (sequences, tokens))
         binding.bind_cpu_input("input_ids", ids)
         binding.bind_cpu_input("seqlens_k", np.full(sequences, at + tokens - 1, np.int32))
         binding.bind_cpu_input("total_sequence_length", np.array(at + tokens, np.int32))
@@ -116,9 +94,6 @@ class OrtEngine:
             binding.bind_input(kind, "cpu", 0, np.float32, part.shape, place)
             binding.bind_output("present_" + name, "cpu", 0, np.float32, part.shape, place)
         binding.bind_output("logits", "cpu")
-        start = time.perf_counter()
-        self._session.run_with_iobinding(binding)
-        seconds = time.perf_counter() - start
-        if not np.isfinite(binding.get_outputs()[-1].numpy()).all():
-            raise InvalidOutputError("ONNX Runtime gave logits that are not finite")
-        return seconds
+        return self._timed(
+            lambda: self._session.run_with_iobinding(binding), lambda: binding.get_outputs()[-1].numpy()
+        )

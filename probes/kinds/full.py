@@ -8,16 +8,20 @@ from dataclasses import replace
 from advisor.sizing.tensors import active_params
 from probes.engines.base import Engine
 from probes.engines.factory import make_engine
+from probes.kinds.parts import measure_parts
 from probes.kinds.session import Session
 from probes.measure import DecodeRounds, decode_rounds, prefill_samples
 from probes.result import Measured, ProbeResult
 from probes.system import own_peak_bytes
 
-__all__ = ["FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "load", "prefill_flags", "run_full"]
+__all__ = [
+    "FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "load", "prefill_flags", "run_full", "share_of_bandwidth",
+]  # fmt: skip
 
 SPARE_TOKENS = 16
 FASTER_THAN_MEMORY = 1.1  # reading the weights faster than this times the best reading of memory cannot be true
 SLOW_KERNEL_MBU = 0.5
+DISTURBED_SHARE = 0.6  # beside other work a step waits longer than a plain reading does
 SLOW_KERNEL_GEMM_SHARE = 0.25
 CACHE_FACTOR = 4
 
@@ -39,14 +43,16 @@ def run_full(session: Session) -> ProbeResult:
     before = session.energy()
     rounds = decode_rounds(engine, spec, longest, session.canary(), slots=spec.batch)
     used = session.joules_since(before)
-    report_decode(session, rounds, longest, spec.batch)
+    mbu = share_of_bandwidth(session, engine, rounds)
+    report_decode(session, rounds, longest, spec.batch, mbu)
+    measure_parts(session, engine, longest)
     result = replace(
         result,
         peak_bytes=peak,
         read_bytes_per_token=rounds.read_bytes // spec.batch,
         decode_tok_s=rounds.tok_s,
-        mbu=rounds.mbu,
-        bandwidth_bytes_per_s=rounds.bandwidth or bandwidth,
+        mbu=mbu,
+        bandwidth_bytes_per_s=session.best_read(),
         versions=dict(engine.versions()),
         figures={} if used is None else {"joules_per_token": Measured.of([used / len(rounds.step_s) / spec.batch])},
     )
@@ -57,6 +63,7 @@ def run_full(session: Session) -> ProbeResult:
 def load(session: Session, engine: Engine) -> ProbeResult:
     """Weights into memory; the clock runs until they are all there."""
     session.reporter.phase("load")
+    session.look_at_page_cache()
     start = time.perf_counter()
     engine.load()
     seconds = time.perf_counter() - start
@@ -71,34 +78,48 @@ def prefill_figures(session: Session, tokens: int, seconds: list[float], *, keep
     return {"prefill_tok_s": rate, "ttft_ms": ttft} if keep else {}
 
 
-def report_decode(session: Session, rounds: DecodeRounds, context_tokens: int, batch: int) -> None:
+def share_of_bandwidth(session: Session, engine: Engine, rounds: DecodeRounds) -> Measured | None:
+    """Of the best reading of this run, whoever read: what the model itself reached, memory can. Weights that stay in
+    a cache say nothing about memory.
+    """
+    if not _fits_in_cache(session, engine):
+        session.reached(max(rounds.read_rates))
+    return rounds.mbu(session.best_read().value)
+
+
+def report_decode(
+    session: Session, rounds: DecodeRounds, context_tokens: int, batch: int, mbu: Measured | None
+) -> None:
     tok_s = rounds.tok_s
     values = {
         "decode_tok_s": tok_s,
         "output_tok_s": Measured(tok_s.value * batch, tok_s.low * batch, tok_s.high * batch, tok_s.n),
         "step_ms": Measured.of([s * 1e3 for s in rounds.step_s]),
     }
-    if rounds.mbu is not None:
-        values["mbu"] = rounds.mbu
+    if mbu is not None:
+        values["mbu"] = mbu
     session.reporter.point("decode", {"context_tokens": context_tokens, "batch": batch}, values)
 
 
 def decode_flags(session: Session, engine: Engine, rounds: DecodeRounds, bandwidth: Measured) -> list[str]:
     """Rules on the figures: what cannot be true is invalid; what is true of the kernel only, is said."""
     flags: list[str] = []
-    fits_in_cache = session.device.type == "cpu" and engine.tensor_bytes < CACHE_FACTOR * session.cache_bytes
-    fastest = rounds.read_bytes / min(rounds.round_step_s)
+    fastest, mbu = max(rounds.read_rates), rounds.mbu(session.best_read().value)
     best = max((*rounds.canaries, bandwidth.high))
     disturbed = "foreign_load" in session.conditions().warnings
-    if fits_in_cache:
+    if _fits_in_cache(session, engine):
         flags.append("fits_in_cache")
     elif fastest > FASTER_THAN_MEMORY * best:
         flags.append("invalid_faster_than_memory")
-    elif rounds.mbu is not None and rounds.mbu.high < SLOW_KERNEL_MBU and not disturbed:
+    elif mbu is not None and mbu.high < SLOW_KERNEL_MBU * (DISTURBED_SHARE if disturbed else 1.0):
         flags.append("slow_decode_kernel")
-    if rounds.mbu is not None and rounds.tok_s.spread > 0.3:
+    if mbu is not None and rounds.tok_s.spread > 0.3:
         flags.append("noisy")
     return flags
+
+
+def _fits_in_cache(session: Session, engine: Engine) -> bool:
+    return session.device.type == "cpu" and engine.tensor_bytes < CACHE_FACTOR * session.cache_bytes
 
 
 def prefill_flags(session: Session, result: ProbeResult) -> list[str]:

@@ -69,7 +69,7 @@ def means_of(spec: ProbeSpec) -> Means:
 def _benched(session: Session) -> ProbeResult:
     """`mbu` takes the model's file size as the bytes of a step; the embedding rows in it make it an upper bound."""
     spec, reporter = session.spec, session.reporter
-    bandwidth = session.benchmark()
+    session.benchmark()
     canary = session.canary()
     canary()
     reporter.phase("decode")
@@ -79,10 +79,9 @@ def _benched(session: Session) -> ProbeResult:
     for row in rows:
         result = _add(session, result, row)
     versions = {"llama.cpp": f"{rows[0].version}, llama-bench"}
-    result = replace(result, bandwidth_bytes_per_s=Measured.of(session.canaries), versions=versions)
+    result = replace(result, bandwidth_bytes_per_s=session.best_read(), versions=versions)
     fastest = result.mbu.value if result.mbu else 0.0
-    best = max((*session.canaries, bandwidth.high)) / (sum(session.canaries) / len(session.canaries))
-    return session.finish(result, ["invalid_faster_than_memory"] if fastest > FASTER_THAN_MEMORY * best else [])
+    return session.finish(result, ["invalid_faster_than_memory"] if fastest > FASTER_THAN_MEMORY else [])
 
 
 def _served(session: Session) -> ProbeResult:
@@ -104,7 +103,7 @@ def _served(session: Session) -> ProbeResult:
         peak_bytes=server.memory.peak_bytes or None,
         tensor_bytes=header.tensor_bytes,
         read_bytes_per_token=header.read_bytes(1),
-        bandwidth_bytes_per_s=Measured.of(session.canaries),
+        bandwidth_bytes_per_s=session.best_read(),
         versions={"llama.cpp": f"{server.version}, llama-server".removeprefix(", ")},
         duration_s=time.perf_counter() - session.reporter.started_s,
     )
@@ -115,7 +114,7 @@ def _add(session: Session, result: ProbeResult, row: BenchRow) -> ProbeResult:
     rate = Measured.of(row.tok_s)
     if row.output_tokens:
         session.reporter.point("decode", {"context_tokens": 0, "batch": 1}, {"decode_tok_s": rate})
-        speed = sum(session.canaries) / len(session.canaries)
+        speed = session.best_read().value
         mbu = Measured.of([tok_s * row.model_bytes / speed for tok_s in row.tok_s])
         return replace(
             result, decode_tok_s=rate, mbu=mbu, tensor_bytes=row.model_bytes, read_bytes_per_token=row.model_bytes

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 
 from probes.bench import Canary, gemm_rate, read_bandwidth
 from probes.cpu import read_cpu
+from probes.disk_bench import cached_share
 from probes.engines.precision import Precision
 from probes.engines.torch_engine import select_device, set_threads
 from probes.measure import Reporter
@@ -45,7 +47,11 @@ class Session:
         self._energy = self.energy()
         self._swap = psutil.swap_memory().used
         self._canary: Canary | None = None
+        self._canary_threads = self.threads
+        self._benchmarked: list[float] = []
+        self._reached: list[float] = []
         self.canaries: list[float] = []
+        self._page_cache: float | None = None
 
     def benchmark(self) -> Measured:
         """Read bandwidth by thread count and one matrix product; returns the best bandwidth. Leaves no trace in the
@@ -57,6 +63,7 @@ class Session:
             set_threads(threads)
             found = read_bandwidth(self.device, self.cache_bytes, repeats=3)
             self.reporter.point("bandwidth", {"threads": threads}, {"read_bytes_per_s": found})
+            self._benchmarked += [found.low, found.value, found.high]
             best = found if best is None or found.value > best.value else best
         set_threads(self.threads)
         for precision in (Precision.FP32, Precision.BF16):
@@ -69,8 +76,8 @@ class Session:
     def canary(self) -> Callable[[], float]:
         """A reading of the memory's speed now; its buffer is made on first use, after the peak was read."""
         if self._canary is None:
-            self._canary = Canary(self.device, self.cache_bytes)
-            self._canary.read()
+            self._canary = Canary(self.device, self.cache_bytes, self._canary_threads)
+            self._canary.read(0.0)
 
         def read() -> float:
             assert self._canary is not None
@@ -78,6 +85,19 @@ class Session:
             return self.canaries[-1]
 
         return read
+
+    def reached(self, bytes_per_s: float) -> None:
+        """The model itself read memory at this rate: so can the machine."""
+        self._reached.append(bytes_per_s)
+
+    def best_read(self) -> Measured:
+        """The best read bandwidth of this run so far, before, between and after what was measured, down to the slowest
+        reading of the canary.
+        """
+        seen = [*self._benchmarked, *self.canaries, *self._reached]
+        if not seen:
+            return Measured(0.0, 0.0, 0.0)
+        return Measured(max(seen), min(self.canaries or seen), max(seen), len(seen))
 
     def choose_threads(self, step: Callable[[], float]) -> int:
         """Keep the thread count with the fastest step: on a busy machine fewer threads wait less for each other.
@@ -104,11 +124,23 @@ class Session:
             clock_hz=clock_hz(),
             canary_before_bytes_per_s=self.canaries[0] if self.canaries else None,
             canary_after_bytes_per_s=self.canaries[-1] if self.canaries else None,
+            page_cache_resident=self._page_cache,
             gpu=gpu_state(self.device.index or 0) if self.device.type == "cuda" else {},
             energy_joules=used,
             energy_source=self._energy.source if used is not None else "",
             warnings=self._warnings(foreign, steal),
         )
+
+    def look_at_page_cache(self) -> None:
+        """How much of the weight files is in memory already, before they are loaded."""
+        path = Path(self.spec.checkpoint) if self.spec.checkpoint else None
+        if path is None or not path.exists():
+            return
+        files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
+        shares = [(file.stat().st_size, cached_share(file)) for file in files if file.stat().st_size]
+        known = [(size, share) for size, share in shares if share is not None]
+        total = sum(size for size, _ in known)
+        self._page_cache = sum(size * share for size, share in known) / total if total else None
 
     def energy(self) -> EnergyReading:
         """The energy counter of the device that computes."""

@@ -59,7 +59,7 @@ def run_slice(session: Session) -> ProbeResult:
             decode_tok_s=rate,
             prefill_tok_s=Measured.of([longest / s for s in prefill]),
             ttft_ms=Measured.of([s * 1e3 for s in prefill]),
-            bandwidth_bytes_per_s=Measured.of(session.canaries),
+            bandwidth_bytes_per_s=session.best_read(),
             figures={
                 "full_decode_tok_s": rate,
                 "full_peak_bytes": Measured.of([full.tensor_bytes + full.cache_bytes + max(0, overhead)]),

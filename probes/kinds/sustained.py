@@ -74,8 +74,11 @@ def run_sustained(session: Session) -> ProbeResult:
     result = load(session, engine)
     session.reporter.phase("warm_up")
     _warm_up(engine, spec.prompt_tokens, target.slots)
+    before = session.energy()
     whole, elapsed, memory, queue = _serve(session, engine, target)
-    figures = whole.figures(elapsed)
+    used, figures = session.joules_since(before), whole.figures(elapsed)
+    if used is not None and whole.output_tokens:
+        figures["joules_per_token"] = Measured.of([used / whole.output_tokens])
     drift = drift_per_hour(memory)
     if drift is not None:
         figures["memory_drift_bytes_per_hour"] = drift

@@ -11,7 +11,7 @@ from advisor.catalog.errors import InputError
 from probes.engines.base import Engine
 from probes.engines.factory import make_engine
 from probes.engines.torch_engine import set_threads
-from probes.kinds.full import SPARE_TOKENS, decode_flags, load
+from probes.kinds.full import SPARE_TOKENS, decode_flags, load, share_of_bandwidth
 from probes.kinds.session import Session
 from probes.measure import DecodeRounds, decode_rounds
 from probes.needs import needed
@@ -41,7 +41,7 @@ def run_sweep(session: Session) -> ProbeResult:
     best = 0.0
     for index, value in enumerate(values):
         session.reporter.phase("sweep", index, len(values))
-        found = _measure(session, engine, axis, value)
+        found = _measure(session, engine, axis, value, bandwidth)
         rounds.append(found)
         if not peak:
             peak = engine.peak_device_bytes() or own_peak_bytes()
@@ -50,11 +50,11 @@ def run_sweep(session: Session) -> ProbeResult:
             break
         best = max(best, output)
     first = rounds[0]
-    result = _summary(session, replace(result, peak_bytes=peak), engine, first, bandwidth)
+    result = _summary(session, replace(result, peak_bytes=peak), engine, first)
     return session.finish(result, decode_flags(session, engine, first, bandwidth))
 
 
-def _measure(session: Session, engine: Engine, axis: SweepAxis, value: int) -> DecodeRounds:
+def _measure(session: Session, engine: Engine, axis: SweepAxis, value: int, bandwidth: Measured) -> DecodeRounds:
     spec = session.spec
     context = value if axis is SweepAxis.CONTEXT else max(spec.prompt_tokens)
     slots = value if axis is SweepAxis.BATCH else spec.batch
@@ -67,8 +67,11 @@ def _measure(session: Session, engine: Engine, axis: SweepAxis, value: int) -> D
         "output_tok_s": Measured(tok_s.value * slots, tok_s.low * slots, tok_s.high * slots, tok_s.n),
         "step_ms": Measured.of([s * 1e3 for s in rounds.step_s]),
     }
-    if rounds.mbu is not None:
-        values["mbu"] = rounds.mbu
+    mbu = share_of_bandwidth(session, engine, rounds)
+    if mbu is not None:
+        values["mbu"] = mbu
+    if axis is SweepAxis.FORMAT and "slow_decode_kernel" in decode_flags(session, engine, rounds, bandwidth):
+        values["slow_kernel"] = Measured.of([1.0])  # the kernel's speed must not pass as the format's
     at = {"context_tokens": context, "batch": slots}
     if axis is SweepAxis.THREADS:
         at["threads"] = value
@@ -102,10 +105,10 @@ def _formats(session: Session) -> ProbeResult:
         session.spec = replace(session.spec, format_id=format_id)
         engine = make_engine(session.spec, slots=session.spec.batch, tokens=session.spec.context_tokens + SPARE_TOKENS)
         result = load(session, engine)
-        rounds = _measure(session, engine, SweepAxis.FORMAT, 0)
+        rounds = _measure(session, engine, SweepAxis.FORMAT, 0, bandwidth)
         if summary is None:
             peak = engine.peak_device_bytes() or own_peak_bytes()
-            summary = _summary(session, replace(result, peak_bytes=peak), engine, rounds, bandwidth)
+            summary = _summary(session, replace(result, peak_bytes=peak), engine, rounds)
             flags = decode_flags(session, engine, rounds, bandwidth)
         engine.close()
     if summary is None:
@@ -113,14 +116,12 @@ def _formats(session: Session) -> ProbeResult:
     return session.finish(summary, flags)
 
 
-def _summary(
-    session: Session, result: ProbeResult, engine: Engine, first: DecodeRounds, bandwidth: Measured
-) -> ProbeResult:
+def _summary(session: Session, result: ProbeResult, engine: Engine, first: DecodeRounds) -> ProbeResult:
     return replace(
         result,
         decode_tok_s=first.tok_s,
-        mbu=first.mbu,
+        mbu=first.mbu(session.best_read().value),
         read_bytes_per_token=first.read_bytes // max(1, session.spec.batch),
-        bandwidth_bytes_per_s=first.bandwidth or bandwidth,
+        bandwidth_bytes_per_s=session.best_read(),
         versions=dict(engine.versions()),
     )

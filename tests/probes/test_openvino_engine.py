@@ -167,7 +167,7 @@ def test_slices_devices_and_converted_models_are_refused(openvino_spec):
         make_engine(replace(openvino_spec, device="cuda:0"), slots=1, tokens=64)
     with pytest.raises(UnsupportedError, match="OVMS"):
         needed(replace(openvino_spec, checkpoint="converted"))
-    with pytest.raises(UnsupportedError, match="full, sweep, not 'sustained'"):
+    with pytest.raises(UnsupportedError, match="for 'sustained' take engine torch"):
         needed(replace(openvino_spec, kind=Kind.SUSTAINED))
 
 

@@ -13,8 +13,8 @@ from advisor.catalog import load_catalog
 from probes.histogram import Histogram
 from probes.layers import LayerCount, extrapolate, layer_count, slices_of
 from probes.need import need_of, refusal
-from probes.result import Point
-from probes.resume import continuation, joined, totals
+from probes.result import Measured, Point, State
+from probes.resume import continuation, joined, summed, totals
 from probes.spec import Kind, LoadTarget, ProbeSpec
 from probes.traffic import Account, Request, arrivals, drift_per_hour, grows
 
@@ -150,3 +150,28 @@ def test_a_cut_run_continues_and_adds_up(result):
     assert whole.figures["p99_ttft_ms"].value == pytest.approx(400, rel=0.01)
     assert totals(whole.points, TARGET)[1] == 400.0
     assert replace(whole, points=()).id == "rest"
+
+
+def test_a_run_that_ends_early_keeps_its_figures_and_says_when_memory_ran_out(result):
+    """Traffic began 20 s into the probe; windows end after 5 and 10 s; memory runs out 34 s into it."""
+    account = Account(TARGET)
+    account.finish(Request(0.0, 8, 3, first_token_s=0.1, finished_s=0.12, generated=3))
+    points: tuple[Point, ...] = ()
+    for elapsed in (5.0, 10.0):
+        points += (
+            Point("window", {"elapsed_s": elapsed}, {"resident_bytes": Measured.of([1e9])}, at_s=20.0 + elapsed),
+            Point("tally", account.tally(5.0)),
+            Point("histogram", account.ttft_ms.bins(), label="ttft_ms"),
+            Point("histogram", account.tpot_ms.bins(), label="tpot_ms"),
+        )
+    spec = ProbeSpec("x", "bf16", kind=Kind.SUSTAINED, load=TARGET)
+    cut = summed(result("cut", spec=spec, points=points, state=State.CANCELLED, figures={}, duration_s=34.0))
+    assert cut.figures["finished_requests"].value == 2
+    assert cut.figures["finished_requests_per_s"].value == pytest.approx(0.2)
+    assert "first_out_of_memory_s" not in cut.figures
+    out = summed(replace(cut, state=State.OUT_OF_MEMORY, figures={}))
+    assert out.figures["first_out_of_memory_s"].value == pytest.approx(14.0)
+    early = summed(replace(out, points=(), figures={}))
+    assert early.figures["first_out_of_memory_s"].value == 34.0
+    done = replace(cut, state=State.DONE)
+    assert summed(done) is done

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from advisor.ui import probe_engine
 from probes.spec import EngineName
+from tests.probes.test_probe_model import SMALL
 from tests.ui.conftest import OpenPage
 
 MISSING = {
@@ -50,3 +54,25 @@ def test_openvino_offers_what_its_graph_can_hold(open_page: OpenPage, monkeypatc
     assert len(app.selectbox(key="probe.format").options) == 6
     app.segmented_control(key="probe.kind").set_value("sustained").run()
     assert "OpenVINO" not in app.selectbox(key="probe.engine").options
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_checkpoint_folder_names_its_model_and_a_wrong_one_is_named(
+    open_page: OpenPage, language: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(probe_engine, "missing_engines", dict)
+    app = open_page("machine", language=language)
+    folder = tmp_path / "my-model"
+    app.text_input(key="probe.checkpoint").set_value(str(folder)).run()
+    assert not app.exception
+    assert any("my-model" in text.value for text in [*app.error, *app.warning, *app.markdown])
+    assert not [b for b in app.button if b.key == "probe.start"]
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(SMALL))
+    (folder / "model.safetensors").write_bytes(b"")
+    app.run()
+    assert not app.exception
+    assert any("my-model" in text.value for text in app.caption)
+    assert not app.button(key="probe.start").disabled
+    app.segmented_control(key="probe.kind").set_value("slice").run()
+    assert not [field for field in app.text_input if field.key == "probe.checkpoint"]

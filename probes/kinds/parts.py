@@ -1,0 +1,58 @@
+"""The loaded model with some of its layers: what a layer costs and what the head does.
+
+The step of a whole model cannot tell reading from overhead: both grow with it. With few layers the head, one large
+matrix, is most of what is read, and with more of them the layers are, so two parts and the whole give both.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+from probes.engines.base import Engine
+from probes.engines.torch_engine import TorchEngine
+from probes.kinds.session import Session
+from probes.layers import LayerCount, layer_count
+from probes.result import Measured
+
+__all__ = ["measure_parts", "parts_of"]
+
+STEPS, DROPPED = 6, 2  # after a change of layers the first steps find caches cold
+DEEPER = 4  # the deeper part has this fraction of the layers
+CACHE_FACTOR = 4
+LEAST_LAYERS = 8
+
+
+def parts_of(whole: LayerCount) -> tuple[LayerCount, ...]:
+    """Nothing for models of a few layers."""
+    if whole.dense + whole.moe < LEAST_LAYERS:
+        return ()
+    if not whole.moe:
+        return (LayerCount(1, 0), LayerCount(whole.dense // DEEPER, 0))
+    base = min(1, whole.dense)
+    return (LayerCount(base, 1), LayerCount(base, whole.moe // DEEPER))
+
+
+def measure_parts(session: Session, engine: Engine, context_tokens: int) -> None:
+    """Sends one point per part; rounds visit them in turn, so that a slow moment hits all of them."""
+    a = session.spec.architecture
+    if a is None or not isinstance(engine, TorchEngine) or session.device.type != "cpu" or a.compression is not None:
+        return
+    whole, batch = layer_count(a), session.spec.batch
+    seconds: dict[LayerCount, list[float]] = {part: [] for part in parts_of(whole)}
+    read: dict[LayerCount, int] = {}
+    session.reporter.phase("decode")
+    for _ in range(session.spec.repeats + 1):
+        for part, samples in seconds.items():
+            engine.use(part)
+            read[part] = engine.read_bytes(context_tokens, batch)
+            samples.append(median(engine.decode(context_tokens, batch, STEPS)[DROPPED:]))
+    engine.use(whole)
+    for part, samples in seconds.items():
+        if read[part] < CACHE_FACTOR * session.cache_bytes:
+            continue
+        at = {"dense_layers": part.dense, "moe_layers": part.moe, "context_tokens": context_tokens, "batch": batch}
+        values = {
+            "step_ms": Measured.of([s * 1e3 for s in samples]),
+            "read_bytes_per_s": Measured.of([read[part] / s for s in samples]),
+        }
+        session.reporter.point("part", at, values)

@@ -1,0 +1,82 @@
+"""The best reading of memory in a run: every share of bandwidth is a share of that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from probes.bench import Canary, read_bandwidth  # noqa: E402
+from probes.kinds.full import run_full  # noqa: E402
+from probes.kinds.parts import parts_of  # noqa: E402
+from probes.kinds.session import Session  # noqa: E402
+from probes.layers import LayerCount  # noqa: E402
+from probes.measure import DecodeRounds, Reporter  # noqa: E402
+from probes.spec import ProbeSpec  # noqa: E402
+from tests.jobs.test_registry import TINY  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def quiet_reporter() -> Reporter:
+    return Reporter(lambda *_: None, lambda _: None)
+
+
+def test_the_canary_takes_the_best_reader_and_leaves_the_threads_as_they_were():
+    before = torch.get_num_threads()
+    canary = Canary(CPU, 2**20, threads=1)
+    seconds = iter([0.1, 0.02, 0.05] * 100)
+    canary._readers = canary._readers[:1] * 3
+    canary._seconds = lambda _reader: next(seconds)
+    assert canary.read(0.0) == canary._bytes / 0.02
+    assert torch.get_num_threads() == before
+
+
+def test_every_reader_reads_the_whole_buffer():
+    """256 MiB of ones, as float32: the sum tells what was read."""
+    canary = Canary(CPU, 2**20)
+    assert float(canary._readers[0]()) == canary._bytes // 4
+    numba_read = pytest.importorskip("probes.engines.numba_read")
+    words = np.arange(4096, dtype=np.int64)
+    sums = np.zeros(2, np.int64)
+    numba_read.read_words(words, sums)
+    assert sums.sum() == words.sum()
+    assert read_bandwidth(CPU, 2**20, repeats=1).value > 1e8
+
+
+def test_no_share_exceeds_one(monkeypatch):
+    """What the model reached is a reading of memory, too; what stays in a cache is none."""
+    session = Session(ProbeSpec("tiny", "bf16", TINY), quiet_reporter())
+    session.canaries = [10e9, 12e9]
+    session._benchmarked = [11e9]
+    assert session.best_read().value == 12e9
+    assert session.best_read().low == 10e9
+    rounds = DecodeRounds((0.1,), (0.1, 0.125), (), 1_500_000_000)
+    session.reached(max(rounds.read_rates))
+    share = rounds.mbu(session.best_read().value)
+    assert share.high == 1.0
+    assert share.low == pytest.approx(0.8)
+    assert rounds.mbu(0.0) is None
+
+
+def test_a_run_of_several_layers_measures_parts_of_itself():
+    deep = replace(TINY, num_layers=8)
+    session = Session(ProbeSpec("deep", "bf16", deep, prompt_tokens=(8,), output_tokens=4, repeats=1), quiet_reporter())
+    session.cache_bytes = 1  # else so small a model is only in the cache
+    result = run_full(session)
+    parts = [p for p in result.points if p.name == "part"]
+    assert [p.at["dense_layers"] for p in parts] == [1, 2]
+    assert all(p.values["step_ms"].value > 0 for p in parts)
+    assert result.mbu is not None
+    assert 0 < result.mbu.value <= 1.0
+    assert result.bandwidth_bytes_per_s.value >= max(session.canaries)
+
+
+def test_parts_of_models():
+    assert parts_of(LayerCount(28, 0)) == (LayerCount(1, 0), LayerCount(7, 0))
+    assert parts_of(LayerCount(1, 26)) == (LayerCount(1, 1), LayerCount(1, 6))
+    assert parts_of(LayerCount(0, 24)) == (LayerCount(0, 1), LayerCount(0, 6))
+    assert parts_of(LayerCount(2, 0)) == ()
