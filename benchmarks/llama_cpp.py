@@ -1,6 +1,6 @@
 """The built-in engine beside llama.cpp (and OpenVINO, ONNX Runtime where installed): same shapes, about the same bits.
 
-    python benchmarks/llama_cpp.py [VARIANT] [--pairs bf16 int8 int4] [--prompt 128] [--output 24]
+    python benchmarks/llama_cpp.py [VARIANT] [--pairs bf16 int8 int4] [--engines torch llama.cpp] [--prompt 128]
 
 Weights are random and of the true shapes; each engine runs in a probe process of its own, between readings of the
 memory's speed. Says so and ends where llama.cpp is not installed.
@@ -42,6 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variant", nargs="?", default="deepseek-r1-distill-qwen-1.5b")
     parser.add_argument("--pairs", nargs="+", choices=list(PAIRS), default=list(PAIRS))
+    parser.add_argument("--engines", nargs="+", choices=[str(e) for e in EngineName], help="only these")
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--output", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=2)
@@ -63,6 +64,8 @@ def _compare(arguments: argparse.Namespace, missing: dict[EngineName, str]) -> N
     params = sum(t.params for t in main_tensors(architecture))
     print(f"{'engine':12} {'format':12} {'bits':>5} {'prefill':>9} {'decode':>18} {'of memory':>9}  versions, flags")
     for engine, format_id in (row for pair in arguments.pairs for row in PAIRS[pair]):
+        if arguments.engines and engine not in arguments.engines:
+            continue
         if engine in missing:
             print(f"{engine:12} {format_id:12} not installed: {missing[engine]}")
             continue

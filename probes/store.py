@@ -54,6 +54,7 @@ class Store:
     def __init__(self, place: Path | str | None = None) -> None:
         url = database_url(place or default_path())
         self.name = place_name(url)
+        self.folder = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else None
         self._engine = open_engine(url)
 
     def add(self, result: ProbeResult) -> None:

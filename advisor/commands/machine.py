@@ -13,6 +13,7 @@ from advisor.catalog.units import format_bytes, format_ops
 from advisor.commands.probe_output import language, show_progress
 from advisor.report.gauges import gauges
 from probes.codec import encode
+from probes.device_lock import DeviceLock
 from probes.machine import detect, match_device
 from probes.machine_records import Accelerator, Cpu, Machine
 from probes.need import memory_limit
@@ -57,12 +58,16 @@ def _devices(machine: Machine, chosen: str | None) -> list[str]:
 def _bench(machine: Machine, device: str, repeats: int) -> ProbeResult:
     limit = memory_limit() if device == "cpu" else None
     spec = ProbeSpec("", "", kind=Kind.MACHINE, device=device, repeats=repeats, memory_limit_bytes=limit)
+    store = Store()
+    lock = DeviceLock(store.folder, device)
+    lock.take()
     process = ProbeProcess(spec, Identity(new_probe_id(), machine.fingerprint, machine.name))
     for event in process.events():
         show_progress(event, process.elapsed_s)
     result = process.result()
+    lock.release()
     if result.is_valid:
-        Store().add(result)
+        store.add(result)
     return result
 
 

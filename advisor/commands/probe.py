@@ -16,6 +16,7 @@ from advisor.commands.probe_model import with_own
 from advisor.commands.probe_output import as_json, language, print_result, show_progress
 from advisor.commands.probe_spec import add_spec_arguments, spec_from
 from advisor.evidence.in_force import known
+from probes.device_lock import DeviceLock
 from probes.foresee import Foresight, foresee
 from probes.machine import detect
 from probes.machine_records import Machine
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if spec.load is not None and spec.load.resume_id:
         spec = continuation(spec, _earlier(store, spec.load.resume_id))
     foresight = foresee(spec, machine, catalog, history)
-    result = _refused(spec, machine, foresight) or completed(_measure(spec, machine, foresight), store)
+    result = _refused(spec, machine, foresight) or completed(_measure(spec, machine, foresight, store), store)
     remark = "" if arguments.no_store or result.state is State.REFUSED else _keep(store, result)
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(result, foresight, remark), indent=1) + "\n")
@@ -65,8 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     return {State.DONE: 0, State.REFUSED: NOTHING_FITS}.get(result.state, NOT_MEASURED)
 
 
-def _measure(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeResult:
-    """Runs the child in the foreground; Ctrl-C cancels it and keeps what was measured."""
+def _measure(spec: ProbeSpec, machine: Machine, foresight: Foresight, store: Store) -> ProbeResult:
+    """Runs the child in the foreground; Ctrl-C cancels it and keeps what was measured. Raises InputError while another
+    process probes the device.
+    """
+    lock = DeviceLock(None if spec.endpoint else store.folder, spec.device)
+    lock.take()
     who = new_probe_id(), machine.fingerprint, machine.name
     identity = Identity(*who, foresight.prediction, foresight.place)
     process = ProbeProcess(spec, identity)
@@ -75,7 +80,9 @@ def _measure(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeRe
             show_progress(event, process.elapsed_s)
     except KeyboardInterrupt:
         process.cancel()
-    return process.result()
+    result = process.result()
+    lock.release()
+    return result
 
 
 def _refused(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeResult | None:

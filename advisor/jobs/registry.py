@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, replace
 
 from advisor.catalog.errors import FathomError, InputError
+from probes.device_lock import DeviceLock
 from probes.machine import detect
 from probes.machine_records import Machine
 from probes.need import memory_limit
@@ -51,11 +52,13 @@ class ProbeRegistry:
         self._lock = threading.Lock()
         self._snapshots: dict[str, Snapshot] = {}
         self._processes: dict[str, ProbeProcess] = {}
+        self._locks: dict[str, DeviceLock] = {}
 
     def start(
         self, spec: ProbeSpec, predicted: Prediction = NOTHING_FORESEEN, place: Place | None = None
     ) -> str:
-        """Begin a probe and return its id at once. Raises InputError when one already runs on the same device.
+        """Begin a probe and return its id at once. Raises InputError when one already runs on the same device, here or
+        in another process with the same history.
 
         A CPU probe without a memory limit gets the one that leaves the machine its share.
         """
@@ -65,7 +68,10 @@ class ProbeRegistry:
         self._await_cancelled()
         with self._lock:
             self._refuse_second(spec)
+            lock = DeviceLock(None if spec.endpoint else self.store.folder, spec.device)
+            lock.take()
             probe_id = new_probe_id()
+            self._locks[probe_id] = lock
             identity = Identity(probe_id, machine.fingerprint, machine.name, predicted, place)
             process = ProbeProcess(spec, identity)
             self._processes[probe_id] = process
@@ -124,7 +130,14 @@ class ProbeRegistry:
         with self._lock:
             for process in leaving:
                 if process.gone(0.0):
-                    self._processes.pop(process.identity.probe_id, None)
+                    self._forget(process.identity.probe_id)
+
+    def _forget(self, probe_id: str) -> None:
+        """Its process is gone: the device is free."""
+        self._processes.pop(probe_id, None)
+        lock = self._locks.pop(probe_id, None)
+        if lock is not None:
+            lock.release()
 
     def _refuse_second(self, spec: ProbeSpec) -> None:
         busy = [p for p in self._processes.values() if p.spec.device == spec.device]
@@ -138,7 +151,7 @@ class ProbeRegistry:
             self._swap(probe_id, event)
         result, problem = self._keep(process.result())
         with self._lock:
-            self._processes.pop(probe_id, None)
+            self._forget(probe_id)
             self._snapshots[probe_id] = replace(
                 self._snapshots[probe_id],
                 state=result.state,

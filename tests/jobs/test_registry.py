@@ -86,6 +86,27 @@ def test_the_next_probe_may_start_while_a_cancelled_one_goes(registry):
     assert final(registry, first).state is State.CANCELLED
 
 
+def test_a_probe_of_another_process_keeps_the_device(registry, tmp_path):
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from probes.device_lock import DeviceLock\n"
+        "lock = DeviceLock(Path(sys.argv[1]), 'cpu')\n"
+        "lock.take()\n"
+        "print('taken', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "taken\n"
+    with pytest.raises(InputError, match="one at a time"):
+        registry.start(SHORT)
+    other.kill()  # however it ends, the device is free again
+    other.wait()
+    assert final(registry, registry.start(SHORT)).state is State.DONE
+
+
 def test_figures_stay_visible_when_the_store_fails(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")

@@ -99,7 +99,10 @@ def test_a_batch_sweep(ort_spec):
 
 @pytest.mark.parametrize(
     ("engine", "kind", "message"),
-    [(EngineName.ORT, Kind.SUSTAINED, "for 'sustained' take engine torch"), (EngineName.LLAMACPP, Kind.SLICE, "'slice'")],
+    [
+        (EngineName.ORT, Kind.SUSTAINED, "for 'sustained' take engine torch"),
+        (EngineName.LLAMACPP, Kind.SLICE, "for 'slice' take engine torch"),
+    ],
 )
 def test_what_an_engine_does_not_measure_is_said_beforehand(ort_spec, engine, kind, message):
     with pytest.raises(UnsupportedError, match=message):

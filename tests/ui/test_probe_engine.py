@@ -74,5 +74,11 @@ def test_a_checkpoint_folder_names_its_model_and_a_wrong_one_is_named(
     assert not app.exception
     assert any("my-model" in text.value for text in app.caption)
     assert not app.button(key="probe.start").disabled
+
+
+def test_the_weights_of_a_slice_are_made_up(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_engine, "missing_engines", dict)
+    app = open_page("machine")
     app.segmented_control(key="probe.kind").set_value("slice").run()
+    assert not app.exception
     assert not [field for field in app.text_input if field.key == "probe.checkpoint"]
