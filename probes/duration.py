@@ -9,7 +9,7 @@ from pathlib import Path
 from probes.layers import slices_of
 from probes.measure import DROPPED_STEPS, MIN_STEPS, SAMPLE_BUDGET_S
 from probes.need import DEFAULT_DEPTHS
-from probes.spec import Kind, ProbeSpec, SweepAxis
+from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
 __all__ = ["duration_s", "kernels_on_disk"]
 
@@ -19,6 +19,7 @@ COMPILE_S = 15.0  # compiling them before, where no earlier probe has left them 
 ENGINES = Path(__file__).parent / "engines"
 WARM_STEPS = 8  # two before the rounds, three for each of two thread counts
 SLICE_ROUNDS, SLICE_STEPS = 2, 12
+PART_STEPS, PART_SHARE = 6, 0.5  # steps of one layer and of a quarter of them, against one of the whole model
 
 
 def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_s: float, slice_share: float) -> float:
@@ -37,7 +38,8 @@ def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_
         loads = load_s * (points - 1) if spec.sweep_axis is SweepAxis.FORMAT else 0.0
         return fixed + loads + max(1, points) * (choose / 2 + _rounds_s(spec, step))
     chosen = choose * (1 + len(prompts))
-    return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step)
+    parts = PART_SHARE * PART_STEPS * (spec.repeats + 1) * step if spec.engine is EngineName.TORCH else 0.0
+    return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step) + parts
 
 
 def kernels_on_disk() -> bool:
