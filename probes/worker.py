@@ -19,8 +19,9 @@ from probes.codec import decode, encode
 from probes.engines.base import EngineUnavailableError, InvalidOutputError
 from probes.measure import Reporter
 from probes.memory_guard import join_group, limit_address_space, watch_memory
+from probes.pinning import pin_to_cores
 from probes.result import Event, EventKind, Point, ProbeResult, State
-from probes.spec import EngineName, Kind, ProbeSpec
+from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
 __all__ = ["main"]
 
@@ -48,6 +49,8 @@ def main() -> int:
 
 
 def _measure(spec: ProbeSpec, channel: _Channel) -> ProbeResult:
+    if spec.device == "cpu" and spec.kind is not Kind.MACHINE and spec.sweep_axis is not SweepAxis.THREADS:
+        pin_to_cores()  # those two kinds use every hardware thread
     if spec.memory_limit_bytes:
         _guard(spec, spec.memory_limit_bytes, channel)
     channel.phase("import")

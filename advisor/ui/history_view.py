@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -10,19 +11,22 @@ import streamlit as st
 from advisor.catalog.errors import FathomError
 from advisor.catalog.text import translate
 from advisor.report.figures import Line, Lines, Point, Scatter
-from advisor.report.numbers import number
+from advisor.report.numbers import duration_text, number
 from advisor.report.palette import Tone
+from advisor.ui import probing
 from advisor.ui.machine_rates import benchmark_table
 from advisor.ui.pooling_view import export_button, import_upload
 from advisor.ui.probe_figures import point_lines
 from advisor.ui.probe_names import device_name, format_name, kind_name, model_name, spec_title
 from advisor.ui.probe_numbers import comparison_table, runs_table
 from advisor.ui.probe_summary import summary_table
+from advisor.ui.probe_view import begin_probe
 from advisor.ui.sustained_view import sustained
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, empty_state, problem_state
 from probes.machine_records import Machine
 from probes.result import ProbeResult
+from probes.resume import continuation, totals
 from probes.spec import Kind
 from probes.store import Store
 
@@ -98,8 +102,28 @@ def _chosen(result: ProbeResult, machine: Machine) -> None:
     comparison_table(result)
     summary_table(result)
     here = result.fingerprint == machine.fingerprint and result.spec.endpoint is None
-    if result.spec.kind is Kind.SUSTAINED and result.is_valid and here:
+    if result.spec.kind is not Kind.SUSTAINED or not here:
+        return
+    if result.is_valid:
         sustained(result)
+    else:
+        _continue(result)
+
+
+def _continue(result: ProbeResult) -> None:
+    """A run that was cut short goes on where it ended, as one run."""
+    target = result.spec.load
+    left = 0.0 if target is None else target.duration_s - totals(result.points, target)[1]
+    if left < 1:
+        return
+    spec = continuation(replace(result.spec, timeout_s=2 * left + 300, memory_limit_bytes=None), result)
+    st.button(
+        t("history.continue", time=duration_text(left)),
+        key=f"history.continue.{result.id}",
+        icon=":material/resume:",
+        on_click=begin_probe,
+        args=(probing.registry(), spec),
+    )
 
 
 def _frame(results: list[ProbeResult], machine: Machine) -> pd.DataFrame:

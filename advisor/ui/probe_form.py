@@ -119,8 +119,8 @@ def _timeout(load: LoadTarget) -> float:
 
 def _load(*, with_slots: bool = True) -> LoadTarget:
     """A server decides itself how many requests it works on at once."""
-    with st.grid(4 if with_slots else 3, min_column_width=170):
-        rate = st.number_input(t("probe.rate"), 0.01, 1000.0, 1.0, key="probe.rate", persist_state="session")
+    with st.grid(5 if with_slots else 4, min_column_width=150):
+        rate = st.number_input(t("probe.rate"), 0.01, 1000.0, 10.0, key="probe.rate", persist_state="session")
         duration = st.number_input(
             t("probe.duration"), 5.0, 86_400.0, 60.0, key="probe.duration", persist_state="session"
         )
@@ -132,7 +132,10 @@ def _load(*, with_slots: bool = True) -> LoadTarget:
         limit = st.number_input(
             t("probe.ttft_limit"), 1.0, 1e6, 2000.0, key="probe.ttft_limit", persist_state="session"
         )
-    return LoadTarget(requests_per_s=rate, duration_s=duration, slots=int(slots), ttft_limit_ms=limit)
+        steady = st.number_input(
+            t("probe.tpot_limit"), 1.0, 1e6, 200.0, key="probe.tpot_limit", persist_state="session"
+        )
+    return LoadTarget(rate, duration, int(slots), ttft_limit_ms=limit, tpot_limit_ms=steady)
 
 
 def _axis() -> SweepAxis:

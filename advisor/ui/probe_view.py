@@ -21,7 +21,7 @@ from probes.machine_records import Machine
 from probes.result import State
 from probes.spec import Kind, ProbeSpec
 
-__all__ = ["probe_form", "watch_probe"]
+__all__ = ["begin_probe", "probe_form", "watch_probe"]
 
 _LAST = "probe.last"
 _PROBLEM = "probe.problem"
@@ -122,12 +122,13 @@ def _start(registry: ProbeRegistry, spec: ProbeSpec, *, busy: bool) -> None:
         key="probe.start",
         disabled=busy or foreseen.refused is not None,
         help=t("probe.busy") if busy else None,
-        on_click=_begin,
+        on_click=begin_probe,
         args=(registry, spec),
     )
 
 
-def _begin(registry: ProbeRegistry, spec: ProbeSpec) -> None:
+def begin_probe(registry: ProbeRegistry, spec: ProbeSpec) -> None:
+    """Starts it and shows it; a problem is shown beside the form."""
     try:
         foreseen = probing.expect(spec)
         st.session_state[_LAST] = registry.start(spec, foreseen.prediction, foreseen.place)
