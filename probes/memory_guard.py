@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from advisor.catalog.units import format_bytes
 from probes.system import own_resident_bytes
 
 try:
@@ -46,10 +47,11 @@ def watch_memory(limit_bytes: int, on_breach: Callable[[str], None]) -> None:
         while True:
             resident = own_resident_bytes()
             if resident > limit_bytes:
-                on_breach(f"took {resident} bytes, limit {limit_bytes}")
+                taken, limit = (format_bytes(size, binary=True) for size in (resident, limit_bytes))
+                on_breach(f"took {taken}, limit {limit}")
                 os._exit(OUT_OF_MEMORY_EXIT)
             if psutil.virtual_memory().available < FLOOR_BYTES:
-                on_breach(f"the machine has less than {FLOOR_BYTES} bytes left")
+                on_breach(f"the machine has less than {format_bytes(FLOOR_BYTES, binary=True)} left")
                 os._exit(OUT_OF_MEMORY_EXIT)
             time.sleep(PERIOD_S)
 

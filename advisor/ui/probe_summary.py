@@ -8,7 +8,7 @@ from advisor.report.numbers import bytes_text, duration_text, gib_text, number
 from advisor.ui import backend
 from advisor.ui.text import plain, t
 from probes.engines.precision import canonical_format
-from probes.result import ProbeResult
+from probes.result import Conditions, ProbeResult
 from probes.spec import SweepAxis
 
 __all__ = ["formats_table", "summary_table"]
@@ -39,6 +39,7 @@ def summary_table(result: ProbeResult) -> None:
         rows.append((t("probe.summary.page_cache"), f"{100 * resident:.0f} %"))
     if result.spec.endpoint is None:
         rows.append((t("probe.summary.energy"), _energy(result)))
+        rows += [(t("probe.summary.conditions"), text)] if (text := _conditions(result.conditions)) else []
     if not rows:
         return
     st.table(
@@ -83,6 +84,24 @@ def _text(name: str, result: ProbeResult) -> str:
     if name.endswith("_bytes"):
         return gib_text(value)
     return duration_text(value / 1e3) if name.endswith("_ms") else number(value)
+
+
+def _conditions(c: Conditions) -> str:
+    """How the machine was meanwhile, as far as the system tells."""
+    shown = {
+        "load": None if c.load_average is None else number(c.load_average),
+        "foreign": None if c.foreign_cores is None else number(c.foreign_cores),
+        "steal": None if c.steal_share is None else f"{100 * c.steal_share:.1f} %",
+        "clock": None if c.clock_hz is None else f"{number(c.clock_hz / 1e9)} GHz",
+        "before": _rate(c.canary_before_bytes_per_s),
+        "after": _rate(c.canary_after_bytes_per_s),
+        "bound": None if c.hardware_threads is None else number(c.hardware_threads),
+    }
+    return "; ".join(t(f"probe.summary.condition.{name}", value=text) for name, text in shown.items() if text)
+
+
+def _rate(bytes_per_s: float | None) -> str | None:
+    return None if bytes_per_s is None else f"{bytes_text(bytes_per_s)}/s"
 
 
 def _energy(result: ProbeResult) -> str:

@@ -108,5 +108,5 @@ def test_a_server_is_measured_under_load_from_the_page(open_page: Callable[..., 
     app.text_input(key="probe.url").set_value("http://127.0.0.1:9").run()
     assert not app.exception
     assert not app.error
-    assert app.number_input(key="probe.rate").value == 1.0
+    assert app.number_input(key="probe.rate").value == 10.0
     assert not app.button(key="probe.start").disabled
