@@ -20,6 +20,7 @@ ENGINES = Path(__file__).parent / "engines"
 WARM_STEPS = 8  # two before the rounds, three for each of two thread counts
 SLICE_ROUNDS, SLICE_STEPS = 2, 12
 PART_STEPS, PART_SHARE = 6, 0.5  # steps of one layer and of a quarter of them, against one of the whole model
+PART_ROUNDS, PART_BUDGET_S = 8, 6.0
 
 
 def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_s: float, slice_share: float) -> float:
@@ -38,7 +39,8 @@ def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_
         loads = load_s * (points - 1) if spec.sweep_axis is SweepAxis.FORMAT else 0.0
         return fixed + loads + max(1, points) * (choose / 2 + _rounds_s(spec, step))
     chosen = choose * (1 + len(prompts))
-    parts = PART_SHARE * PART_STEPS * (spec.repeats + 1) * step if spec.engine is EngineName.TORCH else 0.0
+    a_round = PART_SHARE * PART_STEPS * step
+    parts = max(a_round, min(PART_ROUNDS * a_round, PART_BUDGET_S)) if spec.engine is EngineName.TORCH else 0.0
     return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step) + parts
 
 

@@ -101,7 +101,7 @@ def _observations(result: ProbeResult) -> Iterator[Observation]:
     if result.spec.kind is not Kind.SWEEP:
         yield from _headline(result)
     yield from (seen for point in result.points if (seen := _of_point(point, result.spec)) is not None)
-    yield from (seen for point in result.points if (seen := _of_part(point, result.spec)) is not None)
+    yield from (seen for point in result.points if (seen := _of_part(point, result)) is not None)
 
 
 def _headline(result: ProbeResult) -> Iterator[Observation]:
@@ -127,8 +127,13 @@ def _of_point(point: Point, spec: ProbeSpec) -> Observation | None:
     return None
 
 
-def _of_part(point: Point, spec: ProbeSpec) -> Observation | None:
-    """A step of some of the layers, by a full run or a slice; not where layers differ from each other."""
+def _of_part(point: Point, result: ProbeResult) -> Observation | None:
+    """A step of some of the layers, by a full run or a slice; not where layers differ from each other.
+
+    A full run keeps the best step of a part, so it is brought to the conditions of the whole model's median by the
+    ratio of that to its best.
+    """
+    spec = result.spec
     step, a = point.values.get("step_ms"), spec.architecture
     part = LayerCount(int(point.at.get("dense_layers", 0)), int(point.at.get("moe_layers", 0)))
     batch = max(1, int(point.at.get("batch", 1)))
@@ -139,7 +144,9 @@ def _of_part(point: Point, spec: ProbeSpec) -> Observation | None:
     if not _is_uniform(spec.format_id):
         return None
     context = point.at.get("context_tokens", 0.0) + PART_STEPS / 2
-    return Observation(False, context, batch, step.value / 1e3, _spread(step), part)
+    rate = result.decode_tok_s
+    usual = rate.high / rate.value if point.name == "part" and rate is not None and rate.value > 0 else 1.0
+    return Observation(False, context, batch, usual * step.value / 1e3, _spread(step), part)
 
 
 def _divides(a: Architecture, part: LayerCount) -> bool:

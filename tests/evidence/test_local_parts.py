@@ -69,6 +69,11 @@ def run_of(catalog, machine, truth: Truth, format_id: str, random, parts=(1, 7))
         noisy = float(value * np.exp(random.normal(0, NOISE)))
         return Measured(noisy, noisy * 0.97, noisy * 1.03, n)
 
+    def best(value: float) -> Measured:
+        """As much faster than the median as the fastest steps of the whole model are."""
+        fast = seen(value).value / 1.03
+        return Measured(fast, fast, fast * 1.01, 8)
+
     decode = seen(1 / truth.step(spec))
     points = [
         Point("prefill", {"prompt_tokens": n}, {"prefill_tok_s": seen(n / truth.prefill(spec, n))}) for n in (128, 512)
@@ -77,7 +82,7 @@ def run_of(catalog, machine, truth: Truth, format_id: str, random, parts=(1, 7))
     points.append(Point("decode", {"context_tokens": 512, "batch": 1}, {"decode_tok_s": decode}))
     at = {"moe_layers": 0, "context_tokens": 512, "batch": 1}
     points += [
-        Point("part", {"dense_layers": k, **at}, {"step_ms": seen(1e3 * truth.step(spec, k), 4)}) for k in parts
+        Point("part", {"dense_layers": k, **at}, {"step_ms": best(1e3 * truth.step(spec, k))}) for k in parts
     ]
     return ProbeResult(
         format_id, spec, State.DONE, machine.fingerprint, "2026-11-22T00:00:00+00:00", 1.0, decode_tok_s=decode,
