@@ -43,11 +43,7 @@ def summed(result: ProbeResult) -> ProbeResult:
         return result
     account, seconds = totals(result.points, target)
     figures = account.figures(seconds) if seconds else {}
-    memory = [
-        (point.at["elapsed_s"], point.values["resident_bytes"].value)
-        for point in result.points
-        if point.name == "window" and "resident_bytes" in point.values
-    ]
+    memory = _memory(result.points)
     drift = drift_per_hour(memory)
     if drift is not None:
         figures["memory_drift_bytes_per_hour"] = drift
@@ -55,6 +51,12 @@ def summed(result: ProbeResult) -> ProbeResult:
         figures["first_out_of_memory_s"] = Measured.of([_traffic_s(result, target)])
     flags = ("memory_grows",) if grows(drift, memory) and "memory_grows" not in result.flags else ()
     return replace(result, figures=figures, flags=(*result.flags, *flags))
+
+
+def _memory(points: tuple[Point, ...]) -> list[tuple[float, float]]:
+    """(seconds of traffic, resident bytes)."""
+    windows = [p for p in points if p.name == "window" and "resident_bytes" in p.values]
+    return [(p.at["elapsed_s"], p.values["resident_bytes"].value) for p in windows]
 
 
 def _traffic_s(result: ProbeResult, target: LoadTarget) -> float:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from advisor.catalog.quantity import Quantity
-from advisor.catalog.text import translate
+from advisor.catalog.text import texts, translate
 from advisor.catalog.units import format_bytes
 from advisor.report.numbers import latency_text
 from probes.codec import encode
@@ -68,7 +68,7 @@ def print_result(result: ProbeResult, foresight: Foresight, remark: str) -> None
     lines = [translate(lang, "probes.command.title", state=state, **ids)]
     lines += [result.error] if result.error else []
     lines += _table(result, lang)
-    lines += [f"  {name}: {_number(name, figure)}" for name, figure in result.figures.items()]
+    lines += [f"  {_figure_name(name, lang)}: {_number(name, figure)}" for name, figure in result.figures.items()]
     lines += _points(result, lang)
     lines += [f"- {translate(lang, f'probes.flag.{flag}')}" for flag in result.flags]
     lines += [f"- {translate(lang, f'probes.warning.{warning}')}" for warning in result.conditions.warnings]
@@ -91,6 +91,11 @@ def _table(result: ProbeResult, lang: str) -> list[str]:
         foreseen = _number(name, predicted[name]) if name in predicted else ""
         rows.append(f"  {label:28} {seen:>26} {foreseen:>34}")
     return rows
+
+
+def _figure_name(name: str, lang: str) -> str:
+    """As on the page; a server's own counters keep their names."""
+    return texts(lang).get(f"ui.probe.summary.{name}", name)
 
 
 def _points(result: ProbeResult, lang: str) -> list[str]:
@@ -117,6 +122,10 @@ def _number(name: str, figure: Measured | Quantity) -> str:
 def _text(name: str, value: float) -> str:
     if name.endswith("bytes_per_s"):
         return format_bytes(value) + "/s"
+    if name.endswith("bytes_per_hour"):
+        return f"{'-' if value < 0 else ''}{format_bytes(abs(value))}/h"
+    if name.endswith("_per_s"):
+        return f"{value:.3g}/s"
     if name.endswith("bytes"):
         return format_bytes(value)
     if name.endswith("_ms"):
