@@ -10,12 +10,13 @@ from typing import Any
 
 from advisor.catalog import load_catalog
 from advisor.catalog.errors import InputError, UnsupportedError
+from advisor.catalog.units import format_bytes
 from probes.codec import decode, encode
+from probes.foresee import foresee
 from probes.machine import detect
 from probes.need import memory_limit
-from probes.place import place_of
 from probes.process import Identity, ProbeProcess, new_probe_id
-from probes.result import ProbeResult
+from probes.result import ProbeResult, State
 from probes.spec import ProbeSpec
 
 __all__ = ["NodeOutcome", "devices_here", "measure_here", "probe_fleet"]
@@ -47,13 +48,23 @@ def probe_fleet(spec: ProbeSpec, address: str) -> Iterator[NodeOutcome]:
 
 
 def measure_here(spec_json: str) -> str:
-    """What runs on the node: the usual isolated child process; returns the result as JSON."""
+    """What runs on the node: a prediction, then the usual isolated child process; returns the result as JSON."""
     spec, machine = decode(ProbeSpec, json.loads(spec_json), where="fleet spec"), detect()
     if spec.device == "cpu":
         spec = replace(spec, memory_limit_bytes=memory_limit())
-    place = place_of(spec, machine, load_catalog())
-    identity = Identity(new_probe_id(), machine.fingerprint, machine.name, place=place)
-    return json.dumps(encode(ProbeProcess(spec, identity).result()))
+    foreseen = foresee(spec, machine, load_catalog())
+    identity = Identity(new_probe_id(), machine.fingerprint, machine.name, foreseen.prediction, foreseen.place)
+    if foreseen.refused is None:
+        return json.dumps(encode(ProbeProcess(spec, identity).result()))
+    needed, allowed = (format_bytes(size, binary=True) for size in foreseen.refused)
+    return json.dumps(encode(_refused(spec, identity, f"needs {needed} with margin, {allowed} may be taken")))
+
+
+def _refused(spec: ProbeSpec, who: Identity, text: str) -> ProbeResult:
+    return ProbeResult(
+        who.probe_id, spec, State.REFUSED, who.fingerprint, "", 0.0, who.machine_name, predicted=who.predicted,
+        error=text, place=who.place,
+    )  # fmt: skip
 
 
 def devices_here(kind: str) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 
 from probes.codec import encode
 from probes.fleet import NodeOutcome, probe_fleet
-from probes.result import Measured
+from probes.result import Measured, State
 from probes.spec import ProbeSpec
 from probes.store import Store
 
@@ -19,7 +19,7 @@ def run_fleet(spec: ProbeSpec, address: str, *, as_json: bool, store: Store | No
     rows = []
     for outcome in probe_fleet(spec, address):
         rows.append(outcome)
-        if store is not None and outcome.result is not None:
+        if store is not None and outcome.result is not None and outcome.result.state is not State.REFUSED:
             store.add(outcome.result)
         if not as_json:
             sys.stdout.write(_line(outcome) + "\n")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from advisor.report.numbers import bytes_text, duration_text, gib_text, number
 from advisor.ui import backend
 from advisor.ui.text import plain, t
 from probes.engines.precision import canonical_format
-from probes.result import Conditions, ProbeResult
-from probes.spec import SweepAxis
+from probes.result import Conditions, Point, ProbeResult
+from probes.spec import ProbeSpec, SweepAxis
 
 __all__ = ["formats_table", "summary_table"]
 
@@ -32,7 +34,7 @@ _NAMES = (
 
 def summary_table(result: ProbeResult) -> None:
     """Nothing for a run that has no such figures, but what it cost in energy, or that nothing here can tell."""
-    formats_table(result)
+    formats_table(result.spec, result.points)
     rows = [(t(f"probe.summary.{name}"), _text(name, result)) for name in _NAMES if name in result.figures]
     resident = result.conditions.page_cache_resident
     if resident is not None:
@@ -50,10 +52,10 @@ def summary_table(result: ProbeResult) -> None:
     )
 
 
-def formats_table(result: ProbeResult) -> None:
-    """A sweep of formats, one row each; a slow kernel is named as such."""
-    points = [p for p in result.points if p.name == "decode" and p.label]
-    if result.spec.sweep_axis is not SweepAxis.FORMAT or not points:
+def formats_table(spec: ProbeSpec, measured: Sequence[Point]) -> None:
+    """A sweep of formats, one row each as it comes; a slow kernel is named as such."""
+    points = [p for p in measured if p.name == "decode" and p.label]
+    if spec.sweep_axis is not SweepAxis.FORMAT or not points:
         return
     shares = [p.values.get("mbu") for p in points]
     st.table(

@@ -14,7 +14,7 @@ from advisor.ui.probe_figures import point_lines
 from advisor.ui.probe_form import probe_spec
 from advisor.ui.probe_names import spec_title
 from advisor.ui.probe_numbers import comparison_table, prediction_table
-from advisor.ui.probe_summary import summary_table
+from advisor.ui.probe_summary import formats_table, summary_table
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, problem_state
 from probes.machine_records import Machine
@@ -71,6 +71,8 @@ def _card(registry: ProbeRegistry, snapshot: Snapshot) -> None:
         elif snapshot.result is not None:
             comparison_table(snapshot.result)
             summary_table(snapshot.result)
+        else:
+            formats_table(snapshot.spec, snapshot.points)
 
 
 def _rates(snapshot: Snapshot) -> None:

@@ -9,10 +9,12 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from advisor.catalog import load_catalog
 from advisor.catalog.errors import UnsupportedError
-from probes.codec import encode
-from probes.fleet import probe_fleet
+from probes.codec import decode, encode
+from probes.fleet import measure_here, probe_fleet
 from probes.result import ProbeResult, State
+from probes.spec import ProbeSpec
 
 
 class FakeRayError(Exception):
@@ -77,6 +79,15 @@ def test_without_ray_the_extra_is_named(monkeypatch, spec):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UnsupportedError, match="cluster"):
         list(probe_fleet(spec, "auto"))
+
+
+def test_what_cannot_fit_on_a_node_is_refused_there_with_its_prediction():
+    large = load_catalog().variant("deepseek-r1")
+    spec = ProbeSpec(large.id, "bf16", large.architecture)
+    outcome = decode(ProbeResult, json.loads(measure_here(json.dumps(encode(spec)))), where="test")
+    assert outcome.state is State.REFUSED
+    assert "with margin" in outcome.error
+    assert outcome.predicted.peak_bytes.value > 1e12
 
 
 @pytest.mark.probe
