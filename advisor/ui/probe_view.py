@@ -26,6 +26,7 @@ __all__ = ["begin_probe", "probe_form", "watch_probe"]
 _LAST = "probe.last"
 _PROBLEM = "probe.problem"
 _POLL_S = 0.5
+_CHARTS_S = 1.0
 _COLOURS = {State.DONE: "green", State.RUNNING: "blue", State.QUEUED: "blue", State.CANCELLED: "gray"}
 
 
@@ -42,37 +43,47 @@ def watch_probe(registry: ProbeRegistry) -> None:
     is_open = known.result is None
 
     @st.fragment(run_every=_POLL_S if is_open else None)
-    def show() -> None:
+    def head() -> None:
         snapshot = registry.snapshot(probe_id)
         if snapshot is None:
             return
-        _card(registry, snapshot)
+        _head(registry, snapshot)
         if is_open and snapshot.result is not None:
             st.rerun()  # buttons and history follow
 
-    show()
+    @st.fragment(run_every=_CHARTS_S if is_open else None)
+    def body() -> None:  # apart, so that cancelling never waits for charts
+        snapshot = registry.snapshot(probe_id)
+        if snapshot is not None:
+            _body(snapshot)
 
-
-def _card(registry: ProbeRegistry, snapshot: Snapshot) -> None:
     with st.container(border=True, key="probe-card"):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{plain(spec_title(snapshot.spec))}**", width="content")
-            state = translate(language(), f"probes.state.{snapshot.state}")
-            st.badge(state, color=_COLOURS.get(snapshot.state, "red"))  # type: ignore[arg-type]
-        if not snapshot.state.is_final:
-            _progress(registry, snapshot)
-        if snapshot.points:
-            for figure in point_lines(snapshot.points, language()):
-                chart(figure, key=f"probe.points.{figure.title}", height=220)
-        if snapshot.error:
-            st.error(plain(snapshot.error), icon=":material/error:")
-        if snapshot.spec.kind is Kind.MACHINE:
-            _rates(snapshot)
-        elif snapshot.result is not None:
-            comparison_table(snapshot.result)
-            summary_table(snapshot.result)
-        else:
-            formats_table(snapshot.spec, snapshot.points)
+        head()
+        body()
+
+
+def _head(registry: ProbeRegistry, snapshot: Snapshot) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{plain(spec_title(snapshot.spec))}**", width="content")
+        state = translate(language(), f"probes.state.{snapshot.state}")
+        st.badge(state, color=_COLOURS.get(snapshot.state, "red"))  # type: ignore[arg-type]
+    if not snapshot.state.is_final:
+        _progress(registry, snapshot)
+
+
+def _body(snapshot: Snapshot) -> None:
+    if snapshot.points:
+        for figure in point_lines(snapshot.points, language()):
+            chart(figure, key=f"probe.points.{figure.title}", height=220)
+    if snapshot.error:
+        st.error(plain(snapshot.error), icon=":material/error:")
+    if snapshot.spec.kind is Kind.MACHINE:
+        _rates(snapshot)
+    elif snapshot.result is not None:
+        comparison_table(snapshot.result)
+        summary_table(snapshot.result)
+    else:
+        formats_table(snapshot.spec, snapshot.points)
 
 
 def _rates(snapshot: Snapshot) -> None:
