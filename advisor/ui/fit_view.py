@@ -11,10 +11,13 @@ import streamlit as st
 
 from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
-from advisor.catalog.records import Role
+from advisor.catalog.records import Device, Host, Role, Variant
 from advisor.report.numbers import number
+from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
+from advisor.sizing.efficiency import table_for
+from advisor.sizing.grid import evaluate_speed
 from advisor.sizing.plan import Plan, Sizing
-from advisor.sizing.size import size
+from advisor.sizing.size import sizing_of
 from advisor.ui import backend
 from advisor.ui.quick_plans import device_plan, host_plan, quick_load
 from advisor.ui.text import t
@@ -55,20 +58,28 @@ def _sizings(fingerprint: str, revision: str, _machine: Machine) -> tuple[Sizing
     host = replace(known, reference=False) if known else this_host(_machine, catalog)
     devices = dict.fromkeys(match_device(item, catalog.devices) for item in _machine.accelerators)
     variants = [v for v in catalog.variants.values() if v.role in (Role.FULL, Role.DISTILLED)]
-    found = []
-    for variant in variants:
-        for name in _FORMATS:
-            for device in (None, *(d for d in devices if d is not None)):
-                try:
-                    plan = (
-                        _measured_engine(host_plan(catalog, variant, name, host), catalog)
-                        if device is None
-                        else device_plan(catalog, variant, name, device, 1)
-                    )
-                    found.append(size(plan, quick_load(CONTEXT_TOKENS, 1), catalog))
-                except FathomError:  # this engine and format do not go together: simply not a row
-                    continue
-    return tuple(found)
+    plans = [
+        plan
+        for variant in variants
+        for name in _FORMATS
+        for device in (None, *(d for d in devices if d is not None))
+        if (plan := _plan(catalog, variant, name, host, device)) is not None
+    ]
+    load = quick_load(CONTEXT_TOKENS, 1)
+    speeds = evaluate_speed(
+        PlanColumns.from_plans(plans), LoadColumns.of(load, len(plans)), Tuning(), table_for(catalog)
+    )
+    return tuple(sizing_of(plan, load, speeds, row) for row, plan in enumerate(plans))
+
+
+def _plan(catalog: Catalog, variant: Variant, format_id: str, host: Host, device: Device | None) -> Plan | None:
+    """None where the engine and format do not go together: simply not a row."""
+    try:
+        if device is not None:
+            return device_plan(catalog, variant, format_id, device, 1)
+        return _measured_engine(host_plan(catalog, variant, format_id, host), catalog)
+    except FathomError:
+        return None
 
 
 def _measured_engine(plan: Plan, catalog: Catalog) -> Plan:
