@@ -18,6 +18,9 @@ from typing import Any
 __all__ = ["DataError", "FathomError", "InputError", "UnknownIdError", "UnsupportedError"]
 
 
+_FEW_ENOUGH_TO_LIST = 24
+
+
 class FathomError(Exception):
     """Expected failure; `str()` is one line that a user can act on."""
 
@@ -42,8 +45,11 @@ class UnknownIdError(FathomError):
 
     def __init__(self, kind: str, wanted: str, known: Iterable[str]) -> None:
         self.kind, self.wanted = kind, wanted
-        near = get_close_matches(wanted.lower(), list(known), n=3, cutoff=0.4)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        ids = list(known)
+        self.near = get_close_matches(wanted.lower(), ids, n=3, cutoff=0.4)
+        hint = f"; did you mean {', '.join(self.near)}?" if self.near else ""
+        if not self.near and len(ids) <= _FEW_ENOUGH_TO_LIST:
+            hint = f"; known: {', '.join(ids)}"
         super().__init__(f"unknown {kind} '{_shorten(wanted)}'{hint}")
 
 

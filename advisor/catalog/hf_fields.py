@@ -69,5 +69,6 @@ class Fields:
 
     def _checked(self, name: str, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _LARGEST:
-            raise DataError(self.file, self.kind, name, "a whole number above 0", value)
+            got = repr(value) if isinstance(value, str) else value
+            raise DataError(self.file, self.kind, name, "a whole number above 0", got)
         return value

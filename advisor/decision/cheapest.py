@@ -14,12 +14,12 @@ import numpy as np
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.errors import InputError
 from advisor.catalog.quantity import Quantity
-from advisor.decision.finalists import agrees, finalist_task
+from advisor.decision.finalists import FinalistTask, agrees, finalist_task
 from advisor.decision.money import costs
 from advisor.decision.recommend import Contenders, contenders
 from advisor.decision.result import Candidate
 from advisor.decision.scenario import Scenario
-from advisor.serving.sweep import SweepRow, SweepTask, sweep
+from advisor.serving.sweep import SweepRow, sweep
 from probes.machine import detect
 from probes.machine_records import Machine
 
@@ -73,20 +73,27 @@ def cheapest_plans(
     runnable = [task for task in tasks if task is not None]
     rows = {} if not runnable else _simulated(runnable, workers, ray_address, progress, cancelled)
     finalists = [
-        _finalist(found, index, None if task is None else rows[task.key], catalog) for index, task in enumerate(tasks)
+        _finalist(found, index, None if task is None else rows[task.search.key], catalog)
+        for index, task in enumerate(tasks)
     ]
     return tuple(sorted(finalists, key=_order))
 
 
 def _simulated(
-    tasks: list[SweepTask],
+    tasks: list[FinalistTask],
     workers: int | None,
     ray_address: str | None,
     progress: Callable[[float], None] | None,
     cancelled: Callable[[], bool] | None,
 ) -> dict[str, SweepRow]:
-    rows = sweep(tasks, workers=workers, ray_address=ray_address, progress=progress, cancelled=cancelled)
-    return {row.key: row for row in rows}
+    searches = [task.search for task in tasks]
+    rows = sweep(searches, workers=workers, ray_address=ray_address, progress=progress, cancelled=cancelled)
+    return {row.key: _as_the_user_waits(row, task) for row, task in zip(rows, tasks, strict=True)}
+
+
+def _as_the_user_waits(row: SweepRow, task: FinalistTask) -> SweepRow:
+    first, whole = task.first_token_ms(row.ttft_ms, row.tpot_ms), task.whole_answer_ms(row.e2e_ms)
+    return replace(row, ttft_ms=first, e2e_ms=whole)
 
 
 def _finalist(found: Contenders, index: int, row: SweepRow | None, catalog: Catalog) -> Finalist:

@@ -36,6 +36,8 @@ def step_curve(space: Space, scenario: Scenario, alone: Alone) -> StepCurve:
     """Asks the step model for every plan."""
     loads = loads_of(space, scenario, _LOADED, full_context=False)
     context = step_context(space.plans, loads, Tuning(), space.efficiency)
+    index = context.found.index
+    outside = (context.found.efficiency.first_token_s * context.found.prefill_factor)[index]
     chunk = np.minimum(context.layout.chunk_tokens, _LARGEST_CHUNK)
     new = np.maximum(loads.input_tokens - loads.cached_input_tokens, 1.0)
     chunks = np.ceil(new / chunk)
@@ -53,7 +55,8 @@ def step_curve(space: Space, scenario: Scenario, alone: Alone) -> StepCurve:
         sequences=np.array(SEQUENCES),
         decode_s=decode,
         chunk_s=added,
-        alone_s=alone.ttft_s,
+        alone_s=np.maximum(alone.ttft_s - outside, 0.0),
+        outside_s=outside,
         chunks=chunks,
         chunks_per_step=np.maximum(budget / (new / chunks), 1.0),
         output_tokens=loads.output_tokens,

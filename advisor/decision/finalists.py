@@ -6,7 +6,7 @@ Every request has the lengths that the scenario states; the peak is simulated, w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.quantity import Quantity
@@ -19,12 +19,29 @@ from advisor.serving.plan_costs import ServingPlan, serving_plan
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.sweep import SweepTask
 from advisor.serving.trial import Window
-from advisor.serving.workload import Slo
+from advisor.serving.workload import ArrivalKind, Slo, Workload
 
-__all__ = ["PICKS", "agrees", "check_finalist", "check_finalists", "finalist_task"]
+__all__ = ["PICKS", "FinalistTask", "agrees", "check_finalist", "check_finalists", "finalist_task"]
 
 PICKS = ("best", "cheapest", "fastest", "smallest")
 _SOURCE = "simulation on the step model"
+
+
+@dataclass(frozen=True, slots=True)
+class FinalistTask:
+    """The search of a candidate's replicas. The simulator knows an engine's steps; its user also waits for the
+    server around it, and for a chain of thought that nobody asked for."""
+
+    search: SweepTask
+    outside_ms: float
+    hidden_tokens: int
+
+    def first_token_ms(self, ttft_ms: float, tpot_ms: float) -> float:
+        """Until the first token that the user asked for."""
+        return ttft_ms + self.outside_ms + self.hidden_tokens * tpot_ms
+
+    def whole_answer_ms(self, e2e_ms: float) -> float:
+        return e2e_ms + self.outside_ms
 
 
 def check_finalists(
@@ -62,44 +79,49 @@ def check_finalist(
     task = finalist_task(candidate, recommendation.scenario, catalog)
     if task is None:
         return _not_run(candidate)
+    search = task.search
     answer = find_replicas(
-        task.costs,
-        task.workload,
-        task.slo,
-        options=task.options,
-        step_shares=dict(task.shares),
+        search.costs,
+        search.workload,
+        search.slo,
+        options=search.options,
+        step_shares=dict(search.shares),
         progress=(lambda step: _tell(progress, step)) if progress else None,
         cancelled=cancelled,
     )
-    return _check(candidate, answer, recommendation)
+    return _check(candidate, answer, task, recommendation.scenario.percentile)
 
 
-def finalist_task(candidate: Candidate, scenario: Scenario, catalog: Catalog) -> SweepTask | None:
+def finalist_task(candidate: Candidate, scenario: Scenario, catalog: Catalog) -> FinalistTask | None:
     """The search of a candidate's replicas under the scenario's peak; None where the plan has no room to run."""
     traffic = scenario_workload(scenario, generated_tokens=candidate.load.output_tokens)
     served = serving_plan(replace(candidate.plan, replicas=1), traffic, catalog)
     if served.costs is None:
         return None
     costs, shares = _seated(served.costs, candidate, served), tuple(served.step_shares.items())
-    slo = _first_token_limit(traffic.classes[0].slo, candidate, scenario)
-    return SweepTask(candidate.plan.id, costs, traffic, slo, served.options, shares=shares)
+    outside_ms, hidden = 1e3 * served.outside_s, max(0, candidate.load.output_tokens - scenario.total_output_tokens)
+    slo = _left(traffic.classes[0].slo, outside_ms, hidden * candidate.tpot_ms.value)
+    classes = tuple(replace(one, slo=slo) for one in traffic.classes)  # limits of a class precede the fleet's
+    traffic = _pausing(replace(traffic, classes=classes), served.outside_s)
+    search = SweepTask(candidate.plan.id, costs, traffic, slo, served.options, shares=shares)
+    return FinalistTask(search, outside_ms, hidden)
 
 
-def _hidden_tokens(candidate: Candidate, scenario: Scenario) -> int:
-    """Tokens of a chain of thought that nobody asked for; the first token for the user comes after them."""
-    return max(0, candidate.load.output_tokens - scenario.total_output_tokens)
+def _left(slo: Slo, outside_ms: float, hidden_ms: float) -> Slo:
+    """What the limits leave to the engine, with the chain of thought written as fast as predicted."""
+
+    def less(limit: float | None, taken: float) -> float | None:
+        return None if limit is None else max(1.0, limit - taken)
+
+    return replace(slo, ttft_ms=less(slo.ttft_ms, outside_ms + hidden_ms), e2e_ms=less(slo.e2e_ms, outside_ms))
 
 
-def _first_token_limit(slo: Slo, candidate: Candidate, scenario: Scenario) -> Slo:
-    """What is left of the limit to the first token when the chain of thought is written as fast as predicted."""
-    hidden_ms = _hidden_tokens(candidate, scenario) * candidate.tpot_ms.value
-    if slo.ttft_ms is None or not hidden_ms:
-        return slo
-    return replace(slo, ttft_ms=max(1.0, slo.ttft_ms - hidden_ms))
-
-
-def _first_token_ms(window: Window, candidate: Candidate, scenario: Scenario) -> float:
-    return window.ttft_ms + _hidden_tokens(candidate, scenario) * window.tpot_ms
+def _pausing(traffic: Workload, outside_s: float) -> Workload:
+    """Users who wait for their answer are away from the engine while the server handles their next request."""
+    arrivals = traffic.arrivals
+    if arrivals.kind is not ArrivalKind.CLOSED_LOOP:
+        return traffic
+    return replace(traffic, arrivals=replace(arrivals, think_s=arrivals.think_s + outside_s))
 
 
 def agrees(ranked: int, simulated: int) -> bool:
@@ -142,7 +164,7 @@ def _not_run(candidate: Candidate) -> FinalistCheck:
     )
 
 
-def _check(candidate: Candidate, answer: CapacityAnswer, recommendation: Recommendation) -> FinalistCheck:
+def _check(candidate: Candidate, answer: CapacityAnswer, task: FinalistTask, percentile: int) -> FinalistCheck:
     trial = answer.trial
     window = trial.window if trial else None
     quotable = trial is not None and trial.result.ttft_is_quotable
@@ -155,12 +177,12 @@ def _check(candidate: Candidate, answer: CapacityAnswer, recommendation: Recomme
         agrees=agrees(candidate.replicas, answer.replicas),
         load=answer.load if trial else None,
         binding=str(answer.binding),
-        ttft_ms=_around(_first_token_ms(window, candidate, recommendation.scenario), candidate.ttft_ms)
+        ttft_ms=_around(task.first_token_ms(window.ttft_ms, window.tpot_ms), candidate.ttft_ms)
         if window and quotable
         else None,
         tpot_ms=_around(window.tpot_ms, candidate.tpot_ms) if window else None,
-        e2e_ms=_around(window.e2e_ms, candidate.e2e_ms) if window else None,
-        reasons=tuple(_reasons(candidate, answer, recommendation)),
+        e2e_ms=_around(task.whole_answer_ms(window.e2e_ms), candidate.e2e_ms) if window else None,
+        reasons=tuple(_reasons(candidate, answer, task, percentile)),
     )
 
 
@@ -170,7 +192,7 @@ def _around(value: float, like: Quantity) -> Quantity:
     return Quantity.within(value, max(factor, 1.0), like.basis, _SOURCE)
 
 
-def _reasons(candidate: Candidate, answer: CapacityAnswer, recommendation: Recommendation) -> list[Reason]:
+def _reasons(candidate: Candidate, answer: CapacityAnswer, task: FinalistTask, percentile: int) -> list[Reason]:
     limit = f"limit_{answer.binding}"
     if not answer.feasible:
         return [Reason("simulated_infeasible", {"ranked": candidate.replicas, "limit": limit})]
@@ -183,15 +205,17 @@ def _reasons(candidate: Candidate, answer: CapacityAnswer, recommendation: Recom
     }
     reasons = [Reason(_verdict(candidate.replicas, answer.replicas), values)]
     if answer.trial is not None:
-        window = answer.trial.window
-        first = _first_token_ms(window, candidate, recommendation.scenario)
-        seen = {"ttft": first, "tpot": window.tpot_ms, "e2e": window.e2e_ms}
-        reasons.append(Reason("simulated_latency", {**seen, "percentile": recommendation.scenario.percentile}))
+        reasons.append(Reason("simulated_latency", {**_seen(answer.trial.window, task), "percentile": percentile}))
     slower = answer.at_step_factor.get(1.1, 0)
     if slower != answer.replicas:
         key = "simulated_slower" if slower else "simulated_slower_fails"
         reasons.append(Reason(key, {"replicas": slower}))
     return reasons
+
+
+def _seen(window: Window, task: FinalistTask) -> dict[str, float]:
+    first, whole = task.first_token_ms(window.ttft_ms, window.tpot_ms), task.whole_answer_ms(window.e2e_ms)
+    return {"ttft": first, "tpot": window.tpot_ms, "e2e": whole}
 
 
 def _verdict(ranked: int, simulated: int) -> str:

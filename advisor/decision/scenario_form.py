@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -193,18 +193,29 @@ def scenario_from_token(token: str) -> Scenario:
     return scenario_from_mapping(content, source="scenario link")
 
 
-def resolve_ids(scenario: Scenario, catalog: Catalog) -> Scenario:
-    """The scenario with catalogue ids in place of aliases. Raises UnknownIdError with suggestions."""
+def resolve_ids(scenario: Scenario, catalog: Catalog, *, source: str = "scenario") -> Scenario:
+    """The scenario with catalogue ids in place of aliases. Raises DataError naming `source`, the scenario, the field."""
+
+    def known(field: str, names: Iterable[str], find: Callable[[str], Any]) -> tuple[str, ...]:
+        try:
+            return tuple(find(name).id for name in names)
+        except UnknownIdError as problem:
+            like = f" such as {' or '.join(problem.near)}" if problem.near else ""
+            wanted = f"a {problem.kind} of the catalogue{like}"
+            raise DataError(source, scenario.id, field, wanted, problem.wanted) from None
+
     regions = {item.region for item in catalog.carbon}
     if scenario.region not in regions:
-        raise UnknownIdError("region", scenario.region, regions)
+        wanted = "WLD, or a country of the catalogue by its three letters, such as DEU"
+        raise DataError(source, scenario.id, "region", wanted, scenario.region)
+    owned = known("owned", scenario.owned, catalog.device)
     return replace(
         scenario,
-        devices=tuple(catalog.device(name).id for name in scenario.devices),
-        owned=FrozenDict({catalog.device(name).id: count for name, count in scenario.owned.items()}),
-        variants=tuple(catalog.variant(name).id for name in scenario.variants),
-        formats=tuple(catalog.format(name).id for name in scenario.formats),
-        engines=tuple(catalog.engine(name).id for name in scenario.engines),
+        devices=known("devices", scenario.devices, catalog.device),
+        owned=FrozenDict(zip(owned, scenario.owned.values(), strict=True)),
+        variants=known("variants", scenario.variants, catalog.variant),
+        formats=known("formats", scenario.formats, catalog.format),
+        engines=known("engines", scenario.engines, catalog.engine),
     )
 
 

@@ -18,9 +18,11 @@ __all__ = ["find_scenario", "load_scenarios"]
 def load_scenarios(catalog: Catalog) -> Mapping[str, Scenario]:
     """Scenarios by id, built-in ones first; an overlay's scenario with the same id replaces a built-in one.
 
-    Raises DataError for a broken record and UnknownIdError for an id that the catalogue lacks.
+    Raises DataError for a broken record or an id that the catalogue lacks.
     """
-    return {key: resolve_ids(scenario, catalog) for key, scenario in _load(catalog.overlay_dir).items()}
+    return {
+        key: resolve_ids(scenario, catalog, source=file) for key, (file, scenario) in _load(catalog.overlay_dir).items()
+    }
 
 
 def find_scenario(wanted: str, catalog: Catalog) -> Scenario:
@@ -34,11 +36,12 @@ def find_scenario(wanted: str, catalog: Catalog) -> Scenario:
     whole, (name, _, record) = Path(wanted), wanted.rpartition("#") if "#" in wanted else (wanted, "", "")
     path, record = (whole, "") if whole.is_file() else (Path(name), record)
     if path.suffix in (".yaml", ".yml", ".json") or path.is_file():
-        return resolve_ids(scenario_from_file(path, record), catalog)
+        return resolve_ids(scenario_from_file(path, record), catalog, source=path.name)
     raise UnknownIdError("scenario", wanted, known)
 
 
 @lru_cache(maxsize=8)
-def _load(overlay: Path | None) -> Mapping[str, Scenario]:
+def _load(overlay: Path | None) -> Mapping[str, tuple[str, Scenario]]:
+    """File and scenario, by id."""
     found = records("scenarios", overlay)
-    return {record.id: scenario_from_mapping(record.content, source=record.file) for record in found}
+    return {item.id: (item.file, scenario_from_mapping(item.content, source=item.file)) for item in found}

@@ -23,6 +23,12 @@ _PHRASES = (
     (re.compile(r"valid YAML \((.+)\)"), "yaml"),
     (re.compile(r"valid JSON(.*)"), "json"),
     (re.compile(r"a value()"), "value"),
+    (re.compile(r"(?:a|an) (?:device|model|variant|format|engine) of the catalogue such as (.+)"), "catalogue_like"),
+    (re.compile(r"(?:a|an) (?:device|model|variant|format|engine) of the catalogue()"), "catalogue"),
+    (re.compile(r"at least one device()"), "one_device"),
+    (re.compile(r"no cycle()"), "no_cycle"),
+    (re.compile(r"a whole number above 0()"), "whole"),
+    (re.compile(r"text in UTF-8()"), "utf8"),
     (re.compile(r"a valid (?:integer|number).*()"), "number"),
 )
 

@@ -44,6 +44,7 @@ def curve_of(costs: StepCosts, workload: Workload, options: EngineOptions) -> St
         decode_s=decode[:, None],
         chunk_s=np.maximum(chunk * (1 / dp + (1 - 1 / dp) * np.exp(-prompts)), 0.0)[:, None],
         alone_s=one * alone,
+        outside_s=0 * one,
         chunks=one * chunks,
         chunks_per_step=one * max(dp * budget / tokens, 1.0),
         output_tokens=one * output / speed,

@@ -15,7 +15,7 @@ from advisor.serving.workload import Workload
 from advisor.sizing.efficiency import table_for
 from advisor.sizing.plan import Binding, Load, Plan, Sizing
 from advisor.sizing.size import size
-from advisor.sizing.steptables import step_tables
+from advisor.sizing.steptables import outside_s, step_tables
 
 __all__ = ["ServingPlan", "engine_options", "rules_of", "serving_plan", "typical_load"]
 
@@ -34,6 +34,7 @@ class ServingPlan:
     costs: StepCosts | None
     options: EngineOptions
     step_shares: Mapping[str, float]  # of a decode step's time: bandwidth, compute, link, host
+    outside_s: float = 0.0  # of a request before its first token, beside the steps: the simulator knows steps only
 
 
 def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPlan:
@@ -55,8 +56,11 @@ def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPla
             break
         batch = min(batch - 1, larger.max_concurrency)
     shares = {str(name): share for name, share in sizing.shares.items() if name is not Binding.CAPACITY}
-    costs = StepCosts(**asdict(step_tables(plan, load, table=table_for(catalog)))) if sizing.fits else None
-    return ServingPlan(plan, load, sizing, costs, options, shares)
+    if not sizing.fits:
+        return ServingPlan(plan, load, sizing, None, options, shares)
+    table = table_for(catalog)
+    costs = StepCosts(**asdict(step_tables(plan, load, table=table)))
+    return ServingPlan(plan, load, sizing, costs, options, shares, outside_s(plan, load, table))
 
 
 def _refuse_beyond_context(plan: Plan, workload: Workload) -> None:

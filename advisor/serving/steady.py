@@ -35,7 +35,8 @@ class StepCurve:
     sequences: Floats  # shape (points,), ascending from 1
     decode_s: Floats  # shape (points, plans): a step that decodes that many
     chunk_s: Floats  # shape (points, plans): what one prompt chunk adds to it
-    alone_s: Floats  # time to the first token on an idle replica
+    alone_s: Floats  # in the engine to the first token, on an idle replica
+    outside_s: Floats  # of a request before it reaches the engine's steps: it waits then, but takes no seat
     chunks: Floats  # of one prompt
     chunks_per_step: Floats  # the most that fit into the token budget of a step
     output_tokens: Floats
@@ -125,7 +126,7 @@ class _State:
     decode_s: Floats
     chunk_s: Floats
     prompts: Floats  # chunks of others per step
-    time_s: Floats  # of a request on average, without waits
+    time_s: Floats  # of a request in the engine on average, without waits
     inside: Floats  # share of its time that a user waits for an answer; 0 for arrivals at a rate
     rate: Floats  # requests per second of the replica
     demand: Floats  # in the unit of `Demand.total`
@@ -143,7 +144,7 @@ def _state(curve: StepCurve, demand: Demand, others: Floats) -> _State:
     if demand.rate_per_s is not None:
         rate = others / time
         return _State(others, step, decode, chunk, prompts, time, 0 * time, rate, rate)
-    turn = demand.pause_s + time
+    turn = demand.pause_s + curve.outside_s + time
     users = 1 + others * turn / time
     inside = time / turn
     return _State(others, step, decode, chunk, prompts, time, inside, users / turn, users)
@@ -167,7 +168,8 @@ def _latencies(curve: StepCurve, demand: Demand, s: _State, share: float) -> tup
     later = np.maximum(curve.output_tokens - 1, 0)
     busy = -np.expm1(-s.others)
     prompts_var = s.chunk_s**2 * s.prompts
-    ttft_mean = curve.alone_s + busy * s.step_s / 2 + s.decode_s - curve.decode_s[0] + s.prompts * s.chunk_s
+    alone, beside = curve.outside_s + curve.alone_s, s.decode_s - curve.decode_s[0] + s.prompts * s.chunk_s
+    ttft_mean = alone + beside + busy * s.step_s / 2
     ttft_var = busy * s.step_s**2 * (1 / 3 - busy / 4) + prompts_var
     tpot_var = (_crowded_step(curve, s, z) - s.step_s) ** 2 + z**2 * prompts_var / np.maximum(later, 1)
     wait = _prompt_wait(curve, s, share) + _seat_wait(curve, demand, s, share)

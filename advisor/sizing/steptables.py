@@ -16,7 +16,7 @@ from advisor.sizing.plan import Load, Plan
 from advisor.sizing.running import sequence_cap
 from advisor.sizing.step import StepInputs, batch_step, decode_step
 
-__all__ = ["StepTables", "step_tables"]
+__all__ = ["StepTables", "outside_s", "step_tables"]
 
 Floats = NDArray[np.float64]
 
@@ -73,6 +73,12 @@ def step_tables(
         max_num_batched_tokens=budget,
         dp=ranks,
     )
+
+
+def outside_s(plan: Plan, load: Load, table: EfficiencyTable | None = None) -> float:
+    """Seconds to the first token that no step explains: the request's way through the server (fitted)."""
+    found = step_context(PlanColumns.from_plans([plan]), LoadColumns.of(load, 1), Tuning(), table).found
+    return float(found.efficiency.first_token_s[0] * found.prefill_factor[0])
 
 
 def _tokens(budget: int) -> Floats:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from advisor.catalog.errors import DataError, FathomError
 from advisor.decision.scenario import Scenario
-from advisor.decision.scenario_form import scenario_from_text
+from advisor.decision.scenario_form import resolve_ids, scenario_from_text
 from advisor.report.numbers import number
 from advisor.ui import backend, state
 from advisor.ui.form import has_form, write_form
@@ -42,7 +42,8 @@ def open_file() -> None:
     if upload is None:
         return
     try:
-        write_form(scenario_from_text(_decoded(upload.getvalue(), upload.name), source=upload.name))
+        scenario = scenario_from_text(_decoded(upload.getvalue(), upload.name), source=upload.name)
+        write_form(resolve_ids(scenario, backend.catalog(), source=upload.name))
     except FathomError as problem:
         st.session_state[_FILE_PROBLEM] = problem
 

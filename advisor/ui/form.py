@@ -124,7 +124,7 @@ def _hardware() -> None:
         _number("edge_share", optional=True)
         st.selectbox(
             t("field.region"),
-            sorted({"WORLD", *(item.region for item in catalog.carbon)}),
+            sorted({item.region for item in catalog.carbon}),
             key="req.region",
             persist_state="session",
         )

@@ -7,6 +7,7 @@ from dataclasses import fields
 from enum import StrEnum
 from typing import Any
 
+from advisor.catalog.errors import DataError
 from advisor.decision.scenario import Axis, Scenario, Text
 from advisor.decision.scenario_form import scenario_from_mapping
 
@@ -49,6 +50,7 @@ def scenario_from_form(values: Mapping[str, Any], base: Scenario) -> Scenario:
     """The scenario that the form describes; `base` itself if nothing was changed. Raises DataError for bad values."""
     if dict(values) == form_values(base):
         return base
+    _refuse_empty(values)
     content = {name: value for name, value in values.items() if name in _PLAIN_FIELDS and value is not None}
     content |= {"id": CUSTOM_ID, "name": _custom_name(base.name), "description": _texts(base.description)}
     content[str(values["traffic_kind"])] = _number(str(values["traffic_kind"]), values["traffic_value"])
@@ -62,6 +64,22 @@ def scenario_from_form(values: Mapping[str, Any], base: Scenario) -> Scenario:
 _PLAIN_FIELDS = frozenset(
     item.name for item in fields(Scenario) if item.name not in _SPECIAL and item.name not in TRAFFIC_KINDS
 )
+
+
+# Asked for with one kind of traffic only: empty elsewhere, they are not seen.
+_BESIDE = {"peak_factor": ("requests_per_day",), "think_time_s": ("users",)}
+_BESIDE["growth_factor"] = tuple(kind for kind in TRAFFIC_KINDS if kind not in ("users", "requests_per_day"))
+_NEEDED = frozenset(
+    item.name for item in fields(Scenario) if item.name in _PLAIN_FIELDS and isinstance(item.default, int | float)
+)
+
+
+def _refuse_empty(values: Mapping[str, Any]) -> None:
+    """An emptied field is not silently filled with a default that the user does not see."""
+    for name, value in values.items():
+        shown = values["traffic_kind"] in _BESIDE.get(name, TRAFFIC_KINDS)
+        if name in _NEEDED and value is None and shown:
+            raise DataError("form", CUSTOM_ID, name, "a value")
 
 
 def _plain(value: object) -> Any:
@@ -84,6 +102,8 @@ def _hardware_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     kind = Hardware(str(values["hardware"]))
     if kind is Hardware.THIS_MACHINE:
         return {"this_machine": True}
+    if kind is Hardware.OWNED and not values["owned"]:
+        raise DataError("form", CUSTOM_ID, "owned", "at least one device")
     if kind is Hardware.OWNED:
         return {"owned": {name: values.get(f"owned_count_{name}") or 1 for name in values["owned"]}}
     if kind is Hardware.DEVICES:

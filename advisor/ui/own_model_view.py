@@ -28,7 +28,7 @@ def own_model(catalog: Catalog) -> None:
         return
     try:
         text = upload.getvalue().decode("utf-8-sig")
-        variant = variant_from_text(text, upload.name.removesuffix(".json"))
+        variant = variant_from_text(text, upload.name.removesuffix(".json"), file=upload.name)
         _sized(variant, catalog)
     except UnicodeDecodeError:
         st.error(t("own.not_text", name=plain(upload.name)), title=t("problem.title"), icon=":material/error:")

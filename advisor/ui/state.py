@@ -7,8 +7,9 @@ import streamlit as st
 from advisor.catalog.errors import FathomError
 from advisor.catalog.text import LANGUAGES
 from advisor.decision.scenario import Scenario
-from advisor.decision.scenario_form import scenario_from_token, scenario_to_token
+from advisor.decision.scenario_form import resolve_ids, scenario_from_token, scenario_to_token
 from advisor.report.problems import problem_text
+from advisor.ui import backend
 from advisor.ui.backend import default_scenario, find, scenarios
 from advisor.ui.text import LANGUAGE_KEY, language
 
@@ -78,9 +79,14 @@ def take_link_problem() -> str | None:
 
 
 def _open_link(named: str | None, coded: str | None) -> None:
-    """A damaged or unknown link leaves the session as it was."""
+    """A damaged or unknown link leaves the session as it was; broken data are the page's to tell."""
     try:
-        set_scenario(scenario_from_token(coded) if coded else find(named or ""))
+        catalog, _ = backend.catalog(), backend.scenarios()
+    except FathomError:
+        return
+    try:
+        found = resolve_ids(scenario_from_token(coded), catalog, source="link") if coded else find(named or "")
+        set_scenario(found)
     except FathomError as problem:
         st.session_state[_LINK_PROBLEM] = problem_text(problem, language())
 

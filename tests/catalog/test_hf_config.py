@@ -134,7 +134,7 @@ def test_unknown_quantisation_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": "4096"}, "hidden_size.*whole number above 0, got 4096"),
+        ({"hidden_size": "4096"}, "hidden_size.*whole number above 0, got '4096'"),
         ({"hidden_size": -1}, "hidden_size.*whole number above 0"),
         ({"hidden_size": 0}, "hidden_size.*whole number above 0"),
         ({"hidden_size": True}, "hidden_size.*whole number above 0"),

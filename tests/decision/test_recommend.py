@@ -10,7 +10,7 @@ from importlib import import_module
 import pytest
 
 from advisor.catalog import Catalog, load_catalog
-from advisor.catalog.errors import UnknownIdError
+from advisor.catalog.errors import DataError
 from advisor.catalog.records import DeviceClass
 from advisor.decision.as_json import recommendation_json
 from advisor.decision.explain import sentence
@@ -302,9 +302,9 @@ def test_unknown_prices_stay_unknown() -> None:
 
 
 def test_unknown_ids_are_refused(catalog: Catalog) -> None:
-    with pytest.raises(UnknownIdError, match="rtx-4090"):
+    with pytest.raises(DataError, match="rtx-4090"):
         recommend(make_scenario(devices=["rtx-4009"]), catalog)
-    with pytest.raises(UnknownIdError):
+    with pytest.raises(DataError):
         recommend(make_scenario(variants=["deepseek-r2"]), catalog)
 
 

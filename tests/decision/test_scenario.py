@@ -130,8 +130,9 @@ def test_only_mappings_are_scenarios(content: object) -> None:
 
 
 def test_unknown_device_is_named_with_a_suggestion(catalog: Catalog) -> None:
-    with pytest.raises(UnknownIdError, match="h100-sxm"):
-        resolve_ids(make_scenario(owned={"h100-sxn": 8}), catalog)
+    said = r"mine.yaml, record 'case', field 'owned': expected a device of the catalogue such as h100-sxm"
+    with pytest.raises(DataError, match=said):
+        resolve_ids(make_scenario(owned={"h100-sxn": 8}), catalog, source="mine.yaml")
 
 
 def test_aliases_become_ids(catalog: Catalog) -> None:
@@ -140,7 +141,7 @@ def test_aliases_become_ids(catalog: Catalog) -> None:
 
 
 def test_unknown_region_is_refused(catalog: Catalog) -> None:
-    with pytest.raises(UnknownIdError, match="region"):
+    with pytest.raises(DataError, match="field 'region'"):
         resolve_ids(make_scenario(region="ATLANTIS"), catalog)
 
 

@@ -19,6 +19,7 @@ def _curve(
     per_sequence_s: float = 0.0001,
     chunk_s: float = 0.002,
     output: float = 100,
+    outside_s: float = 0.0,
     seats: float = 256,
 ) -> StepCurve:
     one = np.ones(1)
@@ -27,6 +28,7 @@ def _curve(
         decode_s=(base_s + per_sequence_s * (POINTS - 1))[:, None],
         chunk_s=np.full((4, 1), chunk_s),
         alone_s=one * (base_s + chunk_s),
+        outside_s=one * outside_s,
         chunks=one,
         chunks_per_step=one * 20,
         output_tokens=one * output,
@@ -78,3 +80,13 @@ def test_more_traffic_or_slower_steps_never_need_fewer(rate: float, factor: floa
     if np.isfinite(few.replicas[0]):
         assert few.tpot_s[0] * 1e3 <= limit * (1 + 1e-6)
         assert few.utilisation[0] <= 0.9 + 1e-6
+
+
+def test_time_outside_the_engine_delays_the_first_token_and_takes_no_seat() -> None:
+    """The server's own 50 ms per request are waited for, but no step is slower for them."""
+    demand, slo = Demand(rate_per_s=50.0), Slo()
+    inside, behind = (fewest_replicas(_curve(outside_s=s), demand, slo) for s in (0.0, 0.05))
+    assert behind.sequences[0] == pytest.approx(inside.sequences[0], rel=1e-9)
+    assert behind.tpot_s[0] == pytest.approx(inside.tpot_s[0], rel=1e-9)
+    assert behind.ttft_s[0] - inside.ttft_s[0] == pytest.approx(0.05)
+    assert behind.e2e_s[0] - inside.e2e_s[0] == pytest.approx(0.05)

@@ -117,7 +117,17 @@ def test_an_uploaded_scenario_fills_the_form(open_page: OpenPage) -> None:
     assert app.number_input(key="req.traffic_value").value == 7
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"id: [", b"users: 3", b"[1, 2]", b"id: a\nname: b\nusers: -1"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe\x00",
+        b"id: [",
+        b"users: 3",
+        b"[1, 2]",
+        b"id: a\nname: b\nusers: -1",
+        b"id: a\nname: b\nusers: 3\ndevices: [nvidia-foo]",
+    ],
+)
 def test_a_broken_scenario_file_gets_one_message_and_keeps_the_form(open_page: OpenPage, content: bytes) -> None:
     app = open_page("advise")
     app.file_uploader(key="advise.upload").upload("broken.yaml", content).run()

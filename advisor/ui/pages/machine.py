@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from advisor.ui import probing
+from advisor.ui import backend, probing
 from advisor.ui.fit_view import fit_table
 from advisor.ui.history_view import history
 from advisor.ui.machine_rates import last_benchmark
@@ -17,6 +17,7 @@ page_header("machine")
 machine = probing.machine()
 machine_cards(machine)
 last_benchmark(machine)
+backend.catalog()  # one message where its data are broken, and nothing below
 
 st.header(t("machine.measure"), anchor=False)
 st.caption(t("machine.measure_lead"))
