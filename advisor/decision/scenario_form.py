@@ -194,7 +194,7 @@ def scenario_from_token(token: str) -> Scenario:
 
 
 def resolve_ids(scenario: Scenario, catalog: Catalog, *, source: str = "scenario") -> Scenario:
-    """The scenario with catalogue ids in place of aliases. Raises DataError naming `source`, the scenario, the field."""
+    """The scenario with catalogue ids in place of aliases. Raises DataError naming `source`, scenario and field."""
 
     def known(field: str, names: Iterable[str], find: Callable[[str], Any]) -> tuple[str, ...]:
         try:

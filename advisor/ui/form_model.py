@@ -67,8 +67,11 @@ _PLAIN_FIELDS = frozenset(
 
 
 # Asked for with one kind of traffic only: empty elsewhere, they are not seen.
-_BESIDE = {"peak_factor": ("requests_per_day",), "think_time_s": ("users",)}
-_BESIDE["growth_factor"] = tuple(kind for kind in TRAFFIC_KINDS if kind not in ("users", "requests_per_day"))
+_BESIDE: Mapping[str, tuple[str, ...]] = {
+    "peak_factor": ("requests_per_day",),
+    "think_time_s": ("users",),
+    "growth_factor": ("requests_per_s", "concurrency"),
+}
 _NEEDED = frozenset(
     item.name for item in fields(Scenario) if item.name in _PLAIN_FIELDS and isinstance(item.default, int | float)
 )

@@ -12,7 +12,7 @@ from advisor.jobs.messages import ChecksRequest
 
 def test_picks_and_one_named_plan() -> None:
     catalog = load_catalog()
-    scenario = load_scenarios(catalog)["farm-advisory"]
+    scenario = load_scenarios(catalog)["private-assistant"]
     answer = recommend(scenario, catalog)
     told: list[float] = []
     found = checks(ChecksRequest(scenario), lambda share, phase, number: told.append(share))
