@@ -61,7 +61,10 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     ("text", "expected"),
     [
         ("{id: mine, name: Mine, requests_per_s: -4}", "field 'requests_per_s'"),
-        ("{id: mine, name: Mine, users: 2, owned: {h100-sxn: 1}}", "field 'owned': expected a device of the catalogue such as h100-sxm"),
+        (
+            "{id: mine, name: Mine, users: 2, owned: {h100-sxn: 1}}",
+            "field 'owned': expected a device of the catalogue such as h100-sxm",
+        ),
         ("{id: mine, name: Mine, users: 2, input_tokens: 0}", "field 'input_tokens'"),
         ("id: [", "valid YAML"),
         ("- 1\n- 2\n", "a mapping of scenario fields"),
