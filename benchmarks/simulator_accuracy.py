@@ -42,6 +42,19 @@ def report(name, result, truth):
     print(f"{name:<52}{'   '.join(cells)}   preemptions {result.preemptions}")
 
 
+def covered(costs, step, table, truth):
+    """Do the ends of the step model's 90 % interval, taken for every step, enclose what was measured?"""
+    ends = [simulate(costs.scaled(end / step.value), table) for end in (step.low, step.high)]
+    cells = []
+    for metric, seconds in truth.items():
+        low, high = (getattr(end, f"{metric.lower()}_ms").mean for end in ends)
+        mean = float(seconds.mean()) * 1e3
+        word = "inside" if low <= mean <= high else "OUTSIDE"
+        cells.append(f"{metric} {mean:,.0f} ms {word} {low:,.0f}..{high:,.0f}")
+    factors = f"x{step.low / step.value:.2f}..x{step.high / step.value:.2f}"
+    print(f"  mean with every step {factors}: {'   '.join(cells)}")
+
+
 def main(folder):
     catalog = load_catalog()
     for entry, device in RUNS.items():
@@ -50,12 +63,14 @@ def main(folder):
         costs = read_step_costs(folder / "vllm019_cost_models.json", entry)
         report(f"{entry}, published costs", simulate(costs, table), truth)
         words = {"model": "llama-3.1-8b", "format": "bf16", "device": device, "engine": "vllm"}
-        own = serving_plan(plan_from_mapping(words, catalog), workload_of_trace(table, entry), catalog).costs
+        plan = serving_plan(plan_from_mapping(words, catalog), workload_of_trace(table, entry), catalog)
+        own = plan.costs
         report(f"{entry}, Fathom's step model", simulate(own, table), truth)
         # The run's own settings (seats, token budget, cache) leave only the step times to differ.
         settings = ("kvcap_tokens", "max_num_seqs", "max_num_batched_tokens")
         same = replace(own, **{name: getattr(costs, name) for name in settings})
         report(f"{entry}, the same with the run's settings", simulate(same, table), truth)
+        covered(same, plan.sizing.tpot_ms, table, truth)
         print(f"  cache {own.kvcap_tokens:,} tokens (run: {costs.kvcap_tokens:,}), seats {own.max_num_seqs}")
 
 

@@ -32,9 +32,23 @@ __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "Simulate requests on a plan, or on explicit step costs."
 NOTHING_FITS = 3
+STEP_MODEL = """The step model is a JSON object; a file with several, by name, needs --entry. Seconds and tokens:
+  ntok, step_s            tokens in the batch, and what a step with so many takes without attention to cached tokens;
+                          linear between the rows. All-reduce and all-to-all of tensor and expert parallelism are in it
+  cdec, cmix              per cached token read by decodes: in steps that only decode, in steps that prefill too
+  cpre, cmin              per query token times context token of a prompt's chunk, of at least cmin query tokens
+  kvcap_tokens            tokens that the cache holds
+  max_num_seqs, max_num_batched_tokens            seats, and tokens of one step
+  dp (1)                  data-parallel ranks in lock step. Everything above is that of one rank: every step takes as
+                          long as the rank with the longest, also for ranks without work; a request goes to the rank
+                          with the least 4 x waiting + running, as vLLM chooses
+Other keys (tp, ep, note) are not read. --replicas N: so many engines, each of dp ranks.
+
+The requests are arrival_s,input_tokens,output_tokens[,prefix_hit_tokens], or a trace of Azure, BurstGPT or Mooncake."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog, parser.formatter_class = STEP_MODEL, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--step-model", type=Path, metavar="FILE.json", help="step costs of one engine")
     parser.add_argument("--entry", help="which model of a step-cost file that holds several")
     parser.add_argument(

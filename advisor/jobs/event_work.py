@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from advisor.catalog.errors import InputError
 from advisor.jobs.answers import EventReport, EventSide, Series
-from advisor.jobs.messages import EventKind, EventRequest
+from advisor.jobs.messages import EVENT_CELL, EventKind, EventRequest
 from advisor.jobs.runs import class_levels, class_limits, series_rows, share_of
 from advisor.serving.control import Derating, Outage, Outages, RollingUpdate, Sampler, rolling_update
 from advisor.serving.estimate import time_alone
@@ -20,7 +20,6 @@ from advisor.serving.workload import ArrivalKind, RequestTable, Workload
 
 __all__ = ["event_report"]
 
-_CELL = 64  # replicas that are simulated of a larger fleet
 _MOST_REQUESTS = 300_000
 _SEED = 6
 _SAMPLES = 240
@@ -65,7 +64,7 @@ def _stage(request: EventRequest) -> _Stage:
     """As long before the event as a fleet needs to settle, and as long after it as the event lasts."""
     if request.workload.arrivals.kind is ArrivalKind.BURST:
         raise InputError("traffic", "requests that keep arriving, not all at once", request.workload.name)
-    cell = min(request.replicas, _CELL)
+    cell = min(request.replicas, EVENT_CELL)
     if request.kind is not EventKind.DERATING and not 1 <= request.count <= cell:
         raise InputError("count", f"1..{cell} replicas", request.count)
     alone = time_alone(request.costs, request.workload, request.options)

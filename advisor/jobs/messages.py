@@ -14,6 +14,7 @@ from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import Slo, Workload
 
 __all__ = [
+    "EVENT_CELL",
     "CapacityRequest",
     "CheapestRequest",
     "ChecksRequest",
@@ -27,6 +28,9 @@ __all__ = [
     "SustainedRequest",
     "Told",
 ]
+
+
+EVENT_CELL = 64  # replicas of a larger fleet on which an event is simulated, with their share of the traffic
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,11 @@ def import_trace(path: Path) -> ImportedTrace:
         raise DataError(path.name, "", "", f"a readable file ({problem.strerror})") from problem
     except UnicodeDecodeError as problem:
         raise DataError(path.name, "", "", "a text file in UTF-8") from problem
+    if "\0" in first:
+        raise DataError(path.name, "", "", "a text file in UTF-8", "binary data")
+    if not first.strip():
+        expected = f"the columns {', '.join(_FIELDS)}, or an Azure, BurstGPT or Mooncake trace"
+        raise DataError(path.name, "", "", expected, "an empty line" if first else "nothing")
     if first.lstrip().startswith("{"):
         return _arrange(_mooncake(path), Layout.MOONCAKE, path.name)
     layout = _layout(first, path.name)
@@ -117,11 +122,11 @@ def _numbers(values: pd.Series, field: str, file: str) -> NDArray[np.float64]:
 
 
 def _mooncake(path: Path) -> dict[str, NDArray[np.float64]]:
-    rows = []
+    rows: list[tuple[float, ...]] = []
     seen: set[int] = set()
-    with path.open(encoding="utf-8-sig") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:  # a broken byte is a broken row, with its number
         for number, line in enumerate(lines, 1):
-            if number > MAX_REQUESTS:
+            if len(rows) > MAX_REQUESTS:
                 break
             if line.strip():
                 rows.append(_mooncake_row(line, number, path.name, seen))

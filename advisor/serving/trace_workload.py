@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from advisor.catalog.errors import InputError
 from advisor.serving.lengths import LengthDistribution
-from advisor.serving.workload import ArrivalKind, ArrivalProcess, RequestClass, RequestTable, Workload
+from advisor.serving.workload import SINGLE_CLASS, ArrivalKind, ArrivalProcess, RequestClass, RequestTable, Workload
 
 __all__ = ["workload_of_trace"]
 
@@ -32,7 +32,12 @@ def workload_of_trace(table: RequestTable, name: str) -> Workload:
         name_zh=name,
         arrivals=ArrivalProcess(ArrivalKind.GAMMA, (len(table) - 1) / span, float(np.clip(cv, _LEAST_CV, _MOST_CV))),
         classes=(
-            RequestClass("all", _lengths(table.input_tokens), _lengths(table.output_tokens), prefix_hit_share=hits),
+            RequestClass(
+                SINGLE_CLASS,
+                _lengths(table.input_tokens),
+                _lengths(table.output_tokens),
+                prefix_hit_share=hits,
+            ),
         ),
     )
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from advisor.serving.lengths import LengthDistribution
 
-__all__ = ["ArrivalKind", "ArrivalProcess", "RequestClass", "RequestTable", "Slo", "Workload"]
+__all__ = ["SINGLE_CLASS", "ArrivalKind", "ArrivalProcess", "RequestClass", "RequestTable", "Slo", "Workload"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+SINGLE_CLASS = "all"  # the name of a class that holds every request
 
 
 class ArrivalKind(StrEnum):

@@ -208,7 +208,7 @@ def curve(report: CapacityReport, slo: Slo) -> None:
         "hint": word("curve.hint_quoted" if metric != "tpot" else "curve.hint"),
         "alt": word("curve.alt", metric=name, replicas=f"{max(1, report.replicas):,}"),
         "x": word("curve.x", replicas=f"{max(1, report.replicas):,}"),
-        "y": word("curve.y", metric=name, percentile=percentile),
+        "y": word("curve.y", metric=name, percentile=percentile, unit="{unit}"),
         "curve": f"{percentile} {name}",
         "knee": word("curve.knee"),
         "here": word("curve.here"),

@@ -9,6 +9,7 @@ import streamlit as st
 
 from advisor.catalog.errors import InputError
 from advisor.catalog.quantity import Quantity
+from advisor.catalog.text import texts
 from advisor.decision.result import Candidate
 from advisor.decision.scenario import Scenario
 from advisor.report.numbers import interval_text, money_text, number
@@ -18,7 +19,7 @@ from advisor.ui import backend
 from advisor.ui.charts.money import capital_bars, power_bars, year_lines
 from advisor.ui.load_memory import remembered
 from advisor.ui.load_text import word
-from advisor.ui.text import plain
+from advisor.ui.text import language, plain
 from advisor.ui.widgets import basis_badges, chart, empty_state, sources
 
 __all__ = ["ApiPrice", "api_verdict", "choose_api", "choose_rates", "choose_use", "details", "headline", "years"]
@@ -87,7 +88,8 @@ def _number(name: str, value: float, key: str, step: float | None = None) -> flo
 def choose_rates(scenario: Scenario) -> EnergyRates:
     """Tariff and carbon of a region; the user's own tariff where given. Raises InputError."""
     catalog = backend.catalog()
-    names = {c.region: f"{c.name} ({c.region})" for c in catalog.carbon}
+    own = texts(language())
+    names = {c.region: f"{own.get(f'region.{c.region}', c.name)} ({c.region})" for c in catalog.carbon}
     options = sorted({*names, *(e.region for e in catalog.electricity)}, key=lambda r: names.get(r, r))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         region = st.selectbox(

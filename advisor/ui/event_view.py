@@ -9,8 +9,8 @@ import streamlit as st
 
 from advisor.catalog.errors import FathomError, InputError
 from advisor.jobs.answers import CapacityReport, EventReport
-from advisor.jobs.messages import CapacityRequest, EventKind, EventRequest, SustainedRequest
-from advisor.report.numbers import number
+from advisor.jobs.messages import EVENT_CELL, CapacityRequest, EventKind, EventRequest, SustainedRequest
+from advisor.report.numbers import latency_text, number
 from advisor.serving.workload import ArrivalKind
 from advisor.ui.charts.load import METRICS, event_lines
 from advisor.ui.load_jobs import start_button, watched
@@ -48,6 +48,8 @@ def events(report: CapacityReport, search: CapacityRequest) -> None:
         return
     if request is None:
         return
+    if request.replicas > EVENT_CELL:
+        st.caption(f":material/info: {_cell_note(request)}")
     start_button(request, word("event.go"), key="event.go")
     job = watched(request, key="event")
     if job is not None:
@@ -71,6 +73,15 @@ def _request(report: CapacityReport, search: CapacityRequest, kind: EventKind) -
     if recovery < 1 or drain < 0:
         raise InputError(word(f"event.recovery_{kind}"), word("event.expected_seconds"), min(recovery, drain))
     return replace(_of(search, replicas, kind), count=count, recovery_s=recovery, drain_s=drain)
+
+
+def _cell_note(request: EventRequest) -> str:
+    """What the simulated part of a larger fleet stands for."""
+    fleet = f"{request.replicas:,}"
+    if request.kind is EventKind.DERATING:
+        return word("event.cell_all", cell=EVENT_CELL, fleet=fleet)
+    stands_for = f"{round(request.count * request.replicas / EVENT_CELL):,}"
+    return word("event.cell", cell=EVENT_CELL, fleet=fleet, count=f"{request.count:,}", stands_for=stands_for)
 
 
 def _of(
@@ -157,7 +168,7 @@ def _table(report: EventReport) -> None:
             if name == "tpot" and percentile == "p50":
                 continue
             label = word("event.latency", percentile=percentile.upper(), metric=word(f"metric.{name}"))
-            rows[label] = [number(getattr(dict(side.latencies)[name], percentile)) for side in sides]
+            rows[label] = [latency_text(getattr(dict(side.latencies)[name], percentile)) for side in sides]
     rows[word("event.most_waiting")] = [number(side.most_waiting) for side in sides]
     labels, values = list(rows), list(rows.values())
     turned = {labels[0]: labels[1:], values[0][0]: [v[0] for v in values[1:]], values[0][1]: [v[1] for v in values[1:]]}

@@ -13,7 +13,7 @@ from advisor.jobs.messages import FleetMode
 from advisor.serving.workload import Workload
 from advisor.ui import backend
 from advisor.ui.load_plan import candidates_of
-from advisor.ui.load_text import word
+from advisor.ui.load_text import class_name, word
 
 __all__ = ["PoolChoice", "Rules", "choose_loss", "choose_mode", "choose_pools", "choose_rules", "devices_per_server"]
 
@@ -163,14 +163,14 @@ def _link(pools: Sequence[PoolChoice]) -> Rules:
 
 def _class_rule(index: int, name: str, pools: Sequence[PoolChoice]) -> tuple[int, ...]:
     picked = st.multiselect(
-        word("fleet.class_pools", name=name),
+        word("fleet.class_pools", name=class_name(name)),
         range(len(pools)),
         default=[index % len(pools)],
         format_func=lambda i: pools[i].name,
         key=f"fleet.class.{name}.{len(pools)}",
     )
     if not picked:
-        raise InputError(word("fleet.class_pools", name=name), word("fleet.expected_pool"), "–")
+        raise InputError(word("fleet.class_pools", name=class_name(name)), word("fleet.expected_pool"), "–")
     return tuple(sorted(picked))
 
 

@@ -18,7 +18,7 @@ from advisor.ui.charts.fleet import MOST_ROWS, Placed, fleet_grid, place
 from advisor.ui.fleet_form import PoolChoice, devices_per_server
 from advisor.ui.load_costs import Prepared
 from advisor.ui.load_plan import one_replica
-from advisor.ui.load_text import word
+from advisor.ui.load_text import class_name, word
 from advisor.ui.text import plain
 from advisor.ui.widgets import basis_badges, chart
 
@@ -107,7 +107,7 @@ def _table(kind: str, rows: Sequence[FleetRow], lost: Sequence[FleetRow]) -> Non
     after = {row.name: row for row in lost}
     st.markdown(f"**{word(f'fleet.table_{kind}')}**")
     columns = {
-        word("fleet.column_name"): [plain(row.name) for row in rows],
+        word("fleet.column_name"): [plain(class_name(row.name)) for row in rows],
         word("fleet.column_share"): [f"{100 * row.share:.0f} %" for row in rows],
         word("fleet.column_ttft"): [_latency(row, "ttft") for row in rows],
         word("fleet.column_e2e"): [_latency(row, "e2e") for row in rows],

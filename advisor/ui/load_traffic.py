@@ -19,7 +19,7 @@ from advisor.serving.lengths import LengthDistribution, LengthKind
 from advisor.serving.library import load_workloads
 from advisor.serving.sampling import check_workload
 from advisor.serving.trace_workload import workload_of_trace
-from advisor.serving.workload import ArrivalKind, ArrivalProcess, RequestClass, Slo, Workload
+from advisor.serving.workload import SINGLE_CLASS, ArrivalKind, ArrivalProcess, RequestClass, Slo, Workload
 from advisor.ui.load_text import word
 from advisor.ui.text import language, plain
 from advisor.ui.widgets import chips, empty_state
@@ -145,7 +145,7 @@ def _of_scenario(scenario: Scenario, candidate: Candidate | None) -> Workload:
             width=290,
         )
     own = RequestClass(
-        "all",
+        SINGLE_CLASS,
         _spread(spread, "input", tokens_in),
         _spread(spread, "output", tokens_out),
         shared_prefix_tokens=min(scenario.cached_input_tokens, tokens_in),

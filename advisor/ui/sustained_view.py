@@ -9,7 +9,7 @@ import streamlit as st
 from advisor.catalog.errors import FathomError
 from advisor.jobs.answers import SustainedReport
 from advisor.jobs.messages import SustainedRequest
-from advisor.report.numbers import number
+from advisor.report.numbers import latency_text, number
 from advisor.ui import probing
 from advisor.ui.charts.load import sustained_lines
 from advisor.ui.load_jobs import start_button, watched
@@ -21,6 +21,7 @@ from probes.spec import Kind
 __all__ = ["stored_runs", "sustained"]
 
 _MOST = 20
+_FAR = 3.0  # beyond it a factor reads better than percent
 
 
 def stored_runs() -> Sequence[ProbeResult]:
@@ -45,8 +46,8 @@ def sustained(result: ProbeResult) -> None:
     chart(sustained_lines(report, texts), key=f"sustained.rate.{result.id}", height=320)
     rows = {
         word("sustained.figure"): [word(f"sustained.name_{name}") for name, _, _ in report.figures],
-        word("sustained.rate_measured"): [number(seen) for _, seen, _ in report.figures],
-        word("sustained.rate_simulated"): [number(ours) for _, _, ours in report.figures],
+        word("sustained.rate_measured"): [_value(name, seen) for name, seen, _ in report.figures],
+        word("sustained.rate_simulated"): [_value(name, ours) for name, _, ours in report.figures],
         word("sustained.error"): [_error(seen, ours) for _, seen, ours in report.figures],
     }
     st.table(rows, border="horizontal", hide_index=True, alt=word("sustained.table_alt"))
@@ -54,5 +55,11 @@ def sustained(result: ProbeResult) -> None:
     st.caption(word("sustained.method", requests=f"{report.requests:,}", basis=basis))
 
 
+def _value(name: str, value: float) -> str:
+    return latency_text(value) if name.endswith("_ms") else number(value)
+
+
 def _error(seen: float, ours: float) -> str:
-    return f"{100 * (ours / seen - 1):+.0f} %" if seen else "–"
+    if not seen:
+        return "–"
+    return f"{100 * (ours / seen - 1):+.0f} %" if ours < _FAR * seen else f"× {number(ours / seen)}"

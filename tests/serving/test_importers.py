@@ -142,6 +142,23 @@ def test_a_missing_file_and_a_binary_one_are_refused(tmp_path):
         import_trace(path)
 
 
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"PK\x03\x04" + bytes(300))
+    with pytest.raises(DataError, match="binary data"):
+        import_trace(path)
+    lines = b'{"timestamp": 0, "input_length": 9, "output_length": 5}\n'
+    path.write_bytes(400 * lines + b'\xff\xfe{"x"\n')
+    with pytest.raises(DataError, match="row 401"):
+        import_trace(path)
+
+
+@pytest.mark.parametrize(("text", "got"), [("", "nothing"), ("\n\n", "empty line")])
+def test_a_file_without_a_header_is_refused(tmp_path, text, got):
+    with pytest.raises(DataError, match=got):
+        import_trace(write(tmp_path, text))
+
+
 def test_too_many_rows_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(importers, "MAX_REQUESTS", 3)
     with pytest.raises(DataError, match="take a sample"):

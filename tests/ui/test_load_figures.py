@@ -18,8 +18,8 @@ from advisor.ui.charts.money import year_lines
 
 NAN = float("nan")
 TEXTS = dict.fromkeys(
-    ("title", "hint", "alt", "x", "y", "curve", "knee", "here", "limit", "own", "rent", "api", "value", "lost"), "text"
-)
+    ("title", "hint", "alt", "x", "curve", "knee", "here", "limit", "own", "rent", "api", "value", "lost"), "text"
+) | {"y": "latency ({unit})"}
 
 
 def _row(load: float, ttft: float) -> CurveRow:
@@ -46,6 +46,17 @@ def test_nothing_is_drawn_where_a_waiting_time_means_nothing() -> None:
     assert 55 < here.y[0] < 70
     assert [limit.value for limit in lines.limits] == [100.0]
     assert latency_lines(replace(REPORT, feasible=False), "ttft", None, TEXTS).limits == ()
+    assert lines.y_label == "latency (ms)"
+
+
+def test_latencies_of_seconds_are_drawn_in_seconds() -> None:
+    slow = replace(REPORT, curve=tuple(replace(row, ttft_ms=100 * row.ttft_ms) for row in CURVE))
+    lines = latency_lines(slow, "ttft", 10_000.0, TEXTS)
+    fast = latency_lines(REPORT, "ttft", 100.0, TEXTS)
+    assert lines.y_label == "latency (s)"
+    assert lines.limits[0].value == 10.0
+    for a, b in zip(lines.lines, fast.lines, strict=True):
+        assert a.y == pytest.approx([value / 10 for value in b.y])
 
 
 @given(st.integers(1, 40), st.sampled_from([1, 2, 4, 8, 16]), st.sampled_from([1, 4, 8]))

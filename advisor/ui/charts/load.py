@@ -25,6 +25,7 @@ __all__ = [
 
 METRICS = ("ttft", "tpot", "e2e")
 _TONES = (Tone.ACCENT, Tone.WARN, Tone.GOOD, Tone.BAD, Tone.MUTED)
+_SECONDS_FROM_MS = 2000.0
 _UNITS = ((7200.0, 3600.0, "h"), (300.0, 60.0, "min"), (0.0, 1.0, "s"))
 
 
@@ -51,15 +52,18 @@ def knee(rows: Sequence[CurveRow], metric: str) -> tuple[float, float] | None:
 def latency_lines(report: CapacityReport, metric: str, limit_ms: float | None, texts: Mapping[str, str]) -> Lines:
     """Latency at the SLO's percentile against the load of the fleet in percent of the rate that keeps up."""
     points = known_points(report.curve, metric)
+    scale, unit = (1e3, "s") if max((y for _, y in points), default=0.0) >= _SECONDS_FROM_MS else (1.0, "ms")
+    points = [(x, y / scale) for x, y in points]
     lines = [Line(texts["curve"], tuple(100 * x for x, _ in points), tuple(y for _, y in points))]
     bend = knee(report.curve, metric)
     if bend:
-        lines.append(Line(texts["knee"], (100 * bend[0],), (bend[1],), Tone.WARN, markers_only=True))
+        lines.append(Line(texts["knee"], (100 * bend[0],), (bend[1] / scale,), Tone.WARN, markers_only=True))
     here = _at(points, report.load)
     if report.feasible and here is not None:
         lines.append(Line(texts["here"], (100 * report.load,), (here,), Tone.GOOD, markers_only=True))
-    limits = () if limit_ms is None else (Limit("y", limit_ms, texts["limit"]),)
-    return Lines(texts["title"], texts["hint"], texts["alt"], texts["x"], texts["y"], tuple(lines), limits)
+    limits = () if limit_ms is None else (Limit("y", limit_ms / scale, texts["limit"]),)
+    where = texts["y"].format(unit=unit)
+    return Lines(texts["title"], texts["hint"], texts["alt"], texts["x"], where, tuple(lines), limits)
 
 
 def queue_lines(series: Series, texts: Mapping[str, str]) -> Lines:
