@@ -16,7 +16,9 @@ from probes.machine_records import Accelerator, Machine
 from probes.result import Place, ProbeResult
 from probes.spec import EngineName, ProbeSpec
 
-__all__ = ["accelerator_of", "as_measured", "measured_bandwidth", "place_of", "plan_at", "this_host"]
+__all__ = [
+    "accelerator_of", "as_measured", "bandwidth_meanwhile", "measured_bandwidth", "place_of", "plan_at", "this_host",
+]  # fmt: skip
 
 READINGS = 20  # newest that count
 
@@ -58,7 +60,7 @@ def plan_at(spec: ProbeSpec, place: Place, catalog: Catalog) -> Plan:
 
 
 def measured_bandwidth(fingerprint: str, history: Sequence[ProbeResult], device: str = "cpu") -> float | None:
-    """Median read bandwidth, bytes per second, of earlier probes of this device of the machine."""
+    """Median of the best read bandwidths, bytes per second, of earlier probes of this device of the machine."""
     readings = [
         r.bandwidth_bytes_per_s.value
         for r in history
@@ -69,7 +71,9 @@ def measured_bandwidth(fingerprint: str, history: Sequence[ProbeResult], device:
 
 def this_host(machine: Machine, catalog: Catalog, history: Sequence[ProbeResult] = ()) -> Host:
     """This machine as a catalogue host, with the rates that earlier probes measured; else timed now."""
-    host = host_record(machine, measured_bandwidth(machine.fingerprint, history))
+    here = [r for r in history if r.fingerprint == machine.fingerprint and r.spec.device == "cpu" and r.is_valid]
+    usual = [rate for r in here if (rate := bandwidth_meanwhile(r))]
+    host = host_record(machine, median(usual[:READINGS]) if usual else None)
     found = match_processor(machine.cpu, catalog.devices)
     host = replace(host, cpu_device_id=found.id) if found else host
     mine = [as_measured(host, r) for r in history if r.fingerprint == machine.fingerprint and r.spec.device == "cpu"]
@@ -87,16 +91,25 @@ def as_measured(host: Host, result: ProbeResult) -> Host:
     products = [p for p in result.points if p.name == "gemm" and "ops_per_s" in p.values]
     rates = {p.label: p.values["ops_per_s"].value for p in products}
     then = result.place.host if result.place else host
-    bandwidth = result.bandwidth_bytes_per_s
+    bandwidth = bandwidth_meanwhile(result)
     if result.spec.device != "cpu":
         return host
     return replace(
         host,
-        memory_bandwidth_bytes_per_s=bandwidth.value if bandwidth else host.memory_bandwidth_bytes_per_s,
-        measured_bandwidth_bytes_per_s=bandwidth.value if bandwidth else host.measured_bandwidth_bytes_per_s,
+        memory_bandwidth_bytes_per_s=bandwidth or host.memory_bandwidth_bytes_per_s,
+        measured_bandwidth_bytes_per_s=bandwidth or host.measured_bandwidth_bytes_per_s,
         peak_fp32_ops_per_s=rates.get("fp32", then.peak_fp32_ops_per_s),
         peak_bf16_ops_per_s=rates.get("bf16", then.peak_bf16_ops_per_s),
     )
+
+
+def bandwidth_meanwhile(result: ProbeResult) -> float | None:
+    """Bytes per second that memory was read at between the rounds of the run; the best of the run where nothing was
+    read in between. On a quiet machine both are the same; on a busy one the model was slowed like the readings.
+    """
+    if result.conditions.canary_bytes_per_s:
+        return result.conditions.canary_bytes_per_s
+    return result.bandwidth_bytes_per_s.value if result.bandwidth_bytes_per_s else None
 
 
 def _gpu_backend(device: Device | None) -> str:

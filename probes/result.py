@@ -95,6 +95,7 @@ class Conditions:
     clock_hz: float | None = None
     canary_before_bytes_per_s: float | None = None
     canary_after_bytes_per_s: float | None = None
+    canary_bytes_per_s: float | None = None  # median of all readings between the rounds
     hardware_threads: int | None = None  # that the probe was bound to, one of each core
     page_cache_resident: float | None = None  # share of the weight file, where there is one
     gpu: Mapping[str, float | str] = field(default_factory=dict)  # clocks, temperature, power, throttle reasons

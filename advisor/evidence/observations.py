@@ -17,7 +17,7 @@ from advisor.sizing.plan import Plan
 from probes.engines.precision import RUNNABLE_FORMATS, canonical_format
 from probes.layers import LayerCount
 from probes.machine_records import Machine
-from probes.place import as_measured, place_of, plan_at
+from probes.place import as_measured, bandwidth_meanwhile, place_of, plan_at
 from probes.result import Measured, Place, Point, ProbeResult
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
@@ -27,6 +27,7 @@ SLICE_ERROR = 0.07  # of an extrapolation from a few layers
 LEAST_SPREAD = 0.02  # no reading repeats itself better
 FEW_SAMPLES = 5
 PART_STEPS = 12
+DISTURBED_CORES = 0.5  # other processes beyond this leave no few steps untouched
 _KINDS = (Kind.FULL, Kind.SLICE, Kind.SWEEP)
 _AXES = (SweepAxis.CONTEXT, SweepAxis.BATCH)
 
@@ -72,8 +73,8 @@ class Run:
 def runs_of(history: Sequence[ProbeResult], machine: Machine | None, catalog: Catalog) -> Iterator[Run]:
     """Of every result that teaches something. `machine`: this one, for results stored without their place."""
     for result in history:
-        bandwidth, place = result.bandwidth_bytes_per_s, _place(result, machine, catalog)
-        if not _teaches(result) or bandwidth is None or bandwidth.value <= 0 or place is None:
+        bandwidth, place = bandwidth_meanwhile(result), _place(result, machine, catalog)
+        if not _teaches(result) or bandwidth is None or bandwidth <= 0 or place is None:
             continue
         try:
             plan = plan_at(result.spec, replace(place, host=as_measured(place.host, result)), catalog)
@@ -81,7 +82,7 @@ def runs_of(history: Sequence[ProbeResult], machine: Machine | None, catalog: Ca
             continue
         found = tuple(_observations(result))
         if found:
-            yield Run(result, plan, place, bandwidth.value, found)
+            yield Run(result, plan, place, bandwidth, found)
 
 
 def _teaches(result: ProbeResult) -> bool:
@@ -138,6 +139,8 @@ def _of_part(point: Point, result: ProbeResult) -> Observation | None:
     part = LayerCount(int(point.at.get("dense_layers", 0)), int(point.at.get("moe_layers", 0)))
     batch = max(1, int(point.at.get("batch", 1)))
     if "dense_layers" not in point.at or step is None or step.value <= 0 or part == LayerCount(0, 0):
+        return None
+    if (result.conditions.foreign_cores or 0.0) > DISTURBED_CORES:
         return None
     if a is None or not _divides(a, part) or (batch > 1 and part.moe):  # a slice keeps few of the experts
         return None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -125,6 +126,7 @@ class Session:
             clock_hz=clock_hz(),
             canary_before_bytes_per_s=self.canaries[0] if self.canaries else None,
             canary_after_bytes_per_s=self.canaries[-1] if self.canaries else None,
+            canary_bytes_per_s=median(self.canaries) if self.canaries else None,
             hardware_threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
             page_cache_resident=self._page_cache,
             gpu=gpu_state(self.device.index or 0) if self.device.type == "cuda" else {},

@@ -6,7 +6,7 @@ step of the whole small model cannot tell the two apart; steps of a few of its l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ from probes.foresee import foresee
 from probes.layers import LayerCount
 from probes.machine import detect
 from probes.need import need_of
-from probes.place import place_of
-from probes.result import Measured, Point, ProbeResult, State
+from probes.place import measured_bandwidth, place_of, this_host
+from probes.result import Conditions, Measured, Point, ProbeResult, State
 from probes.spec import ProbeSpec
 
 SMALL, LARGE = "deepseek-r1-distill-qwen-1.5b", "deepseek-r1-distill-qwen-7b"
@@ -128,3 +128,14 @@ def test_parts_are_steps_of_fewer_layers_and_only_where_all_matrices_are_alike(c
     assert all(seen.plan_of(found) is found.plan for seen in found.observations if seen.part is None)
     other = next(runs_of([quantised], machine, catalog))  # its head stays in 16 bits: another kernel reads it
     assert all(seen.part is None for seen in other.observations)
+
+
+def test_a_busy_run_is_set_against_the_memory_that_it_had_and_its_parts_are_left_out(catalog, machine):
+    quiet = run_of(catalog, machine, Truth(1e-3, 1e-3), "bf16", np.random.default_rng(0))
+    busy = replace(quiet, conditions=Conditions(foreign_cores=1.0, canary_bytes_per_s=9e9))
+    found = next(runs_of([busy], machine, catalog))
+    assert found.bandwidth_bytes_per_s == 9e9
+    assert found.plan.host.measured_bandwidth_bytes_per_s == 9e9
+    assert all(seen.part is None for seen in found.observations)
+    assert this_host(machine, catalog, [busy]).measured_bandwidth_bytes_per_s == 9e9
+    assert measured_bandwidth(machine.fingerprint, [busy]) == busy.bandwidth_bytes_per_s.value
