@@ -13,13 +13,14 @@ import numpy as np
 
 from advisor.catalog.errors import DataError, InputError
 from advisor.catalog.text import translate
+from advisor.commands.engine_arguments import add_engine_arguments, with_limits
 from advisor.commands.plan_file import plan_from_file
 from advisor.commands.simulate_cheapest import add_cheapest_arguments, run_cheapest
 from advisor.commands.simulate_output import LATENCIES, as_text, capacity_json, simulation_json
 from advisor.commands.traffic_argument import find_traffic
 from advisor.evidence.in_force import known_catalog
 from advisor.serving.capacity import STEP_FACTORS, find_replicas
-from advisor.serving.engines import PRESETS, EngineOptions, preset
+from advisor.serving.engines import EngineOptions, preset
 from advisor.serving.fleet import Fleet, Pool, Router
 from advisor.serving.importers import Note, import_trace
 from advisor.serving.plan_costs import ServingPlan, serving_plan
@@ -56,9 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plan", type=Path, metavar="FILE", help="a plan in YAML or JSON")
     parser.add_argument("--workload", metavar="FILE|ID", help="traffic: a YAML file, a trace, or a built-in id")
-    parser.add_argument(
-        "--engine", choices=sorted(PRESETS), help="scheduling rules (default: vllm, or the plan's engine)"
-    )
+    add_engine_arguments(parser)
     parser.add_argument("--replicas", type=int, default=None)
     parser.add_argument("--router", choices=[str(r) for r in Router], default=str(Router.TWO_CHOICES))
     parser.add_argument("--limit", type=int, default=20_000, metavar="N", help="requests to draw from a workload")
@@ -76,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.step_model and arguments.requests:
         costs, trace = read_step_costs(arguments.step_model, arguments.entry), import_trace(arguments.requests)
         _refuse_larger_than_cache(costs, trace.table, arguments.requests.name)
-        fleet = _fleet(arguments, costs, preset(arguments.engine or "vllm"), 1)
+        fleet = _fleet(arguments, costs, with_limits(arguments, preset(arguments.engine or "vllm")), 1)
         result = simulate_fleet(fleet, trace.table, seed=arguments.seed)
         _write(arguments, simulation_json(result, fleet, _told(trace.notes)))
         return 0
@@ -98,9 +97,9 @@ def run_plan(arguments: argparse.Namespace) -> int:
         short = serving.sizing.shortfall_bytes
         _write(arguments, about | {"binding": str(serving.sizing.binding), "shortfall_bytes": short})
         return NOTHING_FITS
+    options = with_limits(arguments, preset(arguments.engine) if arguments.engine else serving.options)
     if arguments.capacity:
-        return _write_capacity(arguments, serving, traffic, about)
-    options = preset(arguments.engine) if arguments.engine else serving.options
+        return _write_capacity(arguments, replace(serving, options=options), traffic, about)
     _refuse_larger_than_cache(serving.costs, table, traffic.id)
     longest = plan.variant.architecture.max_context_tokens
     if longest:

@@ -43,6 +43,30 @@ def test_capacity_names_the_limit(plan, capsys):
     assert found["binding"]
 
 
+def test_a_queue_limit_refuses_and_drafts_make_answers_faster(plan, capsys):
+    words = ("--plan", plan, "--workload", "chat", "--limit", "2000", "--replicas", "1")
+    usual = answer(capsys, 0, *words)
+    limited = answer(capsys, 0, *words, "--max-queue", "1")
+    drafted = answer(capsys, 0, *words, "--draft-tokens", "1", "--accepted-tokens", "1.85")
+    assert usual["rejected"] == 0
+    assert limited["rejected"] + limited["served"] == 2000
+    assert drafted["tpot_ms"]["mean"] < usual["tpot_ms"]["mean"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--max-queue", "-1"), "max_queue"),
+        (("--queue-timeout-s", "0"), "queue_timeout_s"),
+        (("--draft-tokens", "1", "--accepted-tokens", "2.5"), "accepted_tokens"),
+        (("--accepted-tokens", "1.5"), "accepted_tokens"),
+    ],
+)
+def test_scheduler_rules_that_cannot_be_are_refused(plan, capsys, words, said):
+    assert main(["simulate", "--plan", plan, "--workload", "chat", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_an_impossible_limit_is_an_answer(plan, capsys):
     found = answer(capsys, 3, "--plan", plan, "--workload", "chat", "--capacity", "--tpot-ms", "0.1")
     assert not found["feasible"]

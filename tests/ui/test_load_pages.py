@@ -56,6 +56,18 @@ def test_a_capacity_search_runs_to_its_end(open_page: OpenPage, language: str) -
     assert app.button(key="capacity.go").disabled
 
 
+def test_scheduler_rules_are_checked_and_reach_the_search(open_page: OpenPage) -> None:
+    app = open_page("capacity", scenario=SCENARIO)
+    app.number_input(key="load.engine.drafts").set_value(1.0).run()
+    app.number_input(key="load.engine.gained").set_value(2.5).run()
+    assert _word("en", "engine.gained") in _texts(app)
+    assert "1..2" in _texts(app)
+    app.number_input(key="load.engine.gained").set_value(1.9).run()
+    app.button(key="capacity.go").click().run()
+    _until_answered(app)
+    assert app.metric
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_cheapest_plan_is_found_by_simulation(open_page: OpenPage, language: str) -> None:
     app = open_page("capacity", language, scenario=SCENARIO)

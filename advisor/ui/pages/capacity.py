@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from advisor.catalog.errors import FathomError
@@ -13,6 +15,7 @@ from advisor.ui.capacity_view import answer, curve, does_not_fit, first_estimate
 from advisor.ui.cheapest_view import cheapest
 from advisor.ui.event_view import events
 from advisor.ui.load_costs import larger_than_cache, prepare
+from advisor.ui.load_engine import choose_options
 from advisor.ui.load_jobs import jobs, start_button, watched
 from advisor.ui.load_memory import remember
 from advisor.ui.load_plan import choose_plan, choose_question
@@ -45,6 +48,11 @@ if chosen is None or workload is None:
 prepared = prepare(chosen.plan, workload)
 if prepared.costs is None:
     does_not_fit(prepared)
+    st.stop()
+try:
+    prepared = replace(prepared, options=choose_options(prepared.options))
+except FathomError as problem:
+    problem_state(problem)
     st.stop()
 too_large = larger_than_cache(workload, prepared.costs)
 if too_large > 0:
