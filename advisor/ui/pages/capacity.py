@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import streamlit as st
 
 from advisor.catalog.errors import FathomError
@@ -50,7 +48,7 @@ if prepared.costs is None:
     does_not_fit(prepared)
     st.stop()
 try:
-    prepared = replace(prepared, options=choose_options(prepared.options))
+    options = choose_options(prepared.options)
 except FathomError as problem:
     problem_state(problem)
     st.stop()
@@ -58,11 +56,11 @@ too_large = larger_than_cache(workload, prepared.costs)
 if too_large > 0:
     st.warning(word("fit.too_large", share=percent_text(too_large)), icon=":material/straighten:")
 
-request = CapacityRequest(prepared.costs, workload, slo, prepared.options, router, prepared.shares)
+request = CapacityRequest(prepared.costs, workload, slo, options, router, prepared.shares)
 start_button(request, word("capacity.go"), key="capacity.go")
 job = watched(request, key="capacity")
 if job is None:
-    first_estimate(prepared, replicas_by_closed_form(prepared.costs, workload, slo, prepared.options))
+    first_estimate(prepared, replicas_by_closed_form(prepared.costs, workload, slo, options))
     st.stop()
 
 report = job.answer
