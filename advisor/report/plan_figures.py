@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from advisor.catalog.text import translate
 from advisor.decision.result import Candidate, Recommendation
@@ -86,16 +86,21 @@ def pareto(
     chosen: str | None = None,
 ) -> Scatter:
     """Candidates by two of AXES; the front is that of these two axes among all candidates shown."""
-    labels = {name: translate(language, f"ui.column.{name}") for name in (x, y)}
     pairs = [(c, quantities(c)[x], quantities(c)[y]) for c in recommendation.candidates]
+    x_scale, x_label = _scaled(x, [q.value for _, q, _ in pairs if q is not None], language)
+    y_scale, y_label = _scaled(y, [q.value for _, _, q in pairs if q is not None], language)
     groups = _groups(recommendation)
     points = tuple(
         Point(
             id=candidate.plan.id,
-            x=across.value,
-            y=up.value,
+            x=across.value * x_scale,
+            y=up.value * y_scale,
             label="<br>".join(
-                (plan_title(candidate.plan), f"{labels[x]}: {number(across.value)}", f"{labels[y]}: {number(up.value)}")
+                (
+                    plan_title(candidate.plan),
+                    f"{x_label}: {number(across.value * x_scale)}",
+                    f"{y_label}: {number(up.value * y_scale)}",
+                )
             ),
             group=groups.get(candidate.plan.variant.name, translate(language, "report.pareto.other")),
             emphasis=candidate.plan.id == chosen,
@@ -106,15 +111,22 @@ def pareto(
     return Scatter(
         title=translate(language, "report.pareto.title"),
         hint=translate(language, "report.pareto.hint"),
-        alt=translate(language, "report.pareto.alt", x=labels[x], y=labels[y], count=len(points)),
-        x_label=labels[x],
-        y_label=labels[y],
+        alt=translate(language, "report.pareto.alt", x=x_label, y=y_label, count=len(points)),
+        x_label=x_label,
+        y_label=y_label,
         points=points,
         front=_front(points, x, y),
-        limits=_limits(recommendation.scenario, x, y, language),
+        limits=_limits(recommendation.scenario, {"x": (x, x_scale), "y": (y, y_scale)}, language),
         log_x=AXES[x],
         log_y=AXES[y],
     )
+
+
+def _scaled(name: str, values: Sequence[float], language: str) -> tuple[float, str]:
+    """(factor, label) of an axis: milliseconds that reach a second are shown in seconds."""
+    if name.endswith("_ms") and max(values, default=0.0) >= 1e3:
+        return 1e-3, translate(language, f"ui.seconds.{name}")
+    return 1.0, translate(language, f"ui.column.{name}")
 
 
 def _groups(recommendation: Recommendation) -> dict[str, str]:
@@ -133,7 +145,8 @@ def _front(points: Sequence[Point], x: str, y: str) -> tuple[tuple[float, float]
     return tuple(sorted(best))
 
 
-def _limits(scenario: Scenario, x: str, y: str, language: str) -> tuple[Limit, ...]:
+def _limits(scenario: Scenario, axes: Mapping[str, tuple[str, float]], language: str) -> tuple[Limit, ...]:
+    """The limits on the two quantities, in the units of their axes. `axes`: (quantity, factor) of x and y."""
     stated = {
         "monthly_usd": scenario.budget_monthly_usd,
         "capital_usd": scenario.budget_capital_usd,
@@ -143,10 +156,10 @@ def _limits(scenario: Scenario, x: str, y: str, language: str) -> tuple[Limit, .
         "power_w": scenario.power_limit_w,
         "quality": scenario.quality_floor,
     }
-    pairs = (("x", stated.get(x)), ("y", stated.get(y)))
+    found = [(axis, stated.get(name), factor) for axis, (name, factor) in axes.items()]
     return tuple(
-        Limit(axis, value, translate(language, "report.limit", value=number(value)))
-        for axis, value in pairs
+        Limit(axis, value * factor, translate(language, "report.limit", value=number(value * factor)))
+        for axis, value, factor in found
         if value is not None
     )
 
@@ -155,29 +168,38 @@ def load_curves(sizings: Sequence[Sizing], language: str) -> tuple[Lines, Lines]
     """Throughput and latency of one replica against sequences at once; `sizings` differ in concurrency only."""
     xs = tuple(float(s.load.concurrency) for s in sizings)
     throughput = _line("output_tok_s", xs, sizings, Tone.ACCENT, language)
-    latency = _line("tpot_ms", xs, sizings, Tone.ACTIVATION, language)
-    first = _line("ttft_ms", xs, sizings, Tone.KV_CACHE, language)
+    slow = any(max(s.tpot_ms.value, s.ttft_ms.value) >= 1e3 for s in sizings)
+    latency = _line("tpot_ms", xs, sizings, Tone.ACTIVATION, language, in_seconds=slow)
+    first = _line("ttft_ms", xs, sizings, Tone.KV_CACHE, language, in_seconds=slow)
     return (
         _curves("throughput", (throughput,), language),
-        _curves("latency", (first, latency), language),
+        _curves("latency", (first, latency), language, y="y_seconds" if slow else "y"),
     )
 
 
-def _line(name: str, xs: tuple[float, ...], sizings: Sequence[Sizing], tone: Tone, language: str) -> Line:
+def _line(
+    name: str, xs: tuple[float, ...], sizings: Sequence[Sizing], tone: Tone, language: str, *, in_seconds: bool = False
+) -> Line:
     found = [getattr(sizing, name) for sizing in sizings]
+    factor = 1e-3 if in_seconds else 1.0
     return Line(
-        label=translate(language, f"ui.column.{name}"),
+        label=translate(language, f"ui.seconds.{name}" if in_seconds else f"ui.column.{name}"),
         x=xs,
-        y=tuple(q.value for q in found),
+        y=tuple(q.value * factor for q in found),
         tone=tone,
-        low=tuple(q.low for q in found),
-        high=tuple(q.high for q in found),
+        low=tuple(q.low * factor for q in found),
+        high=tuple(q.high * factor for q in found),
     )
 
 
-def _curves(name: str, lines: tuple[Line, ...], language: str) -> Lines:
+def _curves(name: str, lines: tuple[Line, ...], language: str, *, y: str = "y") -> Lines:
     last = lines[0]
-    text = latency_text if name == "latency" else number
+
+    def text(value: float) -> str:
+        if name != "latency":
+            return number(value)
+        return latency_text(value * 1e3 if y == "y_seconds" else value)
+
     return Lines(
         title=translate(language, f"report.curve.{name}.title"),
         hint=translate(language, f"report.curve.{name}.hint"),
@@ -189,7 +211,7 @@ def _curves(name: str, lines: tuple[Line, ...], language: str) -> Lines:
             most=number(last.x[-1]),
         ),
         x_label=translate(language, "report.curve.x"),
-        y_label=translate(language, f"report.curve.{name}.y"),
+        y_label=translate(language, f"report.curve.{name}.{y}"),
         lines=lines,
         log_x=True,
         log_y=True,

@@ -51,7 +51,7 @@ def open_file() -> None:
 def demand(scenario: Scenario) -> None:
     """What the form amounts to."""
     arrivals, users = scenario.arrivals_per_s, scenario.closed_loop_users
-    with st.grid(4, min_column_width=140):
+    with st.grid(4, min_column_width=175):
         if arrivals is not None:
             st.metric(t("advise.peak"), t("advise.per_s", value=number(arrivals)), border=True)
             rate = arrivals * scenario.total_output_tokens

@@ -75,9 +75,12 @@ def _numbers(candidate: Candidate) -> None:
     with st.grid(4, min_column_width=120):
         for name, quantity in found.items():
             unit = UNITS[name]
+            label, value = t(f"column.{name}"), value_text(quantity)
+            if unit == "ms":  # read in seconds from one on: the unit stands beside the value
+                label, value = t(f"time.{name}"), value_text(quantity, unit)
             st.metric(
-                t(f"column.{name}"),
-                value_text(quantity),
+                label,
+                value,
                 interval_text(quantity, unit),
                 delta_color="off",
                 delta_arrow="off",

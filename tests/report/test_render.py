@@ -17,6 +17,7 @@ import pytest
 from advisor.catalog.errors import UnsupportedError
 from advisor.decision.scenario_form import scenario_from_mapping
 from advisor.report import render as render_module
+from advisor.report.plan_figures import pareto
 from advisor.report.render import Kind, render
 from tests.report.report_example import example_answer, nothing_answer
 
@@ -99,3 +100,16 @@ def test_pdf_without_weasyprint_is_a_clear_refusal(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "weasyprint", None)
     with pytest.raises(UnsupportedError, match="WeasyPrint"):
         render(example_answer(), Kind.PDF, "en")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_times_of_a_second_and_more_are_drawn_in_seconds(language: str) -> None:
+    """Points, front, limits and the label change together."""
+    answer = example_answer()
+    whole, first = pareto(answer, language, y="e2e_ms"), pareto(answer, language, y="ttft_ms")
+    slowest = max(candidate.e2e_ms.value for candidate in answer.candidates)
+    assert slowest >= 1e3 > max(candidate.ttft_ms.value for candidate in answer.candidates)
+    assert max(point.y for point in whole.points) == pytest.approx(slowest / 1e3)
+    assert max(y for _, y in whole.front) <= slowest / 1e3
+    assert whole.y_label == {"en": "Whole answer (s)", "zh": "完整回答（秒）"}[language]
+    assert first.y_label == {"en": "First token (ms)", "zh": "首词元（毫秒）"}[language]
