@@ -151,7 +151,7 @@ def test_a_slice_says_what_the_whole_takes(spec, tiny):
 
 
 def test_sustained_load_reports_windows_and_finishes_every_request(spec):
-    load = LoadTarget(requests_per_s=8.0, duration_s=2.0, slots=3)
+    load = LoadTarget(requests_per_s=4.0, duration_s=4.0, slots=3)  # waits as long again for the last of them
     result = measure(replace(spec, kind=Kind.SUSTAINED, load=load))
     assert result.state is State.DONE, result.error
     expected = len(list(arrivals(replace(spec, load=load), load)))
