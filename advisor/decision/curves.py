@@ -13,12 +13,10 @@ from advisor.decision.space import Space
 from advisor.serving.plan_costs import rules_of
 from advisor.serving.steady import StepCurve
 from advisor.sizing.columns import LoadColumns, Tuning
-from advisor.sizing.efficiency import EfficiencyArrays
 from advisor.sizing.footprint import footprint_columns
 from advisor.sizing.grid import StepContext, step_context
-from advisor.sizing.pairings import gathered
 from advisor.sizing.running import sequence_cap
-from advisor.sizing.step import StepInputs, batch_step, decode_step, prefill_pass
+from advisor.sizing.step import batch_step, decode_step, prefill_pass
 from advisor.sizing.steptables import MIXED_STEP, SMALLEST_CHUNK
 
 __all__ = ["SEQUENCES", "loads_of", "step_curve"]
@@ -98,14 +96,13 @@ class _Pass:
 
     def __init__(self, context: StepContext, rows: slice, request: _Requests, prefill_first: NDArray[np.bool_]) -> None:
         index = context.found.index[rows]
-        self._inputs: StepInputs = context.inputs(rows)
-        self._efficiency: EfficiencyArrays = gathered(context.found.efficiency, index)
+        self._costs = context.costs(rows)
         self._decode_bias = context.found.decode_factor[index]
         self._prefill_bias = context.found.prefill_factor[index]
         self._request, self._prefill_first = request, prefill_first
-        self._pp = self._inputs.layout.pp
+        self._pp = self._costs.layout.pp
         one = np.ones_like(request.new)
-        alone = decode_step(self._inputs, self._efficiency, one, request.context)
+        alone = decode_step(self._costs, one, request.context)
         self._matrices_alone = self._batch(one, one)
         self._reads, self._attention = alone.cache, np.maximum(alone.total - self._matrices_alone, 0.0)
         self._prompt_attention = self._of_prompt()
@@ -135,13 +132,13 @@ class _Pass:
         return decode, np.maximum(both * bias - without, 0.0) / together + attention
 
     def _batch(self, rows: Floats, sampled: Floats) -> Floats:
-        return batch_step(self._inputs, self._efficiency, rows, sampled).total
+        return batch_step(self._costs, rows, sampled).total
 
     def _of_prompt(self) -> Floats:
         """Attention of one prompt: all of its prefill but the matrices; short chunks count as `SMALLEST_CHUNK`."""
         r = self._request
         tokens = r.new / r.chunks
-        whole = prefill_pass(self._inputs, self._efficiency, r.new, r.cached).total
+        whole = prefill_pass(self._costs, r.new, r.cached).total
         chunk = self._batch(tokens, np.ones_like(tokens))
         padded = np.maximum(SMALLEST_CHUNK / tokens, 1.0)
         return np.maximum(whole - r.chunks * chunk, 0.0) * padded / self._pp

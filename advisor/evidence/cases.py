@@ -21,7 +21,7 @@ from advisor.sizing.plan import Offload
 from advisor.sizing.profile import profile
 from advisor.sizing.response import Work
 from advisor.sizing.running import chunk_tokens, default_host_path, overlaps_chunks, sequence_cap, static_window
-from advisor.sizing.step import (
+from advisor.sizing.step_arrays import (
     HOST_PREFILL_BEST,
     HOST_PREFILL_CPU,
     HOST_PREFILL_STREAM,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from advisor.evidence.cases import Cases, build_cases
 from advisor.evidence.columns import rows_columns
 from advisor.evidence.conformal import OutOfFold, fit_intervals
-from advisor.evidence.fit import descend, design_of, fit
+from advisor.evidence.fit import MAX_ITERATIONS, FitResult, design_of, fit, start_at
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import TruthRow
 from advisor.evidence.validate import Predicted, predicted_row, widths_by_metric
@@ -19,7 +19,7 @@ from advisor.evidence.widths import fitted_widths
 from advisor.sizing.efficiency import Term
 from advisor.sizing.factors import Factor, FactorColumns
 
-__all__ = ["FOLDS", "SCHEMES", "cross_validate", "folds_of", "predict_held_out"]
+__all__ = ["FOLDS", "SCHEMES", "cross_validate", "fold_fits", "folds_of", "out_of_fold", "predict_held_out"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -29,29 +29,42 @@ SCHEMES = ("group", "device")
 
 
 def cross_validate(
+    rows: Sequence[TruthRow], cases: Cases, scheme: str, terms: Sequence[Term], folds: int = FOLDS
+) -> OutOfFold:
+    """Residuals of rows predicted by coefficients that saw no row of their group (or device)."""
+    return out_of_fold(rows, cases, scheme, fold_fits(rows, cases, scheme, terms, folds))
+
+
+def fold_fits(
     rows: Sequence[TruthRow],
     cases: Cases,
     scheme: str,
     terms: Sequence[Term],
     folds: int = FOLDS,
     *,
-    warm: bool = False,
-) -> OutOfFold:
-    """Residuals of rows predicted by coefficients that saw no row of their group (or device).
+    starts: Sequence[FitResult] | None = None,
+    iterations: int = MAX_ITERATIONS,
+) -> list[FitResult]:
+    """One fit without the rows of each fold, in the order of the folds.
 
-    `warm`: each fit descends from the fit to all rows, four times as fast; for comparisons, not for published scores.
+    `starts`: fits to the same folds with other terms, from which `iterations` steps are taken; they have not seen the
+    fold either. Starting from a fit to all rows would: after two steps its scores are still better by 0.01.
     """
     fold = folds_of(rows, scheme, folds)
     measured = np.log([row.value for row in rows])
-    residuals, new = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
-    devices = np.array([row.device_key for row in rows])
     design = design_of(cases, terms)
-    start = np.zeros(len(design.widths))
-    if warm:
-        start = descend(cases, design, measured, np.ones(len(rows), dtype=bool), start).scaled
-    for n in np.unique(fold):
+    begin = [None] * folds if starts is None else [start_at(design, found.terms) for found in starts]
+    return [fit(cases, measured, terms, fold != n, design, start, iterations) for n, start in enumerate(begin)]
+
+
+def out_of_fold(rows: Sequence[TruthRow], cases: Cases, scheme: str, fits: Sequence[FitResult]) -> OutOfFold:
+    """Residuals of the rows of each fold by the fit that did not see it."""
+    fold = folds_of(rows, scheme, len(fits))
+    residuals = np.stack([found.residuals for found in fits])[fold, np.arange(len(rows))]
+    devices = np.array([row.device_key for row in rows])
+    new = np.zeros(len(rows), dtype=bool)
+    for n in range(len(fits)):
         held = fold == n
-        residuals[held] = fit(cases, measured, terms, ~held, design, start).residuals[held]
         new[held] = ~np.isin(devices[held], devices[~held])
     groups = np.array([row.group for row in rows])
     return OutOfFold(rows_columns(cases), [row.metric for row in rows], residuals, new, groups, devices)

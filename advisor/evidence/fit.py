@@ -20,7 +20,7 @@ from advisor.evidence.cases import Cases
 from advisor.evidence.predict import best_layout, log_values, taken
 from advisor.sizing.efficiency import PRIORS, EfficiencyTable, Term
 
-__all__ = ["Design", "FitResult", "State", "descend", "design_of", "fit", "linearised"]
+__all__ = ["Design", "FitResult", "State", "descend", "design_of", "fit", "linearised", "start_at"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -81,12 +81,24 @@ def fit(
     fitted: Mask,
     design: Design | None = None,
     start: Floats | None = None,
+    iterations: int = MAX_ITERATIONS,
 ) -> FitResult:
     """Coefficients from the rows in `fitted`, shape (rows,); deterministic. `start`: in prior widths, else 0."""
     design = design or design_of(cases, terms)
     start = np.zeros(len(design.widths)) if start is None else start
-    state = descend(cases, design, log_measured, fitted, start)
+    state = descend(cases, design, log_measured, fitted, start, iterations)
     return FitResult(_with_coefficients(design, state.scaled), state.logs[state.best] - log_measured)
+
+
+def start_at(design: Design, terms: Sequence[Term]) -> Floats:
+    """Coefficients of fitted terms, in the prior widths of a design that may lack some of them."""
+    known = {(t.effect, t.factors, t.covariate): t.coefficients for t in terms}
+    beta = [
+        known.get((term.effect, term.factors, term.covariate), {}).get(name, 0.0)
+        for term, names in zip(design.terms, design.levels, strict=True)
+        for name in names
+    ]
+    return np.array(beta) / design.widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +112,18 @@ class State:
     best: NDArray[np.intp]
 
 
-def descend(cases: Cases, design: Design, log_measured: Floats, fitted: Mask, start: Floats) -> State:
+def descend(
+    cases: Cases,
+    design: Design,
+    log_measured: Floats,
+    fitted: Mask,
+    start: Floats,
+    iterations: int = MAX_ITERATIONS,
+) -> State:
     """Levenberg and Marquardt's descent from coefficients `start`, in prior widths."""
     state = _objective(cases, design, log_measured, fitted, start)
     damping = 1e-2
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(iterations):
         better, damping = _improved(cases, design, state, log_measured, fitted, damping)
         if better is None:
             break

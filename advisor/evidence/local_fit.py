@@ -21,7 +21,8 @@ from advisor.sizing.efficiency import EfficiencyArrays, efficiency_table
 from advisor.sizing.grid import StepContext, step_context
 from advisor.sizing.pairings import gathered
 from advisor.sizing.plan import Plan
-from advisor.sizing.step import StepInputs, decode_step, prefill_pass
+from advisor.sizing.step import decode_step, prefill_pass, priced
+from advisor.sizing.step_arrays import StepInputs
 
 __all__ = ["LocalFit", "fit_local"]
 
@@ -87,9 +88,9 @@ class _Problem:
 
     def left(self, theta: Floats) -> Floats:
         """log(measured / fitted)."""
-        efficiency = self._shifted(theta)
-        decode = decode_step(self._inputs, efficiency, self._sequences, self._tokens).total
-        prefill = prefill_pass(self._inputs, efficiency, self._tokens, np.zeros_like(self._tokens)).total
+        costs = priced(self._inputs, self._shifted(theta))
+        decode = decode_step(costs, self._sequences, self._tokens).total
+        prefill = prefill_pass(costs, self._tokens, np.zeros_like(self._tokens)).total
         seconds = np.where(self._is_prefill, prefill, decode) * self._factor
         remainder: Floats = self._log_seconds - np.log(seconds)
         return remainder

@@ -11,6 +11,7 @@ from advisor.evidence.cases import Cases
 from advisor.sizing.efficiency import EfficiencyTable, apply_link, on_processors
 from advisor.sizing.pairings import gathered, taken_inputs
 from advisor.sizing.response import respond
+from advisor.sizing.step import priced
 
 __all__ = ["best_layout", "log_values", "predict_rows", "taken"]
 
@@ -22,7 +23,7 @@ def log_values(cases: Cases, effects: Mapping[str, Floats]) -> Floats:
     """Natural logarithm of the predicted metric of each case."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         e = on_processors(apply_link(effects), cases.inputs.machine.tiled <= 0)
-        response = respond(cases.inputs, e, cases.work)
+        response = respond(priced(cases.inputs, e), cases.work)
         work = cases.work
         rate = np.where(cases.saturated, response.saturated_tok_s, response.closed_tok_s) * cases.replicas
         both = (work.input_tokens + work.output_tokens) / np.maximum(work.output_tokens, 1)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from advisor.catalog.formats import Format
 from advisor.catalog.records import Device, Engine, Host, Server, Variant
+from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.plan import Layout, Load, Offload, Plan
 
 __all__ = ["OFFLOADS", "Hardware", "LoadColumns", "ModelKey", "PlanColumns", "Runtime", "Tuning"]
@@ -92,8 +93,30 @@ class PlanColumns:
         return len(self.model)
 
     @classmethod
+    def of(cls, plan: Plan) -> PlanColumns:
+        """One plan; the tables are the same objects for the same software and machine, as caches want them."""
+        key, runtime = _key(plan.variant, plan.format, plan.kv_format), _runtime(plan.engine, plan.backend)
+        where, layout = _where(plan.device, plan.host, plan.server), plan.layout
+        at = np.array([OFFLOADS.index(layout.offload)], dtype=np.intp)
+        tp, pp, ep, attention, replicas, experts, layers = np.array(
+            [
+                [layout.tp],
+                [layout.pp],
+                [layout.ep],
+                [layout.dp_attention],
+                [plan.replicas],
+                [layout.gpu_expert_layers],
+                [layout.gpu_layers],
+            ],
+            dtype=np.float64,
+        )
+        return cls(key, runtime, where, _ROW, _ROW, _ROW, tp, pp, ep, attention, replicas, at, experts, layers)
+
+    @classmethod
     def from_plans(cls, plans: Sequence[Plan]) -> PlanColumns:
         """Columns of plan objects, in their order."""
+        if len(plans) == 1:
+            return cls.of(plans[0])
         models, model = _table([ModelKey(p.variant, p.format, p.kv_format) for p in plans], _model_id)
         runtimes, runtime = _table([Runtime(p.engine, p.backend) for p in plans], _runtime_id)
         hardware, machine = _table([Hardware(p.device, p.host, p.server) for p in plans], _hardware_id)
@@ -175,7 +198,7 @@ class LoadColumns:
             load.concurrency,
             load.cached_input_tokens,
         )
-        return cls(*(np.full(plans, float(value)) for value in values))
+        return cls(*np.array([values], dtype=np.float64).T.repeat(plans, axis=1))
 
     @classmethod
     def from_arrays(
@@ -193,6 +216,24 @@ class LoadColumns:
 
     def take(self, rows: NDArray[np.bool_] | Index | slice) -> LoadColumns:
         return LoadColumns(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+_ROW = np.zeros(1, dtype=np.intp)
+
+
+@cached_by_identity(2048)
+def _key(variant: Variant, fmt: Format, kv_format: str) -> tuple[ModelKey, ...]:
+    return (ModelKey(variant, fmt, kv_format),)
+
+
+@cached_by_identity(512)
+def _runtime(engine: Engine, backend: str) -> tuple[Runtime, ...]:
+    return (Runtime(engine, backend),)
+
+
+@cached_by_identity(2048)
+def _where(device: Device | None, host: Host | None, server: Server | None) -> tuple[Hardware, ...]:
+    return (Hardware(device, host, server),)
 
 
 def _table(items: Sequence[T], key: Callable[[T], Hashable]) -> tuple[tuple[T, ...], Index]:

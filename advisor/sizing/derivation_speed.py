@@ -25,7 +25,8 @@ from advisor.sizing.grid import step_context, work_of
 from advisor.sizing.pairings import gathered
 from advisor.sizing.plan import Load, Plan
 from advisor.sizing.response import Response, Work, respond
-from advisor.sizing.step import StepInputs, StepTime
+from advisor.sizing.step import experts_touched, priced
+from advisor.sizing.step_arrays import StepInputs, StepTime
 
 __all__ = ["SHARES", "derivation_text", "derive_all", "derive_speed"]
 
@@ -82,7 +83,7 @@ def _case(plan: Plan, load: Load, tuning: Tuning, table: EfficiencyTable) -> _Ca
         inputs=inputs,
         work=work,
         efficiency=efficiency,
-        response=respond(inputs, efficiency, work, tuning.accepted_tokens, float(tuning.draft_tokens)),
+        response=respond(priced(inputs, efficiency), work, tuning.accepted_tokens, float(tuning.draft_tokens)),
         columns=context.found.pairings.factor_columns(numbers),
         table=table,
         decode_factor=_one(context.found.decode_factor),
@@ -140,8 +141,7 @@ def _experts(case: _Case) -> Iterator[Step]:
     experts = _one(m.n_experts)
     if not experts:
         return
-    rows = _one(case.work.sequences) ** _one(case.efficiency.routing)
-    touched = experts * -float(np.expm1(rows * np.log1p(-min(_one(m.experts_per_tok) / experts, 1 - 1e-9))))
+    touched = _one(experts_touched(m.n_experts, m.log_unchosen, case.efficiency.routing, case.work.sequences))
     yield _step("experts", touched=touched, of=experts, bytes=touched * _one(m.expert_bytes * m.n_moe_layers))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from advisor.sizing.cache import CacheRule
 from advisor.sizing.columns import OFFLOADS, Hardware, LoadColumns, ModelKey, PlanColumns, Runtime, Tuning
+from advisor.sizing.costs import HostCosts, StepCosts, host_costs, narrowed, step_costs
 from advisor.sizing.efficiency import (
     EfficiencyArrays,
     EfficiencyTable,
@@ -18,12 +18,13 @@ from advisor.sizing.efficiency import (
     on_processors,
 )
 from advisor.sizing.factors import Factor, FactorColumns
+from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.intervals import Intervals, half_widths, is_new
 from advisor.sizing.own_measurements import own_measurements
 from advisor.sizing.pairings import Pairings
 from advisor.sizing.plan import Offload
 from advisor.sizing.running import default_host_path
-from advisor.sizing.step import MachineArrays, ModelArrays
+from advisor.sizing.step_arrays import MachineArrays, ModelArrays
 
 __all__ = ["METRICS", "Estimates", "estimates", "pairing_rows"]
 
@@ -38,7 +39,7 @@ _LOADED = {"decode": "tpot_ms", "prefill": "prefill_tok_s", "ttft": "ttft_ms", "
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """Per pairing, shape (pairings,); `index` maps plans to them. Factors multiply seconds; widths are log units."""
+    """Per pairing, shape (pairings,); `index` maps plans to them. `*_factor` multiply seconds."""
 
     pairings: Pairings
     index: Index
@@ -46,9 +47,11 @@ class Estimates:
     cache: CacheRule
     machine: MachineArrays
     efficiency: EfficiencyArrays
+    costs: StepCosts
+    host_costs: HostCosts | None  # None: nothing is in host memory while an accelerator works
     decode_factor: Floats
     prefill_factor: Floats
-    widths: dict[str, Floats]
+    factors_90: dict[str, Floats]  # half-width of the 90 % interval of each of METRICS, as a factor
     extrapolated: Mask
     local: Index  # 0 none, 1 calibrated by own measurements, 2 measured
     measured_context: Floats  # tokens up to which 2 holds
@@ -61,29 +64,30 @@ def estimates(
     table = table or efficiency_table()
     if len(plans) != 1:
         return _estimates(plans, loads, tuning, table)
-    offload, loaded = int(plans.offload[0]), bool(loads.concurrency[0] > 1)
+    offload, loaded = float(plans.offload[0]), bool(loads.concurrency[0] > 1)
     several = bool(plans.tp[0] * plans.pp[0] > 1)
     where = plans.hardware[plans.machine[0]]
     key, runtime = plans.models[plans.model[0]], plans.runtimes[plans.runtime[0]]
-    return _single(key, runtime, where, offload, loaded, several, tuning, table)
+    return _single(key, runtime, where, offload, loaded, several, tuning.engine_date, tuning.flash_attention, table)
 
 
-@lru_cache(maxsize=2048)
+@cached_by_identity(2048)
 def _single(
     model: ModelKey,
     runtime: Runtime,
     hardware: Hardware,
-    offload: int,
+    offload: float,
     loaded: bool,
     several: bool,
-    tuning: Tuning,
+    engine_date: float | None,
+    flash_attention: bool | None,
     table: EfficiencyTable,
 ) -> Estimates:
     one, zero = np.ones(1), np.zeros(1, dtype=np.intp)
-    tp, at = one + float(several), zero + offload
+    tp, at = one + float(several), zero + int(offload)
     plans = PlanColumns((model,), (runtime,), (hardware,), zero, zero, zero, tp, one, one, one, one, at, one, one)
     loads = LoadColumns(one, one, one, one + float(loaded), one)
-    return _estimates(plans, loads, tuning, table)
+    return _estimates(plans, loads, Tuning(engine_date=engine_date, flash_attention=flash_attention), table)
 
 
 def _estimates(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable) -> Estimates:
@@ -96,16 +100,20 @@ def _estimates(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: Ef
     decode_factor, prefill_factor = np.exp(effects["bias"]), np.exp(prefill_bias)
     own = own_measurements(table.local, pairings, _widths(table, columns, pairings))
     public = on_processors(apply_link({**effects, "bias": np.zeros(len(pairings))}), pairings.on_cpu)
+    efficiency = replace(public, **{name: getattr(public, name) * f for name, f in own.effects.items()})
+    model, cache = pairings.model_arrays(), pairings.cache_rules()
     return Estimates(
         pairings=pairings,
         index=index,
-        model=pairings.model_arrays(),
-        cache=pairings.cache_rules(),
+        model=model,
+        cache=cache,
         machine=machine,
-        efficiency=replace(public, **{name: getattr(public, name) * f for name, f in own.effects.items()}),
+        efficiency=efficiency,
+        costs=narrowed(step_costs(model, cache, machine, efficiency)),
+        host_costs=narrowed(host_costs(model, machine, efficiency)) if pairings.hybrid.any() else None,
         decode_factor=decode_factor * own.decode_factor,
         prefill_factor=prefill_factor * own.prefill_factor,
-        widths=dict(own.widths),
+        factors_90={name: np.exp(width) for name, width in own.widths.items()},
         extrapolated=_extrapolated(table, columns) & (own.known == 0),
         local=own.known,
         measured_context=own.context_tokens,

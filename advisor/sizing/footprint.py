@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from advisor.sizing.layout import (
 from advisor.sizing.plan import DeviceFootprint, Load, Offload, Plan
 from advisor.sizing.workspace import usable_columns, workspace_columns
 
-__all__ = ["Footprint", "FootprintArrays", "footprint", "footprint_columns"]
+__all__ = ["Footprint", "FootprintArrays", "footprint", "footprint_columns", "footprint_of"]
 
 Floats = NDArray[np.float64]
 _TABLES = 64  # of the last grids: a grid is evaluated in chunks that share them
@@ -64,8 +64,13 @@ class Footprint:
 
 def footprint(plan: Plan, load: Load, tuning: Tuning | None = None) -> Footprint:
     """Footprint of one plan."""
-    arrays = footprint_columns(PlanColumns.from_plans([plan]), LoadColumns.of(load, 1), tuning)
-    rule = _rule(ModelKey(plan.variant, plan.format, plan.kv_format), Runtime(plan.engine, plan.backend))
+    return footprint_of(plan, PlanColumns.of(plan), LoadColumns.of(load, 1), tuning)
+
+
+def footprint_of(plan: Plan, columns: PlanColumns, loads: LoadColumns, tuning: Tuning | None = None) -> Footprint:
+    """Footprint of the one plan that `columns` and `loads` hold."""
+    arrays = footprint_columns(columns, loads, tuning)
+    rule = _rule(columns.models[0], columns.runtimes[0])
     ceiling = plan.variant.architecture.max_context_tokens or _NEVER
     return _scalar(arrays, plan, float(np.asarray(rule.token_bytes)), ceiling)
 
@@ -91,11 +96,16 @@ def footprint_columns(plans: PlanColumns, loads: LoadColumns, tuning: Tuning | N
     if shards.offloads:
         at = _placed(shards, shares, at, host_usable - beside)
     per_sequence = np.asarray(whole * at.part)
-    kv, room = per_sequence * sequences, at.room - np.where(at.cpu > 0, at.host_weights, at.weights)
-    host_kv = np.where(at.cpu > 0, kv, whole * (part - at.part) * sequences) if shards.offloads else none
+    kv = on_device = per_sequence * sequences
+    host_kv, resident = none, at.weights
+    if shards.offloads:
+        host_kv = np.where(at.cpu > 0, kv, whole * (part - at.part) * sequences)
+        on_device, resident = np.where(at.cpu > 0, 0.0, kv), np.where(at.cpu > 0, at.host_weights, at.weights)
+    room = at.room - resident
+    missing = _shortfall(kv - room, at, host_kv, host_usable) if shards.offloads else np.maximum(kv - room, 0.0)
     return FootprintArrays(
         weights_bytes=at.weights,
-        kv_cache_bytes=np.where(at.cpu > 0, 0.0, kv),
+        kv_cache_bytes=on_device,
         activation_bytes=activation,
         overhead_bytes=overhead,
         usable_bytes=usable,
@@ -105,7 +115,7 @@ def footprint_columns(plans: PlanColumns, loads: LoadColumns, tuning: Tuning | N
         kv_bytes_per_sequence=per_sequence,
         max_concurrency=np.floor(np.maximum(room, 0) / np.maximum(per_sequence, 1)) * shards.dp_attention,
         max_context_tokens=_longest(rule, at.part, room / sequences, block),
-        shortfall_bytes=_shortfall(kv - room, at, host_kv, host_usable),
+        shortfall_bytes=missing,
     )
 
 
@@ -142,7 +152,7 @@ def _longest(rule: CacheRule, part: Number, room: Floats, block: Floats) -> Floa
     left = whole - rule.window_token_bytes * rule.window_tokens - rule.fixed_bytes
     per_token = np.maximum(rule.token_bytes, 1e-12)
     tokens = np.minimum(left / per_token, _NEVER)
-    if np.any(np.asarray(rule.window_tokens) > 0):
+    if np.any(rule.window_tokens):
         within = np.maximum(whole - rule.fixed_bytes, 0) / (per_token + rule.window_token_bytes)
         tokens = np.where(tokens < rule.window_tokens, np.minimum(within, rule.window_tokens), tokens)
     longest: Floats = np.maximum(np.floor(tokens / block) * block, 0.0)
@@ -181,6 +191,10 @@ def _rule_of(a: Architecture, kv_format: str, mla: str) -> CacheRule:
 
 
 def _shards(plans: PlanColumns) -> Shards:
+    if not plans.offload.any():  # Offload.NONE is the first of them
+        no = np.zeros(len(plans))
+        return Shards(plans.tp, plans.pp, plans.dp_attention, no, no, no, np.inf, offloads=False)
+
     def is_(kind: Offload) -> Floats:
         flag: Floats = (plans.offload == OFFLOADS.index(kind)).astype(float)
         return flag
@@ -194,6 +208,7 @@ def _shards(plans: PlanColumns) -> Shards:
         cpu_only=is_(Offload.CPU_ONLY),
         gpu_expert_layers=plans.gpu_expert_layers,
         gpu_layers=np.where(split > 0, plans.gpu_layers, np.inf),
+        offloads=True,
     )
 
 
@@ -203,7 +218,7 @@ def _runtime_column(plans: PlanColumns, read: object) -> Floats:
 
 
 def _scalar(f: FootprintArrays, plan: Plan, token_bytes: float, ceiling: float) -> Footprint:
-    number = {field.name: float(np.asarray(getattr(f, field.name)).ravel()[0]) for field in fields(FootprintArrays)}
+    number = {name: float(getattr(f, name)[0]) for name in FootprintArrays.__slots__}
     cpu_only = plan.layout.offload is Offload.CPU_ONLY
     device = DeviceFootprint(
         device_index=-1 if cpu_only else 0,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.sizing.cache import CacheRule
 from advisor.sizing.columns import OFFLOADS, LoadColumns, PlanColumns, Tuning
+from advisor.sizing.costs import take_costs
 from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.estimates import Estimates, estimates
 from advisor.sizing.footprint import FootprintArrays, footprint_columns
@@ -16,12 +16,12 @@ from advisor.sizing.pairings import CPU_MATRIX, GPU_STREAM, gathered
 from advisor.sizing.plan import Binding, Offload
 from advisor.sizing.response import Work, respond
 from advisor.sizing.running import chunk_tokens, overlaps_chunks
-from advisor.sizing.step import (
+from advisor.sizing.step import PlanCosts, plan_costs
+from advisor.sizing.step_arrays import (
     HOST_PREFILL_BEST,
     HOST_PREFILL_CPU,
     HOST_PREFILL_STREAM,
     LayoutArrays,
-    ModelArrays,
     StepInputs,
     StepTime,
 )
@@ -43,7 +43,7 @@ BINDINGS = tuple(Binding)  # codes of GridResult.binding are positions in this t
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-CHUNK = 8_192  # plans per pass: the arrays of one pass stay in the processor's cache
+CHUNK = 4_096  # plans per pass: the arrays of one pass stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class Range:
     def high(self) -> Floats:
         high: Floats = self.value * self.factor[self.index]
         return high
+
+    def at(self, row: int) -> tuple[float, float, float]:
+        """(value, low, high) of one plan."""
+        value, factor = float(self.value[row]), float(self.factor[self.index[row]])
+        return value, value / factor, value * factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +105,27 @@ class GridResult:
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What a pass over the plans needs: estimates and tables per pairing, layout per plan."""
+    """What a pass over the plans needs: estimates per pairing, layout per plan."""
 
     found: Estimates
-    model: ModelArrays
-    cache: CacheRule
     layout: LayoutArrays
 
+    def costs(self, rows: slice) -> PlanCosts:
+        """Costs of some plans."""
+        found, index = self.found, self.found.index[rows]
+        if len(found.index) == 1:
+            return plan_costs(found.costs, found.host_costs, self.layout)
+        layout = gathered(self.layout, rows)
+        offloads = found.host_costs is not None and bool((layout.host_experts + layout.host_layers > 0).any())
+        host = take_costs(found.host_costs, index) if offloads and found.host_costs is not None else None
+        return plan_costs(take_costs(found.costs, index), host, layout)
+
     def inputs(self, rows: slice) -> StepInputs:
-        """Step inputs of some plans."""
+        """What the costs of some plans are made of."""
         index = self.found.index[rows]
         return StepInputs(
-            model=gathered(self.model, index),
-            cache=gathered(self.cache, index),
+            model=gathered(self.found.model, index),
+            cache=gathered(self.found.cache, index),
             machine=gathered(self.found.machine, index),
             layout=gathered(self.layout, rows),
         )
@@ -121,7 +134,7 @@ class StepContext:
 def evaluate(
     plans: PlanColumns, loads: LoadColumns, tuning: Tuning | None = None, table: EfficiencyTable | None = None
 ) -> GridResult:
-    """Sizes every plan under its load; about a microsecond per plan. `table`: other than the public calibration."""
+    """Sizes every plan under its load; below a microsecond per plan. `table`: other than the public calibration."""
     tuning = tuning or Tuning()
     context = step_context(plans, loads, tuning, table)
     out = _empty(context.found)
@@ -146,11 +159,24 @@ def evaluate_speed(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table
 def step_context(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None) -> StepContext:
     """Everything that is evaluated once per pairing."""
     found = estimates(plans, loads, tuning, table)
-    return StepContext(found, found.model, found.cache, layout_arrays(plans, found, tuning))
+    return StepContext(found, layout_arrays(plans, found, tuning))
 
 
 def layout_arrays(plans: PlanColumns, found: Estimates, tuning: Tuning) -> LayoutArrays:
     """Layout of each plan as numbers."""
+    none = np.broadcast_to(0.0, len(plans))
+    host = _host_layout(plans, found) if found.pairings.hybrid.any() else (none, none, none)
+    overlapped = none
+    if (plans.pp > 1).any():
+        table = np.array([float(overlaps_chunks(r.engine.id, r.backend)) for r in plans.runtimes])
+        overlapped = table[plans.runtime]
+    chunk = _chunk_table(plans, found, tuning)[found.index]
+    experts, layers, prefill = host
+    return LayoutArrays(plans.tp, plans.pp, plans.dp_attention, experts, layers, prefill, chunk, overlapped)
+
+
+def _host_layout(plans: PlanColumns, found: Estimates) -> tuple[Floats, Floats, Floats]:
+    """Shares of experts and of layers in host memory, and where such experts prefill."""
     architectures = [m.variant.architecture for m in plans.models]
     layers = np.array([float(a.num_layers) for a in architectures])[plans.model]
     moe_layers = np.array([float(max(a.n_moe_layers, 1)) for a in architectures])[plans.model]
@@ -160,18 +186,7 @@ def layout_arrays(plans: PlanColumns, found: Estimates, tuning: Tuning) -> Layou
     host_experts = np.where(experts, np.clip(1 - plans.gpu_expert_layers / moe_layers, 0, 1), missing)
     path = found.pairings.host_path
     policy = np.array([_POLICY.get(level, HOST_PREFILL_BEST) for level in path.levels])[path.codes]
-    chunk = _chunk_table(plans, found, tuning)
-    overlap = np.array([float(overlaps_chunks(r.engine.id, r.backend)) for r in plans.runtimes])
-    return LayoutArrays(
-        tp=plans.tp,
-        pp=plans.pp,
-        dp_attention=plans.dp_attention,
-        host_experts=host_experts,
-        host_layers=missing,
-        host_prefill=policy[found.index],
-        chunk_tokens=chunk[found.index],
-        overlapped=overlap[plans.runtime],
-    )
+    return host_experts, missing, policy[found.index]
 
 
 def work_of(loads: LoadColumns, rows: slice) -> Work:
@@ -199,31 +214,36 @@ def speeds_into(out: GridResult, rows: slice, loads: LoadColumns, tuning: Tuning
     """Writes the seconds of some plans into `out`."""
     found, index = context.found, context.found.index[rows]
     work = work_of(loads, rows)
-    efficiency = gathered(found.efficiency, index)
-    response = respond(context.inputs(rows), efficiency, work, tuning.accepted_tokens, float(tuning.draft_tokens))
-    slow, slow_prefill = found.decode_factor[index], found.prefill_factor[index]
+    response = respond(context.costs(rows), work, tuning.accepted_tokens, float(tuning.draft_tokens))
+    slow, slow_prefill = found.decode_factor.take(index), found.prefill_factor.take(index)
     tpot, ttft = response.tpot_s * slow, response.ttft_s * slow_prefill
     last = np.maximum(work.output_tokens - 1, 1)
-    out.prefill_tok_s.value[rows] = work.input_tokens / (response.prefill.total * slow_prefill)
-    out.decode_tok_s.value[rows] = 1 / tpot
+    np.divide(work.input_tokens, response.prefill.total * slow_prefill, out=out.prefill_tok_s.value[rows])
+    np.divide(1.0, tpot, out=out.decode_tok_s.value[rows])
+    np.divide(work.sequences * work.output_tokens, ttft + last * tpot, out=out.output_tok_s.value[rows])
     out.tpot_s.value[rows] = tpot
     out.ttft_s.value[rows] = ttft
-    out.output_tok_s.value[rows] = work.sequences * work.output_tokens / (ttft + last * tpot)
-    out.extrapolated[rows] = found.extrapolated[index]
-    beyond = loads.input_tokens[rows] + work.output_tokens > found.measured_context[index]
-    out.local[rows] = np.where(beyond, np.minimum(found.local[index], 1), found.local[index])
-    _shares_into(out.shares[rows], response.decode)
-    out.binding[rows] = np.argmax(out.shares[rows], axis=1)
+    _basis_into(out, rows, found, index, work)
+    _shares_into(out, rows, response.decode)
 
 
-def _shares_into(out: NDArray[np.float32], step: StepTime) -> None:
-    """Shares of a step by BINDINGS."""
-    total = step.total
-    out[:, BINDINGS.index(Binding.CAPACITY)] = 0.0
-    out[:, BINDINGS.index(Binding.BANDWIDTH)] = (step.weights + step.cache) / total
-    out[:, BINDINGS.index(Binding.COMPUTE)] = step.compute / total
-    out[:, BINDINGS.index(Binding.LINK)] = step.link / total
-    out[:, BINDINGS.index(Binding.HOST)] = step.host / total
+def _basis_into(out: GridResult, rows: slice, found: Estimates, index: Index, work: Work) -> None:
+    if found.extrapolated.any():
+        out.extrapolated[rows] = found.extrapolated[index]
+    if found.local.any():
+        beyond = work.input_tokens + work.depth + work.output_tokens > found.measured_context[index]
+        out.local[rows] = np.where(beyond, np.minimum(found.local[index], 1), found.local[index])
+
+
+def _shares_into(out: GridResult, rows: slice, step: StepTime) -> None:
+    """Shares of a step by BINDINGS, and the largest of them; capacity has none."""
+    bandwidth = step.weights + step.cache
+    device, beside = np.maximum(bandwidth, step.compute), np.maximum(step.link, step.host)
+    own, other = 1 + (step.compute > bandwidth), 3 + (step.host > step.link)  # in the order of BINDINGS
+    out.binding[rows] = own + (beside > device) * (other - own)
+    scale, shares = 1 / step.total, out.shares[rows]
+    for place, seconds in enumerate((bandwidth, step.compute, step.link, step.host), 1):
+        shares[:, place] = seconds * scale
 
 
 def _bytes_into(out: GridResult, rows: slice, f: FootprintArrays) -> None:
@@ -250,7 +270,7 @@ def _empty(found: Estimates) -> GridResult:
     plans = len(found.index)
 
     def ranges(metric: str) -> Range:
-        return Range(np.empty(plans), np.exp(found.widths[metric]), found.index)
+        return Range(np.empty(plans), found.factors_90[metric], found.index)
 
     return GridResult(
         fits=np.ones(plans, dtype=bool),
@@ -271,5 +291,5 @@ def _empty(found: Estimates) -> GridResult:
         tpot_s=ranges("decode"),
         extrapolated=np.zeros(plans, dtype=bool),
         local=np.zeros(plans, dtype=np.intp),
-        shares=np.zeros((plans, len(BINDINGS)), dtype=np.float32),
+        shares=np.zeros((len(BINDINGS), plans), dtype=np.float32).T,
     )

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 __all__ = ["cached_by_identity"]
 
 T = TypeVar("T")
+_BY_VALUE = (str, float)
 
 
 def cached_by_identity(maxsize: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Like `lru_cache` for frozen records and strings as positional arguments; emptied when `maxsize` is reached.
+    """Like `lru_cache` for frozen records, strings and numbers as positional arguments; emptied at `maxsize`.
 
     The cache holds its arguments, so an identity is never that of another object.
     """
@@ -22,7 +23,7 @@ def cached_by_identity(maxsize: int) -> Callable[[Callable[..., T]], Callable[..
 
         @wraps(function)
         def cached(*arguments: Any) -> T:
-            key = tuple(a if isinstance(a, str) else id(a) for a in arguments)
+            key = tuple([a if type(a) in _BY_VALUE else id(a) for a in arguments])
             found = known.get(key)
             if found is not None:
                 return found[1]

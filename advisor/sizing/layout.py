@@ -66,12 +66,7 @@ class Shards:
     cpu_only: Number
     gpu_expert_layers: Number
     gpu_layers: Number  # LAYERS_SPLIT; inf: all
-
-    @property
-    def offloads(self) -> bool:
-        """Something of at least one row is in host memory."""
-        away = np.any(np.asarray(self.experts_on_cpu) > 0) or np.any(np.asarray(self.cpu_only) > 0)
-        return bool(away or np.any(np.isfinite(self.gpu_layers)))
+    offloads: bool  # something of at least one row is in host memory
 
     @classmethod
     def of_one(cls) -> Shards:
@@ -88,6 +83,7 @@ class Shards:
             cpu_only=float(layout.offload is Offload.CPU_ONLY),
             gpu_expert_layers=float(layout.gpu_expert_layers),
             gpu_layers=float(layout.gpu_layers) if layout.offload is Offload.LAYERS_SPLIT else np.inf,
+            offloads=layout.offload is not Offload.NONE,
         )
 
 

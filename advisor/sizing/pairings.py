@@ -24,7 +24,7 @@ from advisor.sizing.factors import (
 from advisor.sizing.profile import ModelProfile, gather, profile
 from advisor.sizing.rates import MachineRates, machine_rates, paths
 from advisor.sizing.response import Work
-from advisor.sizing.step import LayoutArrays, MachineArrays, ModelArrays, StepInputs
+from advisor.sizing.step_arrays import LayoutArrays, MachineArrays, ModelArrays, StepInputs
 
 __all__ = ["CPU_MATRIX", "GPU_STREAM", "Pairings", "gathered", "step_inputs", "taken_inputs"]
 
@@ -186,10 +186,10 @@ def taken_inputs(inputs: StepInputs, index: Index | slice) -> StepInputs:
 
 def gathered(record: R, index: Index | slice) -> R:
     """A record of arrays with every field taken at `index`."""
-    columns = {f.name: np.asarray(getattr(record, f.name)) for f in fields(record)}
+    columns = [np.asarray(getattr(record, name)) for name in type(record).__slots__]
     if isinstance(index, slice):
-        return type(record)(**{name: values[index] for name, values in columns.items()})
-    return type(record)(**{name: values.take(index, mode="clip") for name, values in columns.items()})
+        return type(record)(*[values[index] for values in columns])
+    return type(record)(*[values.take(index, mode="clip") for values in columns])
 
 
 @lru_cache(maxsize=4096)

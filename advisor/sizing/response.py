@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from advisor.sizing.efficiency import EfficiencyArrays
-from advisor.sizing.step import StepInputs, StepTime, decode_step, prefill_pass
+from advisor.sizing.step import PlanCosts, decode_step, prefill_pass
+from advisor.sizing.step_arrays import StepTime
 
 __all__ = ["Response", "Work", "respond"]
 
@@ -41,12 +41,13 @@ class Work:
 class Response:
     """Seconds and rates of one replica before the fitted bias; arrays of shape (plans,)."""
 
+    work: Work
     decode: StepTime
     prefill: StepTime
+    step_s: Floats  # of a token, alone
+    delay_s: Floats  # by which each prompt of the others holds up a running sequence
     tpot_s: Floats
     ttft_s: Floats
-    closed_tok_s: Floats  # output tokens per second of all sequences, closed loop
-    saturated_tok_s: Floats
 
     @property
     def decode_tok_s(self) -> Floats:
@@ -54,40 +55,50 @@ class Response:
         rate: Floats = 1 / self.tpot_s
         return rate
 
+    @property
+    def closed_tok_s(self) -> Floats:
+        """Output tokens per second of all sequences, closed loop."""
+        w = self.work
+        last = np.maximum(w.output_tokens - 1, 1)
+        rate: Floats = w.sequences * w.output_tokens / (self.ttft_s + last * self.tpot_s)
+        return rate
 
-def respond(
-    i: StepInputs, e: EfficiencyArrays, w: Work, accepted_tokens: float = 1.0, draft_tokens: float = 0.0
-) -> Response:
+    @property
+    def saturated_tok_s(self) -> Floats:
+        """The same where prompts never run out."""
+        w = self.work
+        output = np.maximum(w.output_tokens, 1)
+        rate: Floats = w.output_tokens / (output * self.step_s / w.sequences + self.delay_s)
+        return rate
+
+
+def respond(p: PlanCosts, w: Work, accepted_tokens: float = 1.0, draft_tokens: float = 0.0) -> Response:
     """Response of each plan to its work.
 
     Speculative decoding: a step verifies `draft_tokens` + 1 tokens per sequence and keeps `accepted_tokens` of them.
     """
-    decode = decode_step(i, e, w.sequences, w.decode_context, draft_tokens)
-    prefill = prefill_pass(i, e, w.input_tokens, w.depth)
-    step = decode.total / accepted_tokens
-    alone = prefill.total
-    busy = alone if not np.any(i.layout.pp > 1) else prefill_pass(i, e, w.input_tokens, w.depth, pipelined=True).total
-    service = np.where(w.serving, busy, alone)
-    delay = service * e.interference
-    output = np.maximum(w.output_tokens, 1)
-    others = np.where(w.serving, w.sequences - 1, 0.0)
-    tpot = step + others * delay / output
-    wait = _queue(w.sequences, service, w.output_tokens * tpot)
-    ttft = service + e.first_token_s + np.where(w.serving, wait, 0.0)
-    return Response(
-        decode=decode,
-        prefill=prefill,
-        tpot_s=tpot,
-        ttft_s=ttft,
-        closed_tok_s=w.sequences * w.output_tokens / (ttft + np.maximum(output - 1, 1) * tpot),
-        saturated_tok_s=w.output_tokens / (output * step / w.sequences + delay),
-    )
+    decode = decode_step(p, w.sequences, w.decode_context, draft_tokens)
+    prefill = prefill_pass(p, w.input_tokens, w.depth)
+    step = decode.total if accepted_tokens == 1 else decode.total / accepted_tokens
+    service = prefill.total
+    if p.staged:
+        busy = prefill_pass(p, w.input_tokens, w.depth, pipelined=True).total
+        service = np.where(w.serving, busy, service)
+    delay = service * p.costs.interference
+    others = (w.sequences - 1) * w.serving
+    tpot = step + others * delay / np.maximum(w.output_tokens, 1)
+    wait = _queue(w.sequences, service, w.output_tokens * tpot) * w.serving
+    return Response(w, decode, prefill, step, delay, tpot, service + p.costs.first_token + wait)
 
 
 def _queue(customers: Floats, service: Floats, think: Floats) -> Floats:
     """Mean wait in front of one server in a closed loop, by Schweitzer's approximation; at most all the others."""
-    arriving = (customers - 1) / customers
-    wait = np.zeros_like(service)
-    for _ in range(_MVA_ROUNDS):
-        wait = service * arriving * customers * (service + wait) / (think + service + wait)
+    others, cycle = (customers - 1) * service, think + service
+    wait = others * service / cycle
+    longer = np.empty_like(wait)
+    for _ in range(_MVA_ROUNDS - 1):
+        np.add(cycle, wait, out=longer)
+        wait += service
+        wait *= others
+        wait /= longer
     return np.minimum(wait, customers * service)

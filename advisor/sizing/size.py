@@ -6,7 +6,7 @@ from advisor.catalog import Catalog
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
 from advisor.sizing.efficiency import EfficiencyTable, table_for
-from advisor.sizing.footprint import footprint
+from advisor.sizing.footprint import Footprint, footprint, footprint_of
 from advisor.sizing.grid import BINDINGS, GridResult, Range, evaluate_speed
 from advisor.sizing.plan import Binding, Load, Plan, Sizing
 from advisor.sizing.suggestions import suggestions
@@ -28,21 +28,28 @@ def size(
     `table`: other than the calibration in force.
     """
     table = table or table_for(catalog)
-    result = evaluate_speed(PlanColumns.from_plans([plan]), LoadColumns.of(load, 1), tuning or Tuning(), table)
-    return sizing_of(plan, load, result, 0, tuning, catalog)
+    tuning = tuning or Tuning()
+    columns, loads = PlanColumns.of(plan), LoadColumns.of(load, 1)
+    result = evaluate_speed(columns, loads, tuning, table)
+    return _sizing(plan, load, result, 0, footprint_of(plan, columns, loads, tuning), catalog)
 
 
 def sizing_of(
     plan: Plan, load: Load, result: GridResult, row: int, tuning: Tuning | None = None, catalog: Catalog | None = None
 ) -> Sizing:
     """Row `row` of a grid as the answer for its plan; with suggestions if a catalogue is given."""
-    held = footprint(plan, load, tuning)
+    return _sizing(plan, load, result, row, footprint(plan, load, tuning), catalog)
+
+
+def _sizing(
+    plan: Plan, load: Load, result: GridResult, row: int, held: Footprint, catalog: Catalog | None
+) -> Sizing:
     basis = _basis(result, row)
     shares = {b: float(result.shares[row, n]) for n, b in enumerate(BINDINGS)}
 
     def quantity(values: Range, factor: float = 1.0) -> Quantity:
-        low, high = float(values.low[row]) * factor, float(values.high[row]) * factor
-        return Quantity(float(values.value[row]) * factor, low, high, basis, SOURCE)
+        value, low, high = values.at(row)
+        return Quantity(value * factor, low * factor, high * factor, basis, SOURCE)
 
     return Sizing(
         plan=plan,

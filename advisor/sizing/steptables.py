@@ -11,10 +11,9 @@ from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
 from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.footprint import footprint
 from advisor.sizing.grid import StepContext, step_context
-from advisor.sizing.pairings import gathered, taken_inputs
 from advisor.sizing.plan import Load, Plan
 from advisor.sizing.running import sequence_cap
-from advisor.sizing.step import StepInputs, batch_step, decode_step
+from advisor.sizing.step import batch_step, decode_step
 
 __all__ = ["StepTables", "outside_s", "step_tables"]
 
@@ -90,10 +89,8 @@ def _tokens(budget: int) -> Floats:
 
 def _steps(context: StepContext, tokens: Floats, load: Load, chunk: int) -> Floats:
     """Seconds without cache reads; the bias goes from that of decoding to that of prefill with the batch."""
-    inputs = _repeated(context, len(tokens))
-    efficiency = gathered(context.found.efficiency, np.zeros(len(tokens), dtype=np.intp))
     sampled = np.minimum(tokens, max(load.concurrency, 1))
-    step = batch_step(inputs, efficiency, tokens, sampled).total
+    step = batch_step(context.costs(slice(0, 1)), tokens, sampled).total
     towards = np.clip(np.log(np.maximum(tokens / max(load.concurrency, 1), 1)) / np.log(max(chunk, 2)), 0, 1)
     decode, prefill = context.found.decode_factor[0], context.found.prefill_factor[0]
     seconds: Floats = step * decode ** (1 - towards) * prefill**towards
@@ -102,16 +99,10 @@ def _steps(context: StepContext, tokens: Floats, load: Load, chunk: int) -> Floa
 
 def _attention(context: StepContext, load: Load) -> tuple[float, float]:
     """(seconds per cached token read, seconds per query and context token) around the load's context."""
-    inputs, efficiency = _repeated(context, 2), gathered(context.found.efficiency, np.zeros(2, dtype=np.intp))
+    costs = context.costs(slice(0, 1))
     sequences = np.full(2, float(max(load.concurrency, 1)))
     at = np.array([0.0, max(load.mean_context_tokens, 1.0)])
-    steps = decode_step(inputs, efficiency, sequences, at).total * context.found.decode_factor[0]
+    steps = decode_step(costs, sequences, at).total * context.found.decode_factor[0]
     per_token = float((steps[1] - steps[0]) / (sequences[0] * at[1]))
-    m, layout = inputs.model, inputs.layout
-    flops = np.asarray(m.prefill_attention_flops + m.indexer_flops)[0] / layout.tp[0]
-    scored = flops / (inputs.machine.attention_peak[0] * efficiency.attention[0])
+    scored = (costs.costs.prefill_scores[0] + costs.costs.indexer_scores[0]) / costs.layout.tp[0]
     return max(per_token, 0.0), float(scored * context.found.prefill_factor[0])
-
-
-def _repeated(context: StepContext, times: int) -> StepInputs:
-    return taken_inputs(context.inputs(slice(0, 1)), np.zeros(times, dtype=np.intp))

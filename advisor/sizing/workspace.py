@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,8 @@ def workspace_terms(plan: Plan, load: Load, tuning: Tuning | None = None) -> Map
     plans, loads = PlanColumns.from_plans([plan]), LoadColumns.of(load, 1)
     model, kind = load_memory_model(), workspace_kind(plan.engine.id)
     one = Shards.of(plan.layout)
-    shards = Shards(**{f.name: np.array([getattr(one, f.name)]) for f in fields(Shards)})
+    numbers: dict[str, Any] = {f.name: np.array([getattr(one, f.name)]) for f in fields(Shards) if f.name != "offloads"}
+    shards = replace(one, **numbers)
     w = _workspace(kind, model.defaults[kind], plans, loads, tuning or Tuning(), shards, slice(None))
     features = workspace_features(kind, w)
     coefficients = model.coefficients_of(kind).bytes_per

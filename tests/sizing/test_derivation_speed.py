@@ -18,7 +18,6 @@ from advisor.sizing.efficiency import FRACTIONS, PRIORS, efficiency_table
 from advisor.sizing.grid import step_context
 from advisor.sizing.plan import Layout, Load, Offload, Plan
 from advisor.sizing.size import size
-from advisor.sizing.step import _touched
 
 CATALOG = load_catalog()
 
@@ -95,12 +94,13 @@ def test_speculative_tokens_are_counted() -> None:
     assert values(found, "step")["accepted"] == 1.8
 
 
-def test_experts_are_those_of_the_step_model() -> None:
+def test_experts_are_the_expected_union_of_the_choices() -> None:
     plans, loads = PlanColumns.from_plans([PLANS["moe"]]), LoadColumns.of(LOADS["many"], 1)
-    context = step_context(plans, loads, Tuning(), None)
-    touched = _touched(context.inputs(slice(0, 1)).model, np.array([24.0]) ** context.found.efficiency.routing)
+    routing = float(step_context(plans, loads, Tuning(), None).found.efficiency.routing[0])
+    a = PLANS["moe"].variant.architecture
+    touched = a.n_routed_experts * (1 - (1 - a.experts_per_tok / a.n_routed_experts) ** (24**routing))
     found = by_key(derive_speed(PLANS["moe"], LOADS["many"]))["decode"]
-    assert values(found, "experts")["touched"] == pytest.approx(float(touched[0]))
+    assert values(found, "experts")["touched"] == pytest.approx(touched)
 
 
 @pytest.mark.parametrize("effect", SHARES)

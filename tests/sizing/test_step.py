@@ -14,7 +14,8 @@ from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
 from advisor.sizing.efficiency import PRIORS, EfficiencyArrays, EfficiencyTable
 from advisor.sizing.grid import step_context
 from advisor.sizing.plan import Layout, Load, Offload, Plan
-from advisor.sizing.step import StepInputs, decode_step, prefill_pass
+from advisor.sizing.step import decode_step, prefill_pass, priced
+from advisor.sizing.step_arrays import StepInputs
 
 CATALOG = load_catalog()
 PERFECT = EfficiencyTable(())  # no coefficients: every effect is its starting value
@@ -50,7 +51,7 @@ def plan_of(variant: str, fmt: str, device: str | None, engine: str = "vllm", **
 
 
 def seconds(i: StepInputs, e: EfficiencyArrays, sequences: float, context: float) -> float:
-    return float(decode_step(i, e, np.array([sequences]), np.array([context])).total[0])
+    return float(decode_step(priced(i, e), np.array([sequences]), np.array([context])).total[0])
 
 
 def test_decode_of_a_dense_model_is_its_bytes_over_bandwidth_and_its_operations_over_the_peak() -> None:
@@ -80,8 +81,8 @@ def test_the_mla_latent_is_read_by_every_rank_unless_attention_is_data_parallel(
     split = inputs_of(plan_of("deepseek-r1", "fp8-block", "h200-sxm", tp=8), Load(1, 1, 512))
     apart = inputs_of(plan_of("deepseek-r1", "fp8-block", "h200-sxm", tp=8, dp_attention=8), Load(1, 1, 512))
     at = np.array([64.0]), np.array([4096.0])
-    whole = decode_step(split, efficiency(attention=1.0), *at)
-    part = decode_step(apart, efficiency(attention=1.0), *at)
+    whole = decode_step(priced(split, efficiency(attention=1.0)), *at)
+    part = decode_step(priced(apart, efficiency(attention=1.0)), *at)
     assert float(whole.cache[0]) == pytest.approx(70_272 * 4096 * 64 / 4.8e12, rel=0.05)
     assert float(part.cache[0]) == pytest.approx(float(whole.cache[0]) / 8, rel=0.05)
 
@@ -99,14 +100,14 @@ def test_layer_split_does_not_speed_up_one_stream() -> None:
 def test_all_reduce_is_two_per_layer() -> None:
     """70B over 2 GPUs: 2·80 all-reduces of 8192·2 bytes, half of it sent twice, at 450 GB/s and 5 us each."""
     i = inputs_of(plan_of("deepseek-r1-distill-llama-70b", "bf16", "h100-sxm", tp=2), Load(1, 1, 512))
-    found = decode_step(i, efficiency(collective_s=5e-6), np.array([1.0]), np.array([0.0])).link[0]
+    found = decode_step(priced(i, efficiency(collective_s=5e-6)), np.array([1.0]), np.array([0.0])).link[0]
     assert found == pytest.approx(2 * 80 * (5e-6 + 8192 * 2 / 450e9))
 
 
 def test_prefill_is_bound_by_arithmetic() -> None:
     """2·(7.07e9-0.54e9) operations per token on 165.2 TFLOP/s, plus 28 layers of attention."""
     i = inputs_of(plan_of("deepseek-r1-distill-qwen-7b", "bf16", "rtx-4090"), Load(1, 1, 8192))
-    found = float(prefill_pass(i, efficiency(), np.array([8192.0]), np.array([0.0])).total[0])
+    found = float(prefill_pass(priced(i, efficiency()), np.array([8192.0]), np.array([0.0])).total[0])
     linear = 2 * (7_615_616_512 - 2 * 544_997_376) * 8192 / 165.2e12
     attention = 4 * 28 * 28 * 128 * 4096 * 8192 / 165.2e12
     assert found == pytest.approx(linear + attention, rel=0.02)
@@ -126,8 +127,8 @@ def test_experts_on_the_processor_cost_its_bandwidth() -> None:
 
 def test_speculative_decoding_trades_a_longer_step_for_more_tokens() -> None:
     i = inputs_of(plan_of("deepseek-r1", "fp8-block", "h200-sxm", tp=8), Load(1, 1, 512))
-    plain = float(decode_step(i, efficiency(), np.array([8.0]), np.array([512.0])).total[0])
-    drafted = float(decode_step(i, efficiency(), np.array([8.0]), np.array([512.0]), 1.0).total[0])
+    plain = float(decode_step(priced(i, efficiency()), np.array([8.0]), np.array([512.0])).total[0])
+    drafted = float(decode_step(priced(i, efficiency()), np.array([8.0]), np.array([512.0]), 1.0).total[0])
     assert plain < drafted < 2 * plain
 
 
@@ -151,5 +152,5 @@ def test_micro_batches_of_one_prompt_fill_the_stages_of_llama_cpp() -> None:
     for engine in ("llama.cpp", "vllm"):
         i = inputs_of(plan_of("deepseek-r1-distill-qwen-7b", "gguf-q4_0", "rtx-4090", engine, pp=4), Load(1, 1, 4096))
         i = replace(i, layout=replace(i.layout, chunk_tokens=np.array([512.0])))
-        times[engine] = float(prefill_pass(i, efficiency(), np.array([2048.0]), np.array([0.0])).total[0])
+        times[engine] = float(prefill_pass(priced(i, efficiency()), np.array([2048.0]), np.array([0.0])).total[0])
     assert times["llama.cpp"] == pytest.approx(times["vllm"] * 7 / 16, rel=1e-6)
