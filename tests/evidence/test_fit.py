@@ -17,7 +17,7 @@ from advisor.evidence.calibrate import HELD_OUT_FILE
 from advisor.evidence.cases import build_cases
 from advisor.evidence.conformal import OutOfFold, fit_intervals
 from advisor.evidence.crossvalidation import cross_validate, folds_of
-from advisor.evidence.fit import FitResult, fit
+from advisor.evidence.fit import FitResult, design_of, fit, start_at
 from advisor.evidence.predict import predict_rows
 from advisor.evidence.scores import RowScore, cells_of, summary_of, within_20
 from advisor.evidence.terms import TERMS
@@ -56,6 +56,15 @@ def test_the_table_gives_the_predictions_of_the_fit() -> None:
     rows = apple_rows()
     logs = predict_rows(build_cases(rows), apple_fit().table())
     np.testing.assert_allclose(logs - np.log([row.value for row in rows]), apple_fit().residuals, atol=1e-9)
+
+
+def test_a_fit_that_lacks_an_effect_begins_at_the_coefficients_of_the_others() -> None:
+    cases = build_cases(apple_rows())
+    fewer = tuple(t for t in SMALL_TERMS if t.effect != "attention")
+    design = design_of(cases, fewer)
+    begun = start_at(design, apple_fit().terms) * design.widths
+    kept = [value for t in apple_fit().terms if t.effect != "attention" for value in t.coefficients.values()]
+    np.testing.assert_allclose(begun, kept)
 
 
 def test_rows_that_are_held_out_do_not_move_the_fit() -> None:
