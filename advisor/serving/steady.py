@@ -53,14 +53,16 @@ class StepCurve:
 
     def at(self, sequences: Floats) -> tuple[Floats, Floats]:
         """(decode step, what a chunk adds to it), linear between the points."""
-        k = np.clip(np.searchsorted(self.sequences, sequences, side="right") - 1, 0, len(self.sequences) - 2)
-        column = np.arange(len(self.chunks))
-        low, width = self.sequences[k], self.sequences[k + 1] - self.sequences[k]
-        part = np.clip((sequences - low) / width, 0, None)
-        first = self.decode_s[k, column]
-        decode = first + part * (self.decode_s[k + 1, column] - first)
-        chunk = self.chunk_s[k, column]
-        return decode, np.maximum(chunk + part * (self.chunk_s[k + 1, column] - chunk), 0.0)
+        plans = len(self.chunks)
+        k = np.zeros(plans, dtype=np.intp)
+        for point in self.sequences[1:-1]:  # few points: counting those below is quicker than searching
+            k += sequences >= point
+        part = np.maximum((sequences - self.sequences.take(k)) / np.diff(self.sequences).take(k), 0)
+        here = k * plans + np.arange(plans)
+        decode_s, chunk_s = self.decode_s.ravel(), self.chunk_s.ravel()
+        first, chunk = decode_s.take(here), chunk_s.take(here)
+        decode = first + part * (decode_s.take(here + plans) - first)
+        return decode, np.maximum(chunk + part * (chunk_s.take(here + plans) - chunk), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

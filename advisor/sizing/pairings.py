@@ -21,6 +21,7 @@ from advisor.sizing.factors import (
     model_factors,
     runtime_factors,
 )
+from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.profile import ModelProfile, gather, profile
 from advisor.sizing.rates import MachineRates, machine_rates, paths
 from advisor.sizing.response import Work
@@ -151,7 +152,7 @@ class Pairings:
         return gather_rules(rules, self.model + len(self.models) * self.expanded)
 
     def _host_numbers(self) -> dict[str, Floats]:
-        own = hardware_factors(self.hardware, on_cpu=False)[1], hardware_factors(self.hardware, on_cpu=True)[1]
+        own = _machine_factors(self.hardware, "device")[1], _machine_factors(self.hardware, "cpu")[1]
         return {n: np.where(self.on_cpu, own[1][n][self.machine], own[0][n][self.machine]) for n in own[0]}
 
     def _is_backend(self, name: str) -> NDArray[np.bool_]:
@@ -211,8 +212,14 @@ def _rates_by_kind(hardware: Sequence[Hardware]) -> tuple[MachineRates, MachineR
     )
 
 
-def _both(hardware: Sequence[Hardware]) -> dict[str, tuple[Factor, Factor]]:
-    device, processor = hardware_factors(hardware, on_cpu=False)[0], hardware_factors(hardware, on_cpu=True)[0]
+@cached_by_identity(16)
+def _machine_factors(hardware: tuple[Hardware, ...], where: str) -> tuple[dict[str, Factor], dict[str, Floats]]:
+    """Asked several times of the same machines in one answer."""
+    return hardware_factors(hardware, on_cpu=where == "cpu")
+
+
+def _both(hardware: tuple[Hardware, ...]) -> dict[str, tuple[Factor, Factor]]:
+    device, processor = _machine_factors(hardware, "device")[0], _machine_factors(hardware, "cpu")[0]
     return {name: (device[name], processor[name]) for name in device}
 
 
