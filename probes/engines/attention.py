@@ -48,6 +48,11 @@ class Rope:
         """Cosine and sine of (rows, 1, dimension)."""
         return self._cosine[positions][:, None], self._sine[positions][:, None]
 
+    @property
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of (tokens, dimension)."""
+        return self._cosine, self._sine
+
 
 class Attention:
     """One layer's attention and its cache."""
@@ -89,14 +94,14 @@ class GqaAttention(Attention):
         width = (a.n_heads + 2 * a.n_kv_heads) * a.head_dim
         self._qkv = make_linear(a.hidden_size, width, precision, pool, tuner, bias=a.qkv_bias)
         self._out = make_linear(a.n_heads * a.head_dim, a.hidden_size, precision, pool, tuner, bias=a.o_bias)
-        self._norms = [Norm(a.head_dim, pool) for _ in range(2)] if a.qk_norm else []
+        self.norms = [Norm(a.head_dim, pool) for _ in range(2)] if a.qk_norm else []
         self.linears = (self._qkv, self._out)
         shape = (slots, a.n_kv_heads, tokens, a.head_dim)
         self._keys, self._values = (torch.zeros(shape, dtype=dtype, device=pool.device) for _ in range(2))
         self.caches = (self._keys, self._values)
 
     def extra_bytes(self) -> int:
-        return sum(n.bytes for n in self._norms)
+        return sum(n.bytes for n in self.norms)
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
         q, k, v = self._split(self._qkv(x), rope)
@@ -133,8 +138,8 @@ class GqaAttention(Attention):
     def _split(self, mixed: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         heads = mixed.view(mixed.shape[0], -1, self._dim)
         turning, v = heads.split([self._heads + self._kv_heads, self._kv_heads], dim=1)
-        if self._norms:
-            parts = zip(turning.split([self._heads, self._kv_heads], dim=1), self._norms, strict=True)
+        if self.norms:
+            parts = zip(turning.split([self._heads, self._kv_heads], dim=1), self.norms, strict=True)
             turning = torch.cat([norm(t) for t, norm in parts], dim=1)
         q, k = rotate(turning, rope).split([self._heads, self._kv_heads], dim=1)
         return q, k, v
@@ -142,8 +147,8 @@ class GqaAttention(Attention):
     def _compiled(self, mixed: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
         from probes.engines.compiled import place_and_attend
 
-        weights, caches = [norm.weight for norm in self._norms], (self._keys, self._values)
-        epsilon = self._norms[0].epsilon if self._norms else EPSILON
+        weights, caches = [norm.weight for norm in self.norms], (self._keys, self._values)
+        epsilon = self.norms[0].epsilon if self.norms else EPSILON
         return place_and_attend(
             mixed, self._heads, weights, epsilon, rope, caches, at.slots, at.lengths, at.longest
         )

@@ -77,6 +77,7 @@ class _Filler:
         attention = decoder.layers[0].attention
         type_and_place = decoder.embedding.dtype, decoder.embedding.device
         decoder.rope = ScaledRope(tokens, attention.rotary_dimension, self._files.config, *type_and_place)
+        decoder.join()
 
     def _layer(self, layer: Layer, start: str) -> None:
         a, attention = self._a, layer.attention
@@ -92,7 +93,7 @@ class _Filler:
         names = ("input_layernorm.weight", "post_attention_layernorm.weight")
         for norm, name in zip(layer.norms, names, strict=True):
             self._norm(norm, start + name)
-        for norm, name in zip(attention._norms, ("q_norm", "k_norm"), strict=False):
+        for norm, name in zip(attention.norms, ("q_norm", "k_norm"), strict=False):
             self._norm(norm, f"{start}self_attn.{name}.weight")
 
     def _matrix(self, linear: Linear, parts: Sequence[tuple[str, int]], inputs: int) -> None:
@@ -137,7 +138,7 @@ def _store_int8(linear: Int8Linear, weight: Tensor) -> None:
 def _store_int4(linear: Int4Linear, weight: Tensor) -> None:
     """Sixteen steps from the least to the largest of each group: value = (nibble - 8) x scale + zero."""
     packed, grid = linear.stored
-    outputs, group = weight.shape[0], linear._group
+    outputs, group = weight.shape[0], linear.group
     groups = weight.view(outputs, -1, group)
     low, high = groups.amin(dim=2), groups.amax(dim=2)
     scale = ((high - low).clamp_min(1e-8) / 15).to(torch.bfloat16)

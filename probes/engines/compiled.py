@@ -17,8 +17,8 @@ from probes.engines import numba_attention, numba_float, numba_integer
 from probes.engines.numba_integer import BLOCK, LEVELS_8, LEVELS_16
 
 __all__ = [
-    "absorb", "attend", "expand_float", "expand_int4", "expand_int8", "float_rows", "float_vector", "int4_rows",
-    "int8_rows", "leave", "normalise", "pairs_vector", "place_and_attend",
+    "EMPTY", "absorb", "attend", "bias_bits", "bits", "expand_float", "expand_int4", "expand_int8", "float_rows",
+    "float_vector", "int4_rows", "int8_rows", "leave", "normalise", "pairs_vector", "place_and_attend",
 ]  # fmt: skip
 
 EMPTY = {t: torch.empty(0, dtype=t) for t in (torch.float32, torch.bfloat16, torch.float16)}
@@ -30,55 +30,55 @@ numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREAD
 
 def float_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
     """One row."""
-    return _product(numba_float.product, _bits(weight), bias, dtype)
+    return _product(numba_float.product, bits(weight), bias, dtype)
 
 
 def pairs_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
     """One row, bfloat16 weights in pairs; an even number of inputs."""
-    return _product(numba_float.product_pairs, _bits(weight).view(np.uint32), bias, dtype)
+    return _product(numba_float.product_pairs, bits(weight).view(np.uint32), bias, dtype)
 
 
 def float_rows(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
-    return _product(numba_float.product_rows, _bits(weight), bias, dtype)
+    return _product(numba_float.product_rows, bits(weight), bias, dtype)
 
 
 def int8_rows(weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype, *, a8: bool) -> Product:
     """`a8`: activations of 8 bits with one scale per row; else of 16 bits with one per block."""
     block, levels = (weight.shape[1], LEVELS_8) if a8 else (BLOCK, LEVELS_16)
-    matrix, factors, extra, outputs = weight.numpy(), scale.numpy(), _bias(bias, dtype), weight.shape[0]
+    matrix, factors, extra, outputs = weight.numpy(), scale.numpy(), bias_bits(bias, dtype), weight.shape[0]
 
     def run(x: Tensor) -> Tensor:
-        q, scales, _ = numba_integer.quantise(_bits(x), block, levels)
+        q, scales, _ = numba_integer.quantise(bits(x), block, levels)
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
-        numba_integer.product8(matrix, factors, q, scales, block, extra, _bits(y))
+        numba_integer.product8(matrix, factors, q, scales, block, extra, bits(y))
         return y
 
     return run
 
 
 def int4_rows(packed: Tensor, grid: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
-    nibbles, steps, extra = packed.numpy(), _bits(grid), _bias(bias, dtype)
+    nibbles, steps, extra = packed.numpy(), bits(grid), bias_bits(bias, dtype)
     outputs, group = packed.shape[0], 2 * packed.shape[2]
 
     def run(x: Tensor) -> Tensor:
-        q, scales, sums = numba_integer.quantise(_bits(x), group, LEVELS_16)
+        q, scales, sums = numba_integer.quantise(bits(x), group, LEVELS_16)
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
-        numba_integer.product4(nibbles, steps, q, scales, sums, extra, _bits(y))
+        numba_integer.product4(nibbles, steps, q, scales, sums, extra, bits(y))
         return y
 
     return run
 
 
 def expand_float(out: Tensor, weight: Tensor) -> None:
-    numba_float.expand(_bits(weight), out.numpy())
+    numba_float.expand(bits(weight), out.numpy())
 
 
 def expand_int8(out: Tensor, weight: Tensor, scale: Tensor) -> None:
-    numba_integer.expand8(weight.numpy(), scale.numpy(), _bits(out))
+    numba_integer.expand8(weight.numpy(), scale.numpy(), bits(out))
 
 
 def expand_int4(out: Tensor, packed: Tensor, grid: Tensor) -> None:
-    numba_integer.expand4(packed.numpy(), _bits(grid), _bits(out))
+    numba_integer.expand4(packed.numpy(), bits(grid), bits(out))
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, longest: int) -> Tensor:
@@ -91,7 +91,7 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tens
     parts = np.zeros((tasks, group, dim), np.float32)
     y = torch.empty(q.shape, dtype=q.dtype)
     numba_attention.attend(
-        _bits(q.contiguous()), _bits(keys), _bits(values), slots.numpy(), lengths.numpy(), tops, sums, parts, _bits(y)
+        bits(q.contiguous()), bits(keys), bits(values), slots.numpy(), lengths.numpy(), tops, sums, parts, bits(y)
     )
     return y
 
@@ -106,10 +106,10 @@ def place_and_attend(
     dim = caches[0].shape[3]
     q = torch.empty((x.shape[0], heads, dim), dtype=x.dtype)
     weights = torch.stack(list(norms)) if norms else EMPTY[x.dtype].view(0, 1)
-    cosine, sine = (_bits(t[:, 0]) for t in rope)
+    cosine, sine = (bits(t[:, 0]) for t in rope)
     numba_attention.place(
-        _bits(x), _bits(weights), epsilon, cosine, sine, slots.numpy(), lengths.numpy(), _bits(q), _bits(caches[0]),
-        _bits(caches[1]),
+        bits(x), bits(weights), epsilon, cosine, sine, slots.numpy(), lengths.numpy(), bits(q), bits(caches[0]),
+        bits(caches[1]),
     )  # fmt: skip
     return attend(q, *caches, slots, lengths, longest)
 
@@ -117,14 +117,14 @@ def place_and_attend(
 def absorb(q: Tensor, k_b: Tensor) -> Tensor:
     """q (rows, heads, nope), k_b (heads, nope, rank) -> (rows, heads, rank)."""
     y = torch.empty((*q.shape[:2], k_b.shape[2]), dtype=q.dtype)
-    numba_attention.absorb(_bits(q.contiguous()), _bits(k_b), _bits(y))
+    numba_attention.absorb(bits(q.contiguous()), bits(k_b), bits(y))
     return y
 
 
 def leave(x: Tensor, v_b: Tensor) -> Tensor:
     """x (rows, heads, rank), v_b (heads, v, rank) -> (rows, heads, v)."""
     y = torch.empty((*x.shape[:2], v_b.shape[1]), dtype=x.dtype)
-    numba_attention.leave(_bits(x.contiguous()), _bits(v_b), _bits(y))
+    numba_attention.leave(bits(x.contiguous()), bits(v_b), bits(y))
     return y
 
 
@@ -132,27 +132,27 @@ def normalise(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """x (..., width)."""
     y = torch.empty(x.shape, dtype=x.dtype)
     width = x.shape[-1]
-    numba_attention.normalise(_bits(x.reshape(-1, width)), _bits(weight), epsilon, _bits(y.view(-1, width)))
+    numba_attention.normalise(bits(x.reshape(-1, width)), bits(weight), epsilon, bits(y.view(-1, width)))
     return y
 
 
-def _bits(tensor: Tensor) -> NDArray[Any]:
+def bits(tensor: Tensor) -> NDArray[Any]:
     """numpy's view of the memory; 16-bit floats as integers (see `numba_bits`)."""
     kind = INTEGER_VIEW.get(tensor.dtype)
     return tensor.numpy() if kind is None else tensor.view(kind).numpy()
 
 
-def _bias(bias: Tensor | None, dtype: torch.dtype) -> NDArray[Any]:
-    return _bits(EMPTY[dtype] if bias is None else bias)
+def bias_bits(bias: Tensor | None, dtype: torch.dtype) -> NDArray[Any]:
+    return bits(EMPTY[dtype] if bias is None else bias)
 
 
 def _product(kernel: Any, matrix: NDArray[Any], bias: Tensor | None, dtype: torch.dtype) -> Product:
     """numpy's views of the matrix are made once: for one row they take as long as a small product."""
-    extra, outputs = _bias(bias, dtype), matrix.shape[0]
+    extra, outputs = bias_bits(bias, dtype), matrix.shape[0]
 
     def run(x: Tensor) -> Tensor:
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
-        kernel(matrix, _bits(x), extra, _bits(y))
+        kernel(matrix, bits(x), extra, bits(y))
         return y
 
     return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -20,12 +20,12 @@ from probes.engines.norm import Norm
 from probes.engines.precision import FormatPrecision
 from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
-from probes.engines.tuner import Tuner
+from probes.engines.tuner import Tuner, row_bucket
 from probes.layers import LayerCount, layer_numbers
 
 __all__ = ["Decoder"]
 
-
+Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # x (1, hidden), slots (1,), lengths (1,) -> (1, hidden)
 ATTENTION: Mapping[AttentionKind, type[GqaAttention | MlaAttention]] = {
     AttentionKind.GQA: GqaAttention,
     AttentionKind.MLA: MlaAttention,
@@ -40,12 +40,37 @@ class Layer:
         self, attention: Attention, feed_forward: DenseFeedForward | MoeFeedForward, norms: tuple[Norm, Norm]
     ) -> None:
         self.attention, self.feed_forward, self.norms = attention, feed_forward, norms
+        self._tuner: Tuner | None = None
+        self._whole: Step | None = None
+
+    def join(self, rope: Rope, tuner: Tuner) -> None:
+        """Offer the whole layer in one compiled call for one token, where there is one."""
+        attention, feed_forward = self.attention, self.feed_forward
+        if not (isinstance(attention, GqaAttention) and isinstance(feed_forward, DenseFeedForward)):
+            return
+        if not feed_forward.gated:
+            return
+        try:
+            from probes.engines.whole_layer import whole_step
+        except ImportError:
+            return
+        linears = (*attention.linears, *feed_forward.linears)
+        around, inside = (self.norms[0].weight, self.norms[1].weight), [n.weight for n in attention.norms]
+        self._whole = whole_step(linears, around, self.norms[0].epsilon, inside, rope.tables, attention.caches)
+        self._tuner = tuner
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
         x = x + self.attention.prefill(self.norms[0](x), slot, rope)
         return x + self.feed_forward(self.norms[1](x))
 
     def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+        whole, tuner = self._whole, self._tuner
+        if whole is None or tuner is None or x.shape[0] > 1:
+            return self._pieces(x, at, rope)
+        ways = {"whole": lambda: whole(x, at.slots, at.lengths), "pieces": lambda: self._pieces(x, at, rope)}
+        return tuner.run(("layer", row_bucket(at.longest + 1)), ways)
+
+    def _pieces(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
         x = x + self.attention.decode(self.norms[0](x), at, rope)
         return x + self.feed_forward(self.norms[1](x))
 
@@ -67,6 +92,9 @@ class StreamLayer(Layer):
     ) -> None:
         super().__init__(attention, feed_forward, norms)
         self._connections = connections
+
+    def join(self, rope: Rope, tuner: Tuner) -> None:
+        """Streams have no such call."""
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
         x = self._connections[0](x, lambda y: self.attention.prefill(self.norms[0](y), slot, rope))
@@ -102,6 +130,7 @@ class Decoder:
         ]
         self._all, self._count = self.layers, count
         self.rope = Rope(tokens, self.layers[0].attention.rotary_dimension, self._dtype, pool.device)
+        self.join()
 
     def _make_head(self, formats: FormatPrecision, pool: RandomPool, tuner: Tuner) -> Linear:
         a = self._a
@@ -142,6 +171,13 @@ class Decoder:
         shape = a.hidden_size, streams.mult, streams.sinkhorn_iters
         around = [HyperConnection(*shape, pool, self._tuner) for _ in range(2)]
         return StreamLayer(attention, feed_forward, norms, (around[0], around[1]))
+
+    def join(self) -> None:
+        """Offer whole layers in one call, with the rotary tables of now."""
+        if self._device.type != "cpu":
+            return
+        for layer in self._all:
+            layer.join(self.rope, self._tuner)
 
     def use(self, count: LayerCount) -> None:
         """Run only the first dense and the first mixture-of-experts layers; the rest stays loaded."""

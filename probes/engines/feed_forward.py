@@ -25,14 +25,14 @@ class DenseFeedForward:
     def __init__(
         self, hidden: int, width: int, matrices: int, precision: Precision, pool: RandomPool, tuner: Tuner
     ) -> None:
-        self._gated = matrices == 3
+        self.gated = matrices == 3
         self._up = make_linear(hidden, width * (matrices - 1), precision, pool, tuner)
         self._down = make_linear(width, hidden, precision, pool, tuner)
         self.linears: tuple[Linear, ...] = (self._up, self._down)
 
     def __call__(self, x: Tensor) -> Tensor:
         inner = self._up(x)
-        if not self._gated:
+        if not self.gated:
             return self._down(gelu(inner))
         gate, up = inner.chunk(2, dim=-1)
         return self._down(silu(gate) * up)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from probes.engines.numba_bits import FAST, PARALLEL, float_of_bits, put, widen
+from probes.engines.numba_bits import float_of_bits, kernel, parallel_kernel, put, widen
 
-__all__ = ["CHUNK", "absorb", "attend", "leave", "normalise", "place"]
+__all__ = ["CHUNK", "absorb", "attend", "exponential", "leave", "normalise", "place"]
 
 CHUNK = 128  # tokens that one task reads: enough tasks for all cores, also for one sequence
 
 
-@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+@parallel_kernel
 def attend(q, keys, values, slots, lengths, tops, sums, parts, y):  # type: ignore[no-untyped-def]
     """y (rows, heads, dimension) of one token per row; keys, values (slots, kv heads, tokens, dimension).
 
@@ -37,7 +37,7 @@ def attend(q, keys, values, slots, lengths, tops, sums, parts, y):  # type: igno
         _join(tops, sums, parts, first, chunks, head % group, y[r, head])
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def _chunk(q, keys, values, top, total, part):  # type: ignore[no-untyped-def]
     tokens = keys.shape[0]
     scores = np.zeros((q.shape[0], (tokens + 3) // 4 * 4), np.float32)
@@ -47,14 +47,14 @@ def _chunk(q, keys, values, top, total, part):  # type: ignore[no-untyped-def]
         for t in range(tokens):
             highest = max(highest, row[t])
         for t in range(tokens):
-            row[t] = _exponential(row[t] - highest)
+            row[t] = exponential(row[t] - highest)
             sum_ += row[t]
         row[tokens:] = 0
         top[h], total[h] = highest, sum_
     _mix(scores, values, part)
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def _score(q, keys, scores):  # type: ignore[no-untyped-def]
     """scores (group, tokens) = q (group, dimension) . keys (tokens, dimension) / sqrt(dimension), four at once."""
     group, dim = q.shape
@@ -78,7 +78,7 @@ def _score(q, keys, scores):  # type: ignore[no-untyped-def]
             row[0], row[1], row[2], row[3] = s0, s1, s2, s3
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def _mix(scores, values, part):  # type: ignore[no-untyped-def]
     """part (group, dimension) += scores (group, tokens) @ values (tokens, dimension), four tokens at once."""
     dim = values.shape[1]
@@ -93,7 +93,7 @@ def _mix(scores, values, part):  # type: ignore[no-untyped-def]
                 target[d] += w0 * line0[d] + w1 * line1[d] + w2 * line2[d] + w3 * line3[d]
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def _widen_four(entries, first, lines):  # type: ignore[no-untyped-def]
     """lines (4, dimension) = the entries from `first`; beyond the end the last one again."""
     for k in range(4):
@@ -102,8 +102,8 @@ def _widen_four(entries, first, lines):  # type: ignore[no-untyped-def]
             line[d] = widen(entry[d])
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
-def _exponential(x):  # type: ignore[no-untyped-def]
+@kernel
+def exponential(x):  # type: ignore[no-untyped-def]
     """exp(x) of a float32 <= 0 to 3e-7, without a call, so that loops over it vectorise.
 
     2^(whole + rest) with the series of 2^rest around 0 for |rest| <= 1/2.
@@ -120,7 +120,7 @@ def _exponential(x):  # type: ignore[no-untyped-def]
     return series * float_of_bits(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def _join(tops, sums, parts, first, chunks, head, y):  # type: ignore[no-untyped-def]
     highest = np.float32(-np.inf)
     for c in range(first, first + chunks):
@@ -136,7 +136,7 @@ def _join(tops, sums, parts, first, chunks, head, y):  # type: ignore[no-untyped
         put(y, d, joined[d] / total)
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def normalise(x, weight, epsilon, y):  # type: ignore[no-untyped-def]
     """y (rows, width) = x / root mean square of each row * weight."""
     width = x.shape[1]
@@ -150,7 +150,7 @@ def normalise(x, weight, epsilon, y):  # type: ignore[no-untyped-def]
             put(target, j, widen(row[j]) * factor * widen(weight[j]))
 
 
-@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+@parallel_kernel
 def absorb(q, k_b, y):  # type: ignore[no-untyped-def]
     """y (rows, heads, rank) = q (rows, heads, nope) times k_b (heads, nope, rank), per head."""
     for head in prange(q.shape[1]):
@@ -166,7 +166,7 @@ def absorb(q, k_b, y):  # type: ignore[no-untyped-def]
                 put(target, d, total[d])
 
 
-@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+@parallel_kernel
 def leave(x, v_b, y):  # type: ignore[no-untyped-def]
     """y (rows, heads, v) = x (rows, heads, rank) times v_b (heads, v, rank), per head."""
     for head in prange(x.shape[1]):
@@ -179,7 +179,7 @@ def leave(x, v_b, y):  # type: ignore[no-untyped-def]
                 put(target, i, total)
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def place(x, norms, epsilon, cosine, sine, slots, lengths, q, keys, values):  # type: ignore[no-untyped-def]
     """Split x (rows, (heads + 2 kv heads) x dimension) into q (rows, heads, dimension), and the next key and value of
     each row's slot; queries and keys normalised (norms (2, dimension) or empty) and turned by the row's angle.
@@ -202,7 +202,7 @@ def place(x, norms, epsilon, cosine, sine, slots, lengths, q, keys, values):  # 
             values[slots[r], h, lengths[r], :] = x[r, first : first + dim]
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def _scale(line, weight, epsilon):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for d in range(line.shape[0]):
@@ -212,7 +212,7 @@ def _scale(line, weight, epsilon):  # type: ignore[no-untyped-def]
         line[d] = line[d] * factor * widen(weight[d])
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def _turn(line, cosine, sine, target):  # type: ignore[no-untyped-def]
     half = line.shape[0] // 2
     for d in range(half):

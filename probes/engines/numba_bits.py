@@ -5,15 +5,18 @@ numba knows neither type on CPUs, but LLVM vectorises both conversions (a shift;
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-__all__ = ["AHEAD", "FAST", "LINE", "PARALLEL", "float_of_bits", "prefetch", "put", "widen"]
+__all__ = ["AHEAD", "LINE", "float_of_bits", "kernel", "parallel_kernel", "prefetch", "put", "widen"]
 
 # sums may be reordered; infinities and NaN keep their meaning, because the logits are checked for them
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -23,8 +26,34 @@ PARALLEL = {
     "setitem": False, "stencil": False, "fusion": False,
 }  # fmt: skip
 
+HERE = Path(__file__).parent
 LINE = 64  # bytes of a cache line
 AHEAD = 2048  # bytes: between 1 and 8 KiB it matters little
+
+
+def _compiled_code() -> Path:
+    """Where machine code is kept. numba takes compiled code for stale when the function's own file has changed, but a
+    kernel contains those that it calls: the folder's name covers all of their files.
+    """
+    sources = b"".join(path.read_bytes() for path in sorted(HERE.glob("numba_*.py")))
+    return HERE / "__pycache__" / f"kernels-{hashlib.sha256(sources).hexdigest()[:12]}"
+
+
+def kernel(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Compiled at the first call, once per machine."""
+    before, config.CACHE_DIR = config.CACHE_DIR, str(CODE)
+    try:
+        return njit(fastmath=FAST, nogil=True, cache=True, **options)(function)
+    finally:
+        config.CACHE_DIR = before
+
+
+def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same with `prange` on all threads."""
+    return kernel(function, parallel=PARALLEL)
+
+
+CODE = _compiled_code()
 
 
 @intrinsic

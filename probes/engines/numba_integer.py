@@ -8,17 +8,18 @@ instruction for 16 of them on every x86 processor since 2013 (vpmaddwd), where f
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from probes.engines.numba_bits import AHEAD, FAST, LINE, PARALLEL, prefetch, put, widen
+from probes.engines.numba_bits import AHEAD, LINE, kernel, parallel_kernel, prefetch, put, widen
 
 __all__ = ["BLOCK", "LEVELS_8", "LEVELS_16", "expand4", "expand8", "product4", "product8", "quantise"]
 
 BLOCK = 512  # columns: 512 x 127 x 32767 stays below 2^31
 LEVELS_16, LEVELS_8 = 32767, 127
+HALF = 64  # bytes that hold a usual group of 128 weights
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@kernel
 def quantise(x, block, levels):  # type: ignore[no-untyped-def]
     """x (rows, inputs) -> integers (rows, inputs), scales and sums of the integers (rows, blocks)."""
     rows, inputs = x.shape
@@ -41,7 +42,7 @@ def quantise(x, block, levels):  # type: ignore[no-untyped-def]
     return q, scales, sums
 
 
-@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+@parallel_kernel
 def product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyped-def]
     """y (rows, outputs); weight (outputs, inputs) int8 with one scale per output, q and scales from `quantise`."""
     rows, blocks, biased = q.shape[0], scales.shape[1], bias.shape[0] > 0
@@ -60,12 +61,48 @@ def product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyp
             put(y[r], i, total * scale[i] + extra)
 
 
-@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+@kernel
 def product4(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
     """y (rows, outputs); packed (outputs, groups, group / 2) uint8: the low nibbles are the first half of the group.
 
     A weight is (nibble - 8) * grid[output, group, 0] + grid[output, group, 1]; a block of q is one group.
     """
+    if packed.shape[2] == HALF:
+        _groups_of_128(packed, grid, q, scales, sums, bias, y)
+    else:
+        _groups(packed, grid, q, scales, sums, bias, y)
+
+
+@parallel_kernel
+def _groups_of_128(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
+    """With a count known in advance and 16-bit nibbles in arrays, one instruction multiplies and adds 8 or 16 of them:
+    half as fast again as `_groups`.
+    """
+    rows, groups, biased = q.shape[0], packed.shape[1], bias.shape[0] > 0
+    for i in prange(packed.shape[0]):
+        extra = widen(bias[i]) if biased else np.float32(0)
+        low, high = np.empty(HALF, np.int16), np.empty(HALF, np.int16)
+        for r in range(rows):
+            total = np.float32(0)
+            for g in range(groups):
+                row = packed[i, g]
+                for j in range(HALF):
+                    low[j] = np.int16(row[j] & 15)
+                    high[j] = np.int16(row[j] >> 4)
+                first, second = q[r, 2 * g * HALF : (2 * g + 1) * HALF], q[r, (2 * g + 1) * HALF : (2 * g + 2) * HALF]
+                sum_ = np.int32(0)
+                for j in range(HALF):
+                    sum_ = np.int32(
+                        sum_ + np.int32(low[j]) * np.int32(first[j]) + np.int32(high[j]) * np.int32(second[j])
+                    )
+                step, zero = widen(grid[i, g, 0]), widen(grid[i, g, 1])
+                zero -= np.float32(8) * step
+                total += scales[r, g] * (step * np.float32(sum_) + zero * np.float32(sums[r, g]))
+            put(y[r], i, total + extra)
+
+
+@parallel_kernel
+def _groups(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
     rows, groups, half, biased = q.shape[0], packed.shape[1], packed.shape[2], bias.shape[0] > 0
     for i in prange(packed.shape[0]):
         extra = widen(bias[i]) if biased else np.float32(0)
@@ -79,13 +116,12 @@ def product4(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped
                     both = np.int32(row[j])
                     sum_ = np.int32(sum_ + (both & 15) * np.int32(low[j]) + (both >> 4) * np.int32(high[j]))
                 step, zero = widen(grid[i, g, 0]), widen(grid[i, g, 1])
-                total += scales[r, g] * (
-                    step * np.float32(sum_) + (zero - np.float32(8) * step) * np.float32(sums[r, g])
-                )
+                zero -= np.float32(8) * step
+                total += scales[r, g] * (step * np.float32(sum_) + zero * np.float32(sums[r, g]))
             put(y[r], i, total + extra)
 
 
-@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+@parallel_kernel
 def expand8(weight, scale, wide):  # type: ignore[no-untyped-def]
     """wide (outputs, inputs) = weight * scale."""
     for i in prange(weight.shape[0]):
@@ -94,7 +130,7 @@ def expand8(weight, scale, wide):  # type: ignore[no-untyped-def]
             put(target, j, np.float32(row[j]) * factor)
 
 
-@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+@parallel_kernel
 def expand4(packed, grid, wide):  # type: ignore[no-untyped-def]
     """wide (outputs, inputs) = the weights of `product4`."""
     half = packed.shape[2]

@@ -29,13 +29,13 @@ class Int8Linear(Linear):
         weight = pool.integers(outputs, inputs)
         scale = torch.full((outputs,), 0.02 / 64, dtype=torch.float32, device=pool.device)
         super().__init__(inputs, outputs, tuner, (weight, scale), bias)
-        self._a8, self.kind = a8, "int8-a8" if a8 else "int8-a16"
+        self.a8, self.kind = a8, "int8-a8" if a8 else "int8-a16"
 
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
         found: dict[str, Kernel] = {}
         if rows <= FEW_ROWS:
-            found["compiled"] = _int8_a8 if self._a8 else _int8_a16
-        if self._a8:
+            found["compiled"] = _int8_a8 if self.a8 else _int8_a16
+        if self.a8:
             found |= {"onednn": plain(_onednn_a8)} | ({"int-mm": plain(_int_mm)} if rows > 1 else {})
         else:
             if self.inputs % WHOLE == 0 and self.outputs % WHOLE == 0:
@@ -45,7 +45,7 @@ class Int8Linear(Linear):
 
     def on_accelerator(self, x: Tensor) -> Tensor:
         weight, scale = self.stored
-        if not self._a8:
+        if not self.a8:
             return linear(x, weight.to(x.dtype)) * scale.to(x.dtype)
         rows = x.shape[0]
         q, row_scale = _eight_bits(pad(x, (0, 0, 0, max(0, 32 - rows))))  # the kernel wants more than 16 rows
@@ -79,13 +79,13 @@ class Int4Linear(Linear):
     kind = "int4"
 
     def __init__(self, inputs: int, outputs: int, tuner: Tuner, pool: RandomPool, bias: Tensor | None) -> None:
-        self._group = INT4_GROUP if inputs % INT4_GROUP == 0 else SMALL_GROUP
-        groups, values = inputs // self._group, pool.integers(outputs, inputs // 2)
+        self.group = INT4_GROUP if inputs % INT4_GROUP == 0 else SMALL_GROUP
+        groups, values = inputs // self.group, pool.integers(outputs, inputs // 2)
         if pool.device.type == "cuda":
             packed = torch._convert_weight_to_int4pack(values.view(torch.uint8), 8)
             shape: tuple[int, ...] = (groups, outputs, 2)
         else:
-            packed, shape = values.view(torch.uint8).view(outputs, groups, self._group // 2), (outputs, groups, 2)
+            packed, shape = values.view(torch.uint8).view(outputs, groups, self.group // 2), (outputs, groups, 2)
         grid = torch.full(shape, 0.0025, dtype=torch.bfloat16, device=pool.device)
         super().__init__(inputs, outputs, tuner, (packed, grid), bias)
 
@@ -94,7 +94,7 @@ class Int4Linear(Linear):
         return found | {"expand": plain(_expand4), "expand-bf16": plain(_expand4_bf16)}
 
     def on_accelerator(self, x: Tensor) -> Tensor:
-        return torch._weight_int4pack_mm(x, self.stored[0], self._group, self.stored[1])
+        return torch._weight_int4pack_mm(x, self.stored[0], self.group, self.stored[1])
 
 
 def make_linear(
