@@ -18,6 +18,7 @@ from advisor.evidence.memory_scores import memory_scores, stored_memory_scores
 from advisor.evidence.memory_truth import MemoryPrediction, predict_memory_rows
 from advisor.evidence.truth import THROUGHPUT_FILE
 from advisor.evidence.validate import CrossValidation, Validation, validate_throughput
+from advisor.evidence.weight_scores import missed_rows, weight_scores
 from advisor.sizing.efficiency import CALIBRATION_FILE
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -78,7 +79,12 @@ def _as_json(speed: Validation | None, memory: list[MemoryPrediction], stored: M
         summary["cross_validated"] = stored
     if memory:
         by_kind = [score.as_json() for score in memory_scores(memory)]
-        summary["memory"] = {"by_quantity": by_kind, "cross_validated": stored_memory_scores()}
+        summary["memory"] = {
+            "by_quantity": by_kind,
+            "weights_by_basis": [score.as_json() for score in weight_scores(memory)],
+            "weights_missed": [row.as_json() for row in missed_rows(memory)],
+            "cross_validated": stored_memory_scores(),
+        }
     return {
         "cells": [asdict(cell) for cell in speed.cells] if speed else [],
         "summary": summary,

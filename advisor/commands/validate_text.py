@@ -9,6 +9,7 @@ from advisor.evidence.memory_scores import memory_scores
 from advisor.evidence.memory_truth import MemoryPrediction
 from advisor.evidence.scores import Cell, Summary
 from advisor.evidence.validate import Validation
+from advisor.evidence.weight_scores import TARGET_MEDIAN, TARGET_P95, missed_rows, weight_scores
 
 __all__ = ["ablation_text", "memory_text", "speed_text", "summary_text"]
 
@@ -59,6 +60,7 @@ def memory_text(rows: Sequence[MemoryPrediction], stored: Mapping[str, Any]) -> 
         f"  {s.coverage_90:6.1%}\n"
         for s in memory_scores(rows)
     ]
+    lines += _weight_lines(rows)
     lines += [f"  not predicted: {r.id}: {r.unpredicted_reason}\n" for r in rows if r.predicted_bytes is None]
     lines += [
         f"  buffers and peaks, cross-validated {name}: {s['all']['rows']} rows, "
@@ -66,6 +68,24 @@ def memory_text(rows: Sequence[MemoryPrediction], stored: Mapping[str, Any]) -> 
         for name, s in stored.items()
     ]
     return "".join(lines)
+
+
+def _weight_lines(rows: Sequence[MemoryPrediction]) -> list[str]:
+    """Weights by how they are known, and the rows beyond the target."""
+    lines = [
+        f"  weights and files, {s.basis}: {s.rows} rows, median {s.median_error:.3%}, "
+        f"95th percentile {s.p95_error:.2%}, inside the interval {s.coverage_90:.1%}\n"
+        for s in weight_scores(rows)
+    ]
+    if lines:
+        target = f"median {TARGET_MEDIAN:.1%}, 95th percentile {TARGET_P95:.0%}"
+        lines.append(f"  target where the source is exact: {target}\n")
+    lines += [
+        f"  beyond {TARGET_P95:.0%}: {row.id} ({row.basis}) {row.error:+.1%}: "
+        f"{row.reasons.get('en', 'reason unknown')}\n"
+        for row in missed_rows(rows)
+    ]
+    return lines
 
 
 def _cell_line(cell: Cell) -> str:

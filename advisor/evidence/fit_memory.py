@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, floor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -193,8 +193,8 @@ def _interval(ratios: Sequence[float]) -> dict[str, Any]:
     held = min(ceil(0.9 * (n + 1)), n)
     low, high = min(zip(ordered, ordered[held - 1 :], strict=False), key=lambda ends: ends[1] / ends[0])
     return {
-        "low": float(f"{min(low, 1 - ROUNDING):.5g}"),
-        "high": float(f"{max(high, 1 + ROUNDING):.5g}"),
+        "low": round(floor(1e5 * min(low, 1 - ROUNDING)) / 1e5, 5),  # outwards: the rows at the ends stay inside
+        "high": round(ceil(1e4 * max(high, 1 + ROUNDING)) / 1e4, 4),
         "rows": n,
     }
 

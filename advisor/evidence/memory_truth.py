@@ -112,8 +112,16 @@ def _weights(row: MemoryRow, catalog: Catalog) -> MemoryParts:
         a, f, include_mtp=with_mtp, mtp_copies_stored=with_mtp, mla_layout=_mla_layout(row), imatrix=_imatrix(row)
     )
     exact = float(w.total_bytes + _tied_head(row, variant, f) + _vision(row, variant) + _padding(row, a, f))
-    group = "weights_mix" if f.whole_model_bpw is not None or f.id.startswith(("mnn", "gguf-ud")) else "weights"
-    return MemoryParts(exact + _header(row, variant), "", {}, group)
+    return MemoryParts(exact + _header(row, variant), "", {}, _weights_group(f))
+
+
+def _weights_group(f: Format) -> str:
+    """Whose interval holds: apps' downloads of unstated layout; mixes known by label; mixes known by size; exact."""
+    if f.id.startswith("mnn"):
+        return "weights_app"
+    if f.id.startswith("gguf-ud"):
+        return "weights_label"
+    return "weights_mix" if f.whole_model_bpw is not None else "weights"
 
 
 def _cache(row: MemoryRow, catalog: Catalog) -> MemoryParts:
@@ -187,7 +195,8 @@ def _buffers(row: MemoryRow, catalog: Catalog) -> MemoryParts:
     held = float(cache_bytes(rule, context)) * max(row.concurrency, 1)
     if row.scope == "gpu":
         held_as = catalog.format(variant.native_format) if row.engine_id == "ktransformers" else f
-        device, _ = device_weights(weight_shares(a, held_as), replace(Shards.of_one(), experts_on_cpu=1.0))
+        shards = replace(Shards.of_one(), experts_on_cpu=1.0, offloads=True)
+        device, _ = device_weights(weight_shares(a, held_as), shards)
         return MemoryParts(float(device) + held, kind, features, f"peak_{kind}")
     w = weights(a, f)
     exact = w.total_bytes + _tied_head(row, variant, f) - _unread_embedding(kind, variant, f)

@@ -14,6 +14,7 @@ from advisor.evidence.memory_truth import MemoryPrediction, predict_memory_rows
 from advisor.report.figures import Point, Scatter
 from advisor.report.numbers import bytes_text, percent_text
 from advisor.ui import backend
+from advisor.ui.accuracy_weights import weights
 from advisor.ui.text import plain, t
 from advisor.ui.widgets import chart
 
@@ -26,6 +27,7 @@ def memory() -> None:
     event = chart(_scatter(known), key="accuracy.memory", selectable=True, height=440)
     _picked(known, event)
     _table(rows)
+    weights(rows)
     st.caption(_held_out())
     missing = [row for row in rows if row.predicted_bytes is None]
     if missing:
