@@ -19,7 +19,7 @@ from advisor.serving.plan_costs import ServingPlan, serving_plan
 from advisor.serving.step_costs import StepCosts
 from advisor.serving.sweep import SweepTask
 from advisor.serving.trial import Window
-from advisor.serving.workload import ArrivalKind, Slo, Workload
+from advisor.serving.workload import Slo
 
 __all__ = ["PICKS", "FinalistTask", "agrees", "check_finalist", "check_finalists", "finalist_task"]
 
@@ -29,19 +29,14 @@ _SOURCE = "simulation on the step model"
 
 @dataclass(frozen=True, slots=True)
 class FinalistTask:
-    """The search of a candidate's replicas. The simulator knows an engine's steps; its user also waits for the
-    server around it, and for a chain of thought that nobody asked for."""
+    """The search of a candidate's replicas. Its user also waits for a chain of thought that nobody asked for."""
 
     search: SweepTask
-    outside_ms: float
     hidden_tokens: int
 
     def first_token_ms(self, ttft_ms: float, tpot_ms: float) -> float:
         """Until the first token that the user asked for."""
-        return ttft_ms + self.outside_ms + self.hidden_tokens * tpot_ms
-
-    def whole_answer_ms(self, e2e_ms: float) -> float:
-        return e2e_ms + self.outside_ms
+        return ttft_ms + self.hidden_tokens * tpot_ms
 
 
 def check_finalists(
@@ -99,29 +94,17 @@ def finalist_task(candidate: Candidate, scenario: Scenario, catalog: Catalog) ->
     if served.costs is None:
         return None
     costs, shares = _seated(served.costs, candidate, served), tuple(served.step_shares.items())
-    outside_ms, hidden = 1e3 * served.outside_s, max(0, candidate.load.output_tokens - scenario.total_output_tokens)
-    slo = _left(traffic.classes[0].slo, outside_ms, hidden * candidate.tpot_ms.value)
+    hidden = max(0, candidate.load.output_tokens - scenario.total_output_tokens)
+    slo = _left(traffic.classes[0].slo, hidden * candidate.tpot_ms.value)
     classes = tuple(replace(one, slo=slo) for one in traffic.classes)  # limits of a class precede the fleet's
-    traffic = _pausing(replace(traffic, classes=classes), served.outside_s)
+    traffic = replace(traffic, classes=classes)
     search = SweepTask(candidate.plan.id, costs, traffic, slo, served.options, shares=shares)
-    return FinalistTask(search, outside_ms, hidden)
+    return FinalistTask(search, hidden)
 
 
-def _left(slo: Slo, outside_ms: float, hidden_ms: float) -> Slo:
-    """What the limits leave to the engine, with the chain of thought written as fast as predicted."""
-
-    def less(limit: float | None, taken: float) -> float | None:
-        return None if limit is None else max(1.0, limit - taken)
-
-    return replace(slo, ttft_ms=less(slo.ttft_ms, outside_ms + hidden_ms), e2e_ms=less(slo.e2e_ms, outside_ms))
-
-
-def _pausing(traffic: Workload, outside_s: float) -> Workload:
-    """Users who wait for their answer are away from the engine while the server handles their next request."""
-    arrivals = traffic.arrivals
-    if arrivals.kind is not ArrivalKind.CLOSED_LOOP:
-        return traffic
-    return replace(traffic, arrivals=replace(arrivals, think_s=arrivals.think_s + outside_s))
+def _left(slo: Slo, hidden_ms: float) -> Slo:
+    """What the limits leave, with the chain of thought written as fast as predicted."""
+    return slo if slo.ttft_ms is None else replace(slo, ttft_ms=max(1.0, slo.ttft_ms - hidden_ms))
 
 
 def agrees(ranked: int, simulated: int) -> bool:
@@ -181,7 +164,7 @@ def _check(candidate: Candidate, answer: CapacityAnswer, task: FinalistTask, per
         if window and quotable
         else None,
         tpot_ms=_around(window.tpot_ms, candidate.tpot_ms) if window else None,
-        e2e_ms=_around(task.whole_answer_ms(window.e2e_ms), candidate.e2e_ms) if window else None,
+        e2e_ms=_around(window.e2e_ms, candidate.e2e_ms) if window else None,
         reasons=tuple(_reasons(candidate, answer, task, percentile)),
     )
 
@@ -214,8 +197,8 @@ def _reasons(candidate: Candidate, answer: CapacityAnswer, task: FinalistTask, p
 
 
 def _seen(window: Window, task: FinalistTask) -> dict[str, float]:
-    first, whole = task.first_token_ms(window.ttft_ms, window.tpot_ms), task.whole_answer_ms(window.e2e_ms)
-    return {"ttft": first, "tpot": window.tpot_ms, "e2e": whole}
+    first = task.first_token_ms(window.ttft_ms, window.tpot_ms)
+    return {"ttft": first, "tpot": window.tpot_ms, "e2e": window.e2e_ms}
 
 
 def _verdict(ranked: int, simulated: int) -> str:

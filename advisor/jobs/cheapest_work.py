@@ -34,7 +34,7 @@ def _row(finalist: Finalist) -> CheapestRow:
     each = max(1, plan.layout.devices)
     return CheapestRow(
         plan_id=plan.id,
-        title=plan_title(plan),
+        title=f"{plan_title(plan)} · {plan.engine.name}",
         feasible=finalist.feasible,
         devices=each * (row.safe_replicas if row else 0),
         device_name=place.name if place else "",

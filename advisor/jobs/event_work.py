@@ -12,7 +12,7 @@ from advisor.jobs.runs import class_levels, class_limits, series_rows, share_of
 from advisor.serving.control import Derating, Outage, Outages, RollingUpdate, Sampler, rolling_update
 from advisor.serving.estimate import time_alone
 from advisor.serving.fleet import Fleet, Pool
-from advisor.serving.result import SimulationResult, latency
+from advisor.serving.result import SimulationResult, TimeSeries, latency
 from advisor.serving.sampling import sample
 from advisor.serving.simulate import Control, simulate_fleet
 from advisor.serving.summary import in_slo
@@ -28,13 +28,14 @@ _LONGEST_S = 14_400.0
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """What is simulated. The event lasts from `start_s` to `end_s`."""
+    """What is simulated. The event lasts from `start_s` to `end_s`; queues are shown up to `shown_s`."""
 
     fleet: Fleet
     table: RequestTable
     workload: Workload
     start_s: float
     end_s: float
+    shown_s: float
 
 
 def event_report(request: EventRequest, tell: Callable[[float, str, int], None]) -> EventReport:
@@ -83,7 +84,7 @@ def _stage(request: EventRequest) -> _Stage:
         raise InputError("duration", f"an event of at most {longest:,.0f} s at this rate", f"{lasts:,.0f} s")
     table = sample(workload, max(200, int(rate * span)), seed=_SEED)
     fleet = Fleet((Pool("main", request.costs, cell, request.options),), request.router)
-    return _Stage(fleet, table, workload, settle, settle + lasts)
+    return _Stage(fleet, table, workload, settle, settle + lasts, span)
 
 
 def _lasts(request: EventRequest, cell: int) -> float:
@@ -109,7 +110,7 @@ def _control(request: EventRequest, stage: _Stage) -> Control:
 
 
 def _run(request: EventRequest, stage: _Stage, event: Control | None) -> tuple[SimulationResult, Series | None]:
-    sampler = Sampler((2 * stage.end_s) / _SAMPLES)
+    sampler = Sampler(stage.shown_s / _SAMPLES)
     controls: tuple[Control, ...] = (sampler,) if event is None else (event, sampler)
     result = simulate_fleet(
         stage.fleet,
@@ -120,7 +121,15 @@ def _run(request: EventRequest, stage: _Stage, event: Control | None) -> tuple[S
         controls=controls,
     )
     replicas = stage.fleet.replicas
-    return result, series_rows(replace(result, series=sampler.series(replicas)), replicas)
+    shown = _until(sampler.series(replicas), stage.shown_s)
+    return result, series_rows(replace(result, series=shown), replicas)
+
+
+def _until(series: TimeSeries, end_s: float) -> TimeSeries:
+    """Rare requests go on arriving long after the event."""
+    kept = series.time_s <= end_s
+    columns = (series.time_s, series.waiting, series.running, series.replicas, series.cache_use)
+    return TimeSeries(*(column[kept] for column in columns))
 
 
 def _side(request: EventRequest, stage: _Stage, result: SimulationResult, series: Series | None) -> EventSide:

@@ -186,7 +186,7 @@ def _policies(request: PolicyRequest, tell: Tell) -> PolicyReport:
     rows = [_policy_row(None, replace(static, series=sampler.series(cell)), static.replica_hours, cell)]
     for index, target in enumerate(request.targets):
         tell((index + 1) / (len(request.targets) + 1), "policy", round(target))
-        policy = AutoscalePolicy(target, _fewest(arrivals.shape, cell), request.startup_s)
+        policy = AutoscalePolicy(target, _fewest(arrivals.shape, cell), request.startup_s, request.metric)
         result = simulate_autoscaled(fleet, table, policy, seed=5, slos=slos)
         rows.append(_policy_row(target, result, static.replica_hours, cell))
     return PolicyReport(cell, len(table), float(table.arrival_s.max()) / 3600, tuple(rows))

@@ -8,6 +8,7 @@ from typing import Any
 
 from advisor.catalog.errors import FathomError
 from advisor.decision.scenario import Scenario
+from advisor.serving.autoscale import Metric
 from advisor.serving.engines import PRESETS, EngineOptions
 from advisor.serving.fleet import Router
 from advisor.serving.step_costs import StepCosts
@@ -49,8 +50,8 @@ class CapacityRequest:
 class PolicyRequest:
     """A fleet of up to `replicas` under autoscaling policies, over `workload`'s shape.
 
-    `targets`: requests in flight per replica that a policy aims at; `startup_s`: from the decision to scale up until
-    the new replica answers, which is mostly the time to load the model.
+    `targets`: requests per replica, in flight or waiting, that a policy aims at; `startup_s`: from the decision to
+    scale up until the new replica answers, which is mostly the time to load the model.
     """
 
     costs: StepCosts
@@ -61,6 +62,7 @@ class PolicyRequest:
     startup_s: float
     options: EngineOptions = PRESETS["vllm"]
     router: Router = Router.TWO_CHOICES
+    metric: Metric = Metric.IN_FLIGHT
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def curve_of(costs: StepCosts, workload: Workload, options: EngineOptions) -> St
         decode_s=decode[:, None],
         chunk_s=np.maximum(chunk * (1 / dp + (1 - 1 / dp) * np.exp(-prompts)), 0.0)[:, None],
         alone_s=one * alone,
-        outside_s=0 * one,
+        outside_s=one * costs.outside_s,
         chunks=one * chunks,
         chunks_per_step=one * max(dp * budget / tokens, 1.0),
         output_tokens=one * output / speed,
@@ -67,7 +67,7 @@ def replicas_by_closed_form(costs: StepCosts, workload: Workload, slo: Slo, opti
 def time_alone(costs: StepCosts, workload: Workload, options: EngineOptions) -> float:
     """Seconds of a mean request on an idle replica."""
     curve = curve_of(costs, workload, options)
-    return float(curve.alone_s[0] + curve.output_tokens[0] * curve.decode_s[0, 0])
+    return float(curve.outside_s[0] + curve.alone_s[0] + curve.output_tokens[0] * curve.decode_s[0, 0])
 
 
 def _at(table: np.ndarray, tokens: np.ndarray) -> np.ndarray:

@@ -34,7 +34,6 @@ class ServingPlan:
     costs: StepCosts | None
     options: EngineOptions
     step_shares: Mapping[str, float]  # of a decode step's time: bandwidth, compute, link, host
-    outside_s: float = 0.0  # of a request before its first token, beside the steps: the simulator knows steps only
 
 
 def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPlan:
@@ -59,8 +58,8 @@ def serving_plan(plan: Plan, workload: Workload, catalog: Catalog) -> ServingPla
     if not sizing.fits:
         return ServingPlan(plan, load, sizing, None, options, shares)
     table = table_for(catalog)
-    costs = StepCosts(**asdict(step_tables(plan, load, table=table)))
-    return ServingPlan(plan, load, sizing, costs, options, shares, outside_s(plan, load, table))
+    costs = StepCosts(**asdict(step_tables(plan, load, table=table)), outside_s=outside_s(plan, load, table))
+    return ServingPlan(plan, load, sizing, costs, options, shares)
 
 
 def _refuse_beyond_context(plan: Plan, workload: Workload) -> None:

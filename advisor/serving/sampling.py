@@ -11,12 +11,12 @@ from advisor.catalog.errors import InputError
 from advisor.serving.requests import MAX_REQUESTS
 from advisor.serving.workload import ArrivalKind, ArrivalProcess, RequestClass, RequestTable, Workload
 
-__all__ = ["check_workload", "sample"]
+__all__ = ["MAX_RATE", "check_workload", "sample"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _BLOCK = 16  # cached prefixes end at a block
-_MAX_RATE = 1e6
+MAX_RATE = 1e6
 
 
 def sample(workload: Workload, n: int, seed: int = 0) -> RequestTable:
@@ -44,9 +44,9 @@ def check_workload(workload: Workload) -> None:
     if arrivals.kind is ArrivalKind.CLOSED_LOOP:
         if arrivals.users < 1:
             raise InputError("users", "a whole number >= 1", arrivals.users)
-    elif arrivals.kind is not ArrivalKind.BURST and not 0 < arrivals.rate_per_s <= _MAX_RATE:
+    elif arrivals.kind is not ArrivalKind.BURST and not 0 < arrivals.rate_per_s <= MAX_RATE:
         raise InputError(
-            "rate_per_s", f"more than 0 and at most {_MAX_RATE:g} requests per second", arrivals.rate_per_s
+            "rate_per_s", f"more than 0 and at most {MAX_RATE:g} requests per second", arrivals.rate_per_s
         )
     if not (math.isfinite(arrivals.cv) and 0 < arrivals.cv <= 50):
         raise InputError("cv", "more than 0 and at most 50", arrivals.cv)

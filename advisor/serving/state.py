@@ -97,7 +97,7 @@ def build_state(fleet: Fleet, table: RequestTable, *, seed: int, priorities: tup
         table=_list(np.concatenate([pool.costs.table() for pool in fleet.pools])),
         heap=_list(np.zeros(seats, dtype=np.int64)),
         draw=_list(np.random.default_rng([seed, 7]).random(2 * len(table), dtype=np.float32)),
-        think=_list(table.think_s.astype(np.float64)),
+        think=_list(table.think_s + max(pool.costs.outside_s for pool in fleet.pools)),
         residue=_list(np.zeros(sizes, dtype=np.int64)),
         first=_list(first.astype(np.int64)),
         pending=_list(np.zeros(len(table.follows), dtype=np.int64)),

@@ -41,6 +41,7 @@ class StepCosts:
     max_num_seqs: int
     max_num_batched_tokens: int
     dp: int = 1
+    outside_s: float = 0.0  # of a request in the server around the engine, before its first step; takes no seat
 
     def table(self) -> NDArray[np.float64]:
         """Seconds by number of tokens 0..max_num_batched_tokens, linear between the rows given.

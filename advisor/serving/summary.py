@@ -15,11 +15,16 @@ __all__ = ["in_slo", "outcome_of", "summarise"]
 Floats = NDArray[np.float64]
 
 
-def outcome_of(state: State, table: RequestTable) -> RequestOutcome:
-    """Times per request; NaN where something did not happen."""
+def outcome_of(state: State, fleet: Fleet, table: RequestTable) -> RequestOutcome:
+    """Times per request; NaN where something did not happen. Tokens count from when the user sees them.
+
+    What a request spends in the server around the engine delays all engines of a pool alike: it shifts the answer.
+    """
     status = column(state.req, "status")
     served = status == 0
-    first, last = (np.where(served, column(state.req, name), np.nan) for name in ("first", "last"))
+    replica = column(state.ranks, "group")[column(state.req, "rank")]
+    outside = np.array([pool.costs.outside_s for pool in fleet.pools])[column(state.groups, "pool")[replica]]
+    first, last = (np.where(served, column(state.req, name) + outside, np.nan) for name in ("first", "last"))
     arrival, scheduled = column(state.req, "arrival"), column(state.req, "sched")
     steps = table.output_tokens - 1
     tpot = np.full(len(table), np.nan)
@@ -32,7 +37,7 @@ def outcome_of(state: State, table: RequestTable) -> RequestOutcome:
         ttft_s=first - arrival,
         tpot_s=tpot,
         e2e_s=last - arrival,
-        replica=column(state.ranks, "group")[column(state.req, "rank")],
+        replica=replica,
         preemptions=column(state.req, "preempted"),
         status=status,
     )
@@ -59,7 +64,7 @@ def summarise(
     class_names: tuple[str, ...],
     cpu_s: float,
 ) -> SimulationResult:
-    outcome = outcome_of(state, table)
+    outcome = outcome_of(state, fleet, table)
     served = outcome.status == 0
     start = float(outcome.arrival_s.min())
     end = float(np.nanmax(outcome.last_token_s)) if served.any() else start

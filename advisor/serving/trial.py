@@ -121,7 +121,7 @@ def rate_that_keeps_up(costs: StepCosts, workload: Workload, options: EngineOpti
         np.zeros(n), table.input_tokens, table.output_tokens, table.prefix_hit_tokens, table.request_class
     )
     unlimited = replace(options, max_queue=0, queue_timeout_s=float("inf"))
-    result = simulate(costs, together, options=unlimited)
+    result = simulate(replace(costs, outside_s=0.0), together, options=unlimited)
     if result.served == 0:
         return 0.0
     # The last requests run in ever smaller batches: count up to the time by which 80 % are done.

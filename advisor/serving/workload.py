@@ -14,6 +14,7 @@ __all__ = ["SINGLE_CLASS", "ArrivalKind", "ArrivalProcess", "RequestClass", "Req
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_RAMP_POINTS = 60  # it falls back over the last of them
 SINGLE_CLASS = "all"  # the name of a class that holds every request
 
 
@@ -40,6 +41,12 @@ class ArrivalProcess:
     period_s: float = 86_400.0
     users: int = 0
     think_s: float = 0.0
+
+    @classmethod
+    def ramp(cls, start_per_s: float, end_per_s: float, period_s: float) -> ArrivalProcess:
+        """Poisson arrivals whose rate goes evenly from start to end in `period_s`, then starts again."""
+        shape = tuple(np.linspace(start_per_s, end_per_s, _RAMP_POINTS).tolist())
+        return cls(rate_per_s=(start_per_s + end_per_s) / 2, shape=shape, period_s=period_s)
 
     @property
     def peak_rate_per_s(self) -> float:

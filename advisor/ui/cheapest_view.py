@@ -94,7 +94,11 @@ def _metric(name: str, value: str, note: str) -> None:
 
 
 def _bars(rows: list[CheapestRow]) -> Bars:
-    priced = [(row.title, row.monthly_usd) for row in rows if row.monthly_usd is not None][:_SHOWN]
+    cheapest_of: dict[str, Quantity] = {}  # bars of one name would be stacked
+    for row in rows:
+        if row.monthly_usd is not None:
+            cheapest_of.setdefault(row.title, row.monthly_usd)
+    priced = list(cheapest_of.items())[:_SHOWN]
     texts = {name: word(f"cheapest.bars_{name}") for name in ("title", "hint", "monthly")}
     texts["alt"] = word("cheapest.bars_alt", plan=priced[0][0], count=len(priced))
     return cost_bars(priced, texts)

@@ -23,6 +23,7 @@ __all__ = ["events"]
 
 _MANUAL = "manual"
 _TESTED_S = 1800.0
+_FEW = 30  # requests: a percentile of fewer says little
 
 
 def events(report: CapacityReport, search: CapacityRequest) -> None:
@@ -145,6 +146,8 @@ def _answer(report: EventReport, request: EventRequest) -> None:
         said = word("event.holds" if during >= wanted else "event.suffers", share=_share(during), calm=_share(without))
     icon = "health_and_safety" if request.slo.is_empty or during >= wanted else "warning"
     st.markdown(f":material/{icon}: {said}")
+    if report.during.requests < _FEW:
+        st.markdown(f":material/info: {word('event.few', count=report.during.requests)}")
     if report.retried:
         st.markdown(f":material/replay: {word('event.retried', count=f'{report.retried:,}')}")
     if report.recovered_s is None:

@@ -19,7 +19,8 @@ from advisor.serving.lengths import LengthDistribution, LengthKind
 from advisor.serving.library import load_workloads
 from advisor.serving.sampling import check_workload
 from advisor.serving.trace_workload import workload_of_trace
-from advisor.serving.workload import SINGLE_CLASS, ArrivalKind, ArrivalProcess, RequestClass, Slo, Workload
+from advisor.serving.workload import SINGLE_CLASS, ArrivalKind, RequestClass, Slo, Workload
+from advisor.ui.load_arrivals import choose_arrivals
 from advisor.ui.load_text import word
 from advisor.ui.text import language, plain
 from advisor.ui.widgets import chips, empty_state
@@ -133,7 +134,7 @@ def _of_scenario(scenario: Scenario, candidate: Candidate | None) -> Workload:
     tokens_in = load.input_tokens if load else scenario.input_tokens
     tokens_out = load.output_tokens if load else scenario.total_output_tokens
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        arrivals = _arrivals(scenario)
+        arrivals = choose_arrivals(scenario)
         names = {name: word(f"traffic.spread_{name.replace('-', '_')}") for name in _SPREADS}
         spread = st.selectbox(
             word("traffic.spread"),
@@ -153,40 +154,6 @@ def _of_scenario(scenario: Scenario, candidate: Candidate | None) -> Workload:
     context = max(scenario.context_tokens, tokens_in + tokens_out)
     name = scenario.name
     return Workload(scenario.id, name.en, arrivals, (own,), max_context_tokens=context, name_zh=name.zh)
-
-
-def _arrivals(scenario: Scenario) -> ArrivalProcess:
-    rate, users = scenario.arrivals_per_s, scenario.closed_loop_users
-    key = f"load.{scenario.id}.rate"
-    if rate is None:
-        people = st.number_input(
-            word("traffic.users"),
-            value=max(1, round(users or 1)),
-            key=f"{key}.users",
-            persist_state="session",
-            width=170,
-        )
-        return ArrivalProcess(ArrivalKind.CLOSED_LOOP, users=int(people), think_s=scenario.closed_loop_pause_s)
-    wanted = st.number_input(
-        word("traffic.rate"), value=_rounded(rate), format="%g", key=key, persist_state="session", width=240
-    )
-    cv = st.number_input(
-        word("traffic.cv"),
-        value=1.0,
-        step=0.5,
-        key="load.cv",
-        help=word("traffic.cv_help"),
-        persist_state="session",
-        width=150,
-    )
-    if cv == 1.0:
-        return ArrivalProcess(ArrivalKind.POISSON, float(wanted))
-    return ArrivalProcess(ArrivalKind.GAMMA, float(wanted), float(cv))
-
-
-def _rounded(value: float) -> float:
-    """Four significant digits: more would only fill the field."""
-    return float(f"{value:.4g}")
 
 
 def _spread(name: str, column: str, mean: float) -> LengthDistribution:

@@ -9,6 +9,7 @@ import streamlit as st
 from advisor.jobs.answers import CapacityReport, PolicyReport
 from advisor.jobs.messages import CapacityRequest, PolicyRequest
 from advisor.report.numbers import latency_text, number
+from advisor.serving.autoscale import Metric
 from advisor.serving.library import load_workloads
 from advisor.serving.workload import ArrivalKind
 from advisor.ui.charts.load import policy_points, replica_lines
@@ -20,7 +21,8 @@ __all__ = ["policies"]
 
 _DAY = "chat-day"  # the built-in day whose shape traffic without one is given
 _PERIOD_S = 7200.0  # a day in two hours: loading a model then weighs twelve times as much
-_OF_RUNNING = (0.5, 0.7, 0.85, 1.0)  # targets, as shares of the sequences that a replica runs at capacity
+_OF_RUNNING = (0.5, 0.7, 0.85, 1.0)  # targets in flight, as shares of the sequences that a replica runs at capacity
+_WAITING = (0.25, 1.0, 4.0, 16.0)  # targets of the queue: requests per replica
 
 
 def policies(report: CapacityReport, search: CapacityRequest) -> None:
@@ -33,6 +35,7 @@ def policies(report: CapacityReport, search: CapacityRequest) -> None:
         return
     st.caption(word("policy.lead"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = _metric()
         startup = st.number_input(
             word("policy.startup"),
             min_value=0.0,
@@ -44,28 +47,45 @@ def policies(report: CapacityReport, search: CapacityRequest) -> None:
             persist_state="session",
             width=240,
         )
-        request = _request(report, search, float(startup))
+        request = _request(report, search, float(startup), metric)
         start_button(request, word("policy.go"), key="policy.go")
     job = watched(request, key="policy")
     if job is not None:
         _charts(job.answer)
 
 
-def _request(report: CapacityReport, search: CapacityRequest, startup: float) -> PolicyRequest:
+def _metric() -> Metric:
+    names = {str(metric): word(f"policy.metric_{metric}") for metric in Metric}
+    picked = st.segmented_control(
+        word("policy.metric"),
+        list(names),
+        default=str(Metric.IN_FLIGHT),
+        format_func=names.__getitem__,
+        key="policy.metric",
+        help=word("policy.metric_help"),
+        required=True,
+        persist_state="session",
+    )
+    return Metric(picked)
+
+
+def _request(report: CapacityReport, search: CapacityRequest, startup: float, metric: Metric) -> PolicyRequest:
     """The same plan and limits, with the peak of the search as the peak of a day in two hours."""
     workload = search.workload
     shape = workload.arrivals.shape or load_workloads()[_DAY].arrivals.shape
     mean = workload.arrivals.peak_rate_per_s * sum(shape) / len(shape) / max(shape)
     arrivals = replace(workload.arrivals, shape=shape, period_s=_PERIOD_S, rate_per_s=mean)
+    in_flight = tuple(max(0.5, round(share * report.mean_running, 1)) for share in _OF_RUNNING)
     return PolicyRequest(
         costs=search.costs,
         workload=replace(workload, arrivals=arrivals),
         slo=search.slo,
         replicas=report.safe_replicas,
-        targets=tuple(max(0.5, round(share * report.mean_running, 1)) for share in _OF_RUNNING),
+        targets=in_flight if metric is Metric.IN_FLIGHT else _WAITING,
         startup_s=startup,
         options=search.options,
         router=search.router,
+        metric=metric,
     )
 
 

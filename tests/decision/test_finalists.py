@@ -50,13 +50,11 @@ def test_what_the_server_takes_around_the_engine_counts_in_both(catalog: Catalog
     for check in answer.checks:
         task = finalist_task(candidates[check.plan_id], answer.scenario, catalog)
         assert task is not None
-        assert task.outside_ms > 1
+        outside_ms = 1e3 * task.search.costs.outside_s
+        assert outside_ms > 1
         assert check.ttft_ms is not None
-        assert check.ttft_ms.value > task.outside_ms
+        assert check.ttft_ms.value > outside_ms
         assert check.ttft_ms.value == pytest.approx(candidates[check.plan_id].ttft_ms.value, rel=0.35)
-        assert answer.scenario.e2e_ms is not None
-        (limits,) = (one.slo for one in task.search.workload.classes)
-        assert limits.e2e_ms == pytest.approx(answer.scenario.e2e_ms - task.outside_ms)
 
 
 def test_in_json(catalog: Catalog) -> None:

@@ -15,6 +15,7 @@ from advisor.jobs.answers import CapacityReport, FleetReport, PolicyReport
 from advisor.jobs.background import Background, Job, JobState
 from advisor.jobs.load_work import perform
 from advisor.jobs.messages import CapacityRequest, FleetMode, FleetRequest, PolicyRequest, PoolRequest, Request
+from advisor.serving.autoscale import Metric
 from advisor.serving.capacity import find_replicas
 from advisor.serving.lengths import LengthDistribution
 from advisor.serving.limits import Limit
@@ -126,6 +127,17 @@ def test_scaling_policies_pay_for_less_than_a_static_fleet() -> None:
     assert static.paid_share == 1.0
     assert tight.paid_share < generous.paid_share < 1.0
     assert tight.in_slo_share <= static.in_slo_share + 1e-9
+
+
+def test_a_queue_that_is_empty_asks_for_the_smallest_fleet() -> None:
+    """Scaled by the queue, a fleet that keeps up shrinks until requests wait: it pays less and misses more."""
+    day = ArrivalProcess(ArrivalKind.POISSON, 20.0, shape=(0.2, 1.0, 1.8, 1.0), period_s=1800.0)
+    request = PolicyRequest(COSTS, replace(TRAFFIC, arrivals=day), SLO, 6, (4.0,), 60.0)
+    in_flight, waiting = (perform(replace(request, metric=metric), _silent) for metric in Metric)
+    assert isinstance(in_flight, PolicyReport)
+    assert isinstance(waiting, PolicyReport)
+    assert waiting.rows[1].paid_share < in_flight.rows[1].paid_share
+    assert waiting.rows[1].in_slo_share <= in_flight.rows[1].in_slo_share
 
 
 def test_classes_go_to_their_pools_and_a_loss_is_felt() -> None:

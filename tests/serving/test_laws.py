@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from advisor.serving.engines import PRESETS, EngineOptions, Speculation
 from advisor.serving.fleet import Fleet, Pool, Router
+from advisor.serving.lengths import LengthDistribution
 from advisor.serving.requests import request_table
+from advisor.serving.sampling import sample
 from advisor.serving.simulate import simulate, simulate_fleet
 from advisor.serving.step_costs import StepCosts
+from advisor.serving.workload import ArrivalKind, ArrivalProcess, RequestClass, Workload
 
 COSTS = StepCosts((0, 64, 1024), (0.01, 0.011, 0.03), 8e-8, 1.6e-7, 1.5e-9, 256, 20_000, 64, 1024)
 
@@ -162,3 +165,19 @@ def test_classes_stay_in_their_pools():
     replica = simulate_fleet(fleet, table).outcome.replica
     assert set(replica[table.request_class == 0]) == {0, 1}
     assert set(replica[table.request_class == 1]) == {2, 3, 4}
+
+
+def test_time_outside_the_engine_delays_every_answer_and_nothing_else():
+    table = traffic(3)
+    plain, behind = (simulate(replace(COSTS, outside_s=s), table).outcome for s in (0.0, 0.25))
+    np.testing.assert_allclose(behind.ttft_s, plain.ttft_s + 0.25, rtol=1e-12)
+    np.testing.assert_allclose(behind.e2e_s, plain.e2e_s + 0.25, rtol=1e-12)
+    np.testing.assert_allclose(behind.tpot_s, plain.tpot_s, rtol=1e-9)
+
+
+def test_users_who_wait_ask_again_later_by_the_time_outside_the_engine():
+    request = RequestClass("all", LengthDistribution.fixed(200), LengthDistribution.fixed(50))
+    table = sample(Workload("w", "w", ArrivalProcess(ArrivalKind.CLOSED_LOOP, users=1), (request,)), 20, seed=1)
+    plain, behind = (simulate(replace(COSTS, outside_s=s), table).outcome for s in (0.0, 0.25))
+    np.testing.assert_allclose(np.diff(behind.arrival_s), np.diff(plain.arrival_s) + 0.25, rtol=1e-9)
+    np.testing.assert_allclose(behind.e2e_s, plain.e2e_s + 0.25, rtol=1e-9)

@@ -34,6 +34,16 @@ def test_a_plan_under_a_built_in_workload(plan, capsys):
     assert fast["tpot_ms"]["mean"] < found["tpot_ms"]["mean"] < slow["tpot_ms"]["mean"]
 
 
+def test_the_servers_own_time_is_in_latencies_and_limits(plan, capsys, monkeypatch):
+    monkeypatch.setattr("advisor.serving.plan_costs.outside_s", lambda *_: 3.0)
+    found = answer(capsys, 0, "--plan", plan, "--workload", "chat", "--limit", "500")
+    assert 3000 < found["ttft_ms"]["p50"] < found["e2e_ms"]["p50"]
+    words = ("--plan", plan, "--workload", "azure-conversation", "--capacity", "--ttft-ms", "1500")
+    refused = answer(capsys, 3, *words)
+    assert refused["binding"] == "floor"
+    assert refused["idle_replica_ms"]["ttft"] > 3000
+
+
 def test_capacity_names_the_limit(plan, capsys):
     words = ("--plan", plan, "--workload", "azure-conversation", "--capacity", "--ttft-ms", "1500", "--tpot-ms", "60")
     found = answer(capsys, 0, *words)

@@ -194,3 +194,13 @@ def test_an_overlay_adds_workloads(tmp_path):
 def test_errors_are_expected_failures():
     assert issubclass(InputError, FathomError)
     assert replace(workload("chat"), id="x").id == "x"
+
+
+def test_a_ramp_goes_evenly_from_start_to_end():
+    arrivals = ArrivalProcess.ramp(1.0, 9.0, 3600.0)
+    assert arrivals.rate_per_s == 5
+    assert arrivals.peak_rate_per_s == pytest.approx(9)
+    request = RequestClass("all", LengthDistribution.fixed(10), LengthDistribution.fixed(10))
+    times = sample(Workload("w", "w", arrivals, (request,)), 18_000, seed=3).arrival_s
+    counts = np.histogram(times, bins=np.linspace(0, 3600, 11))[0] / 360
+    np.testing.assert_allclose(counts[:9], 1.0 + 8 * (np.arange(9) + 0.5) / 10, rtol=0.12)

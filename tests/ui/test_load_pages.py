@@ -114,6 +114,18 @@ def test_senseless_rates_get_one_clear_message(open_page: OpenPage, language: st
     assert "rate" in app.error[0].value or "每秒" in app.error[0].value
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_ramp_has_a_start_and_an_end(open_page: OpenPage, language: str) -> None:
+    app = open_page("capacity", language, scenario=SCENARIO)
+    app.button_group(key="load.pattern").set_value("ramp").run()
+    app.number_input(key=f"{RATE}.start").set_value(10.0).run()
+    app.number_input(key=f"{RATE}.end").set_value(30.0).run()
+    assert not app.exception
+    assert _word(language, "capacity.ready") in _texts(app)
+    app.number_input(key=f"{RATE}.start").set_value(-1.0).run()
+    assert [_word(language, "traffic.expected_rates") in error.value for error in app.error] == [True]
+
+
 def test_senseless_burstiness_and_limits_get_a_clear_message(open_page: OpenPage) -> None:
     app = open_page("capacity", scenario=SCENARIO)
     app.number_input(key="load.cv").set_value(1e9).run()

@@ -6,7 +6,6 @@ import streamlit as st
 
 from advisor.catalog.errors import FathomError
 from advisor.jobs.messages import CapacityRequest
-from advisor.report.numbers import percent_text
 from advisor.serving.estimate import replicas_by_closed_form
 from advisor.ui import answers, state
 from advisor.ui.capacity_view import answer, curve, does_not_fit, first_estimate, over_time, percentiles, step_times
@@ -54,7 +53,7 @@ except FathomError as problem:
     st.stop()
 too_large = larger_than_cache(workload, prepared.costs)
 if too_large > 0:
-    st.warning(word("fit.too_large", share=percent_text(too_large)), icon=":material/straighten:")
+    st.warning(word("fit.too_large", share=f"{100 * too_large:.2g} %"), icon=":material/straighten:")
 
 request = CapacityRequest(prepared.costs, workload, slo, options, router, prepared.shares)
 start_button(request, word("capacity.go"), key="capacity.go")
