@@ -116,10 +116,16 @@ class RollingUpdate:
 
 
 def rolling_update(update: RollingUpdate, replicas: int) -> tuple[Outage, ...]:
-    """The planned outages of an update of `replicas` replicas."""
+    """Each batch gets no new requests from the start of its drain on; what still runs at its end starts over.
+
+    Where no other replica is left, requests wait until the batch is back.
+    """
     if not 1 <= update.at_once <= replicas:
         raise InputError("at_once", f"1..{replicas}", update.at_once)
     away = update.drain_s + update.startup_s
     batches = range(0, replicas, update.at_once)
     groups = [tuple(range(first, min(first + update.at_once, replicas))) for first in batches]
-    return tuple(Outage(update.start_s + i * away, g, away, planned=True) for i, g in enumerate(groups))
+    starts = [update.start_s + i * away for i in range(len(groups))]
+    drains = [Outage(at, g, away, planned=True) for at, g in zip(starts, groups, strict=True)]
+    loads = [Outage(at + update.drain_s, g, update.startup_s) for at, g in zip(starts, groups, strict=True)]
+    return (*drains, *loads)

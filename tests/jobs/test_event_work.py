@@ -56,7 +56,14 @@ def test_an_update_retries_nothing_and_lasts_for_all_batches():
     assert report.end_s - report.start_s == pytest.approx(3 * 90)
     together = event_report(request(EventKind.UPDATE, drain_s=30.0, recovery_s=60.0, count=3), quiet)
     assert together.end_s - together.start_s == pytest.approx(90)
-    assert together.during.in_slo_share <= report.during.in_slo_share
+    assert together.during.in_slo_share < report.during.in_slo_share
+    assert dict(together.during.latencies)["ttft"].p99 > 50_000  # nobody serves while all of them load the model
+
+
+def test_rare_requests_do_not_stretch_what_is_shown():
+    report = event_report(request(EventKind.UPDATE, workload=traffic(rate_per_s=0.01), drain_s=30.0, replicas=1), quiet)
+    assert report.series is not None
+    assert report.end_s < report.series.time_s[-1] < 3 * report.end_s
 
 
 def test_falling_clocks_slow_every_token():
