@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from advisor.catalog.errors import InputError
 from advisor.serving.engines import EngineOptions
 from advisor.serving.plan_costs import serving_plan
 from advisor.serving.sampling import sample
@@ -14,6 +15,7 @@ from advisor.serving.step_costs import StepCosts
 from advisor.serving.workload import ArrivalKind, ArrivalProcess, Workload
 from advisor.sizing.plan import Plan, Sizing
 from advisor.ui import backend
+from advisor.ui.load_text import word
 
 __all__ = ["Prepared", "larger_than_cache", "prepare"]
 
@@ -32,7 +34,12 @@ class Prepared:
 
 
 def prepare(plan: Plan, workload: Workload) -> Prepared:
-    """Sizes the plan for the traffic's mean request and tabulates its steps."""
+    """Sizes the plan for the traffic's mean request and tabulates its steps. Raises InputError, translated."""
+    longest = plan.variant.architecture.max_context_tokens
+    tokens = workload.mean_input_tokens + workload.mean_output_tokens
+    if longest and tokens > longest:
+        expected = word("fit.context", most=f"{longest:,}", model=plan.variant.name)
+        raise InputError(word("traffic.label"), expected, f"{tokens:,.0f}")
     return _prepare(f"{plan.id}|{backend.revision()}", workload, plan)
 
 
