@@ -10,7 +10,7 @@ from advisor.catalog.text import texts, translate
 from advisor.decision.explain import sentence
 from advisor.decision.result import Candidate, Recommendation
 from advisor.report.numbers import gib_text, interval_text, number, percent_text, value_text
-from advisor.report.plan_figures import memory_bars, pareto
+from advisor.report.plan_figures import memory_bars, pareto, usual_axis
 from advisor.report.rows import device_text, plan_title, quantities
 from advisor.report.scenario_text import scenario_facts
 from advisor.report.svg import bars_svg, scatter_svg
@@ -101,7 +101,7 @@ def document(answer: Recommendation, language: str) -> Document:
         picks=tuple(_picks(answer, language)),
         plan_columns=_plan_columns(language),
         plans=tuple(_plan_cells(rank, c) for rank, c in enumerate(answer.candidates[:MAX_PLANS], start=1)),
-        pareto_svg=scatter_svg(pareto(answer, language)) if answer.candidates else "",
+        pareto_svg=scatter_svg(pareto(answer, language, x=usual_axis(answer))) if answer.candidates else "",
         rejected=_rejected(answer, language),
         misses=_misses(answer, language),
         mixes=_mixes(answer, language),

@@ -14,7 +14,7 @@ from advisor.report.palette import Tone
 from advisor.report.rows import plan_title, quantities
 from advisor.sizing.plan import Binding, DeviceFootprint, Sizing
 
-__all__ = ["AXES", "load_curves", "memory_bars", "pareto", "step_shares"]
+__all__ = ["AXES", "known_axes", "load_curves", "memory_bars", "pareto", "step_shares", "usual_axis"]
 
 GIB = 2.0**30
 MOST_GROUPS = 7
@@ -77,11 +77,22 @@ def _memory_bar(label: str, device: DeviceFootprint, language: str) -> Bar:
     return Bar(label, segments, device.usable_bytes / GIB, gib_text(device.usable_bytes))
 
 
+def known_axes(recommendation: Recommendation) -> list[str]:
+    """Those of AXES on which a candidate has a point: a phone has neither price nor power."""
+    found = [quantities(candidate) for candidate in recommendation.candidates]
+    return [axis for axis in AXES if any((q := row[axis]) is not None and q.value > 0 for row in found)]
+
+
+def usual_axis(recommendation: Recommendation) -> str:
+    """Across: cost, or quality where nothing has a cost."""
+    return "monthly_usd" if "monthly_usd" in known_axes(recommendation) else "quality"
+
+
 def pareto(
     recommendation: Recommendation,
     language: str,
     *,
-    x: str = "monthly_usd",
+    x: str,
     y: str = "e2e_ms",
     chosen: str | None = None,
 ) -> Scatter:

@@ -46,8 +46,10 @@ def models(catalog: Catalog) -> None:
     ]
     config = {
         "name": st.column_config.TextColumn(t("catalogue.name"), pinned=True),
+        "family": st.column_config.TextColumn(t("catalogue.column.family"), width=120),
         "total": st.column_config.NumberColumn(t("catalogue.total_params"), format="%.2f"),
         "active": st.column_config.NumberColumn(t("catalogue.active_params"), format="%.2f"),
+        "attention": st.column_config.TextColumn(t("catalogue.column.attention"), width=66),
         "context": st.column_config.NumberColumn(t("catalogue.context"), format="localized"),
     }
     picked = _table("models", rows, config)

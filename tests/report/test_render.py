@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from advisor.catalog import load_catalog
 from advisor.catalog.errors import UnsupportedError
+from advisor.decision.recommend import recommend
 from advisor.decision.scenario_form import scenario_from_mapping
+from advisor.decision.scenarios import load_scenarios
 from advisor.report import render as render_module
-from advisor.report.plan_figures import pareto
+from advisor.report.plan_figures import known_axes, pareto, usual_axis
 from advisor.report.render import Kind, render
 from tests.report.report_example import example_answer, nothing_answer
 
@@ -106,10 +109,20 @@ def test_pdf_without_weasyprint_is_a_clear_refusal(monkeypatch: pytest.MonkeyPat
 def test_times_of_a_second_and_more_are_drawn_in_seconds(language: str) -> None:
     """Points, front, limits and the label change together."""
     answer = example_answer()
-    whole, first = pareto(answer, language, y="e2e_ms"), pareto(answer, language, y="ttft_ms")
+    whole, first = (pareto(answer, language, x="monthly_usd", y=axis) for axis in ("e2e_ms", "ttft_ms"))
     slowest = max(candidate.e2e_ms.value for candidate in answer.candidates)
     assert slowest >= 1e3 > max(candidate.ttft_ms.value for candidate in answer.candidates)
     assert max(point.y for point in whole.points) == pytest.approx(slowest / 1e3)
     assert max(y for _, y in whole.front) <= slowest / 1e3
     assert whole.y_label == {"en": "Whole answer (s)", "zh": "完整回答（秒）"}[language]
     assert first.y_label == {"en": "First token (ms)", "zh": "首词元（毫秒）"}[language]
+
+
+def test_a_phone_without_a_price_is_drawn_by_quality() -> None:
+    catalog = load_catalog()
+    answer = recommend(load_scenarios(catalog)["mobile-question-answering"], catalog)
+    assert usual_axis(answer) == "quality"
+    assert not {"monthly_usd", "capital_usd"} & set(known_axes(answer))
+    drawn = pareto(answer, "en", x=usual_axis(answer))
+    assert len(drawn.points) == len(answer.candidates)
+    assert drawn.front

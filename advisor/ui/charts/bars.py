@@ -15,7 +15,7 @@ _PALE = {Tone.FREE}
 
 def bars_figure(bars: Bars, palette: Palette) -> go.Figure:
     """One trace per part, so that the legend names each part once."""
-    figure = blank(palette, height=86 + 46 * len(bars.bars), legend=True)
+    figure = blank(palette, height=112 + 46 * len(bars.bars), legend=True)
     names = [bar.label for bar in bars.bars]
     for label in _labels(bars):
         found = [_segment(bar.segments, label) for bar in bars.bars]

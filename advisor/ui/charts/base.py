@@ -56,7 +56,9 @@ def style_axis(palette: Palette, title: str, *, log: bool, values: Sequence[floa
     if not log:
         return {**axis, "rangemode": "tozero"}
     narrow = bool(values) and max(values) < 100 * min(values)
-    return {**axis, "type": "log", "dtick": "D2" if narrow else 1}
+    # With a format plotly writes the whole number at 2 and 5, not the digit alone.
+    ticks = {"dtick": "D2", "tickformat": ",.10~g"} if narrow else {"dtick": 1}
+    return {**axis, "type": "log", **ticks}
 
 
 def add_limits(figure: go.Figure, limits: Sequence[Limit], palette: Palette, *, log_x: bool, log_y: bool) -> None:

@@ -67,7 +67,7 @@ def _node(node: Node, palette: Palette) -> dict[str, Any]:
             "fontFamily": FONT_FAMILY,
             "fontSize": 12,
             "lineHeight": 15,
-            "width": _BOX[0] - 16,
+            "width": _BOX[0] - 10,
             "overflow": "break",
             "align": "center",
             "verticalAlign": "middle",
@@ -75,7 +75,7 @@ def _node(node: Node, palette: Palette) -> dict[str, Any]:
             "borderColor": accent if node.on_path else palette.border,
             "borderWidth": 2 if node.on_path else 1,
             "borderRadius": 7,
-            "padding": [9, 8],
+            "padding": [9, 5],
         },
     }
 
@@ -83,7 +83,7 @@ def _node(node: Node, palette: Palette) -> dict[str, Any]:
 def _words(edge: Edge, source: Node, target: Node, palette: Palette) -> dict[str, Any]:
     """The branch's label: right of a line that goes down, above a line that goes right."""
     goes_down = source.x == target.x
-    dx, dy = (8 / _COLUMN, 0.5) if goes_down else (_BOX[0] / 2 / _COLUMN + 0.02, -0.13)
+    dx, dy = (8 / _COLUMN, 0.5) if goes_down else (_BOX[0] / 2 / _COLUMN + 0.01, -0.13)
     return {
         "id": f"{edge.source}>{edge.target}",
         "name": f"{edge.source}>{edge.target}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from advisor.report.plan_figures import AXES, pareto
+from advisor.report.plan_figures import known_axes, pareto, usual_axis
 from advisor.ui import answers, state
 from advisor.ui.checks_view import known_checks
 from advisor.ui.nav import page_path
@@ -42,9 +42,11 @@ names = [t("plans.tab.compare"), t("plans.tab.mixes"), t("plans.tab.rejected")]
 compare, mixed, rejected = st.tabs(names, key="plans.tabs", on_change="rerun")
 with compare:
     if compare.open:
+        axes = known_axes(answer)
+        across, up = axes.index(usual_axis(answer)), axes.index("e2e_ms")
         with st.container(horizontal=True):
-            x = st.selectbox(t("plans.x"), list(AXES), format_func=lambda a: t(f"column.{a}"), key="plans.x")
-            y = st.selectbox(t("plans.y"), list(AXES), 3, format_func=lambda a: t(f"column.{a}"), key="plans.y")
+            x = st.selectbox(t("plans.x"), axes, across, format_func=lambda a: t(f"column.{a}"), key="plans.x")
+            y = st.selectbox(t("plans.y"), axes, up, format_func=lambda a: t(f"column.{a}"), key="plans.y")
         figure = pareto(answer, language(), x=x, y=y, chosen=candidate.plan.id)
         event = chart(figure, key=f"plans.pareto.{x}.{y}", selectable=True)
         picked = [point.get("customdata") for point in event.selection.points]
