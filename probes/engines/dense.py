@@ -54,4 +54,4 @@ def dense_need(spec: ProbeSpec, a: Architecture, layout: EngineBytes) -> Need:
     working = longest * 4 * (4 * (a.intermediate_size or 0) + 6 * a.hidden_size) + a.n_heads * longest * longest * 4
     cache = slots * spec.context_tokens * per_token * layout.cache_copies
     read = matrices + vectors + longest * per_token
-    return Need(matrices + embedding + vectors, cache, working + matrices, layout.runtime, read)
+    return Need(matrices + embedding + vectors, cache, working + matrices, layout.runtime, read_bytes=read)

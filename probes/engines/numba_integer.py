@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from probes.engines.numba_bits import AHEAD, LINE, kernel, parallel_kernel, prefetch, put, widen
+from probes.engines.numba_bits import AHEAD, LINE, kernel, nibble_products, parallel_kernel, prefetch, put, widen
 
 __all__ = ["BLOCK", "LEVELS_8", "LEVELS_16", "expand4", "expand8", "product4", "product8", "quantise"]
 
@@ -75,26 +75,16 @@ def product4(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped
 
 @parallel_kernel
 def _groups_of_128(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
-    """With a count known in advance and 16-bit nibbles in arrays, one instruction multiplies and adds 8 or 16 of them:
-    half as fast again as `_groups`.
-    """
+    """Almost twice as fast as `_groups`."""
     rows, groups, biased = q.shape[0], packed.shape[1], bias.shape[0] > 0
     for i in prange(packed.shape[0]):
         extra = widen(bias[i]) if biased else np.float32(0)
-        low, high = np.empty(HALF, np.int16), np.empty(HALF, np.int16)
         for r in range(rows):
             total = np.float32(0)
             for g in range(groups):
-                row = packed[i, g]
-                for j in range(HALF):
-                    low[j] = np.int16(row[j] & 15)
-                    high[j] = np.int16(row[j] >> 4)
-                first, second = q[r, 2 * g * HALF : (2 * g + 1) * HALF], q[r, (2 * g + 1) * HALF : (2 * g + 2) * HALF]
-                sum_ = np.int32(0)
-                for j in range(HALF):
-                    sum_ = np.int32(
-                        sum_ + np.int32(low[j]) * np.int32(first[j]) + np.int32(high[j]) * np.int32(second[j])
-                    )
+                prefetch(packed[i, g], AHEAD)
+                low, high = q[r, 2 * g * HALF : (2 * g + 1) * HALF], q[r, (2 * g + 1) * HALF : (2 * g + 2) * HALF]
+                sum_ = nibble_products(packed[i, g], low, high)
                 step, zero = widen(grid[i, g, 0]), widen(grid[i, g, 1])
                 zero -= np.float32(8) * step
                 total += scales[r, g] * (step * np.float32(sum_) + zero * np.float32(sums[r, g]))

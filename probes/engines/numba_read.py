@@ -6,9 +6,9 @@ For probe processes only; importing it needs numba.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from probes.engines.numba_bits import FAST, PARALLEL
+from probes.engines.numba_bits import parallel_kernel
 
 __all__ = ["STREAMS", "read_words"]
 
@@ -16,7 +16,7 @@ STREAMS = 4  # places at which each thread reads at once: more than one keeps mo
 RUN = 64  # words in a row at each place: half a KiB
 
 
-@njit(parallel=PARALLEL, fastmath=FAST, nogil=True, cache=True)
+@parallel_kernel
 def read_words(words, sums):  # type: ignore[no-untyped-def]
     """Adds up int64 `words`; each entry of `sums` (int64) gets the sum of an equal part, and is one task."""
     size = words.shape[0] // sums.shape[0]

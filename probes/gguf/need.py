@@ -32,7 +32,7 @@ def gguf_need(spec: ProbeSpec) -> Need:
     words = next((t.shape[-1] for t in header.tensors if t.name == "token_embd.weight"), 0)
     buffers = 4 * UBATCH_TOKENS * (words + 8 * header.number("embedding_length"))
     read = header.read_bytes(1) + max(spec.prompt_tokens) * per_token
-    return Need(header.tensor_bytes, cache, buffers + copies, RUNTIME_BYTES, read)
+    return Need(header.tensor_bytes, cache, buffers + copies, RUNTIME_BYTES, read_bytes=read)
 
 
 def gguf_header(spec: ProbeSpec) -> GgufHeader:
