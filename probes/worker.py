@@ -25,12 +25,17 @@ from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
 __all__ = ["main"]
 
+# torch asks for pages of 2 MiB where the system offers them: with pages of 4 KiB the tables of a model of 15 GB outgrow
+# the caches, and each step reads them anew (1.15 tokens per second of a 7B in bf16 on a Zen 1, with large pages 1.46)
+LARGE_PAGES = ("THP_MEM_ALLOC_ENABLE", "1")
+
 
 def main() -> int:
     """Read the spec, measure, write the result. Exit codes: 0 result sent, 1 error sent, 137 ended by the memory
     guard.
     """
     channel = _Channel(_claim_stdout())
+    os.environ.setdefault(*LARGE_PAGES)
     line = sys.stdin.readline()
     _exit_with_parent()
     faulthandler.enable()
