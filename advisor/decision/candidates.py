@@ -13,6 +13,7 @@ from advisor.catalog.catalog import Catalog
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.decision.models import Model
 from advisor.decision.money import HOURS_PER_MONTH, price_dates
+from advisor.decision.money_formulas import MoneyFormulas, money_formulas
 from advisor.decision.own_reasons import own_reasons
 from advisor.decision.result import Candidate, Leaf, Money, Reason
 from advisor.decision.scenario import Axis, Scenario
@@ -88,6 +89,7 @@ def _candidate(
 ) -> Candidate:
     plan, load = sizing.plan, load_of(outcome, row, scenario)
     model, served, costs = _model(outcome, row), outcome.served, outcome.costs
+    formulas = money_formulas(outcome.space, served, costs, row, scenario, catalog)
     candidate = Candidate(
         plan=plan,
         load=load,
@@ -103,10 +105,10 @@ def _candidate(
         e2e_ms=_latency(served.e2e_s[row], sizing.tpot_ms, float(outcome.alone.tpot_factor[row])),
         utilisation=float(served.utilisation[row]),
         fleet_output_tok_s=_scaled(sizing.output_tok_s, plan.replicas),
-        money=_money(outcome, row, scenario, catalog),
-        monthly_usd=costs.monthly_usd.quantity(row),
-        power_w=costs.power_w.quantity(row),
-        carbon_kg_month=costs.carbon_kg_month.quantity(row),
+        money=_money(outcome, row, scenario, catalog, formulas),
+        monthly_usd=costs.monthly_usd.quantity(row, formulas.monthly),
+        power_w=costs.power_w.quantity(row, formulas.power),
+        carbon_kg_month=costs.carbon_kg_month.quantity(row, formulas.carbon),
         score=float(ranking.score[row]),
         axis_scores={axis: float(values[row]) for axis, values in ranking.axes.items()},
         on_pareto_front=bool(ranking.on_front[row]),
@@ -147,19 +149,22 @@ def _scaled(quantity: Quantity, factor: float) -> Quantity:
     return replace(quantity, value=quantity.value * factor, low=quantity.low * factor, high=quantity.high * factor)
 
 
-def _money(outcome: Outcome, row: int, scenario: Scenario, catalog: Catalog) -> Money:
+def _money(outcome: Outcome, row: int, scenario: Scenario, catalog: Catalog, formulas: MoneyFormulas) -> Money:
     costs, served = outcome.costs, outcome.served
     offer = outcome.space.offers[outcome.space.offer[row]]
     first, last = price_dates(offer, catalog)
     tokens = _model(outcome, row).output_tokens * float(served.requests_per_s[row])
     per_month = tokens / max(scenario.peak_factor, 1.0) * HOURS_PER_MONTH * 3600 / 1e6
-    monthly = costs.monthly_usd.quantity(row)
+    monthly = costs.monthly_usd.quantity(row, formulas.monthly)
+    per_million = _scaled(monthly, 1 / per_month) if monthly and per_month > 0 else None
+    if monthly and per_million:
+        per_million = replace(per_million, source=f"{monthly.value:,.0f} / {per_month:,.4g} million tokens")
     return Money(
-        capital_usd=Quantity.exact(0.0, "owned") if offer.owned else costs.capital_usd.quantity(row),
-        rent_monthly_usd=costs.rent_monthly_usd.quantity(row),
-        own_monthly_usd=costs.own_monthly_usd.quantity(row),
-        electricity_monthly_usd=costs.electricity_monthly_usd.quantity(row),
-        per_million_tokens_usd=_scaled(monthly, 1 / per_month) if monthly and per_month > 0 else None,
+        capital_usd=Quantity.exact(0.0, "owned") if offer.owned else costs.capital_usd.quantity(row, formulas.capital),
+        rent_monthly_usd=costs.rent_monthly_usd.quantity(row, formulas.rent),
+        own_monthly_usd=costs.own_monthly_usd.quantity(row, formulas.own),
+        electricity_monthly_usd=costs.electricity_monthly_usd.quantity(row, formulas.electricity),
+        per_million_tokens_usd=per_million,
         prices_from=first,
         prices_to=last,
     )

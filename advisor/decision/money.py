@@ -25,7 +25,7 @@ from advisor.decision.scenario import Hosting, Scenario
 from advisor.decision.space import Space
 from advisor.serving.assumptions import Assumptions, load_assumptions
 
-__all__ = ["HOURS_PER_MONTH", "Costs", "Tariff", "costs", "price_dates", "tariff"]
+__all__ = ["HOURS_PER_MONTH", "Costs", "Tariff", "costs", "needs_server", "price_dates", "sold_in", "tariff"]
 
 Floats = NDArray[np.float64]
 
@@ -148,7 +148,7 @@ class _Watts:
     @classmethod
     def of(cls, space: Space, catalog: Catalog, use: Assumptions) -> _Watts:
         rows = [_design_watts(offer, catalog) for offer in space.offers]
-        around = np.array([_needs_server(offer) for offer in space.offers], dtype=np.bool_)[space.offer]
+        around = np.array([needs_server(offer) for offer in space.offers], dtype=np.bool_)[space.offer]
         design = np.array(rows, dtype=np.float64)[space.offer]
 
         def wall(share: Quantity) -> Band:
@@ -200,15 +200,16 @@ def _design_watts(offer: Offer, catalog: Catalog) -> float:
     return device.tdp_w * (host.sockets if offer.hardware.device is None and host else 1)
 
 
-def _needs_server(offer: Offer) -> bool:
+def needs_server(offer: Offer) -> bool:
+    """Not a complete machine: a server stands around it."""
     return offer.device_class not in _COMPLETE_MACHINES
 
 
 def _capital(space: Space, count: Floats, catalog: Catalog, use: Assumptions) -> Band:
     """Devices in the steps in which they are sold, servers around them, and a network between several nodes."""
-    step = np.array([_sold_in(offer) for offer in space.offers], dtype=np.float64)[space.offer]
+    step = np.array([sold_in(offer) for offer in space.offers], dtype=np.float64)[space.offer]
     node = np.array([offer.per_node for offer in space.offers], dtype=np.float64)[space.offer]
-    around = np.array([_needs_server(offer) for offer in space.offers], dtype=np.bool_)[space.offer]
+    around = np.array([needs_server(offer) for offer in space.offers], dtype=np.bool_)[space.offer]
     prices = _prices(space, "purchase", catalog).times(np.ceil(count / step) * step)
     several = count > node
     parts = zip(_ends(prices), _quantity_ends(use.server_share), _quantity_ends(use.network_share), strict=True)
@@ -220,7 +221,7 @@ def _capital(space: Space, count: Floats, catalog: Catalog, use: Assumptions) ->
     )
 
 
-def _sold_in(offer: Offer) -> int:
+def sold_in(offer: Offer) -> int:
     """Devices of the smallest unit on sale: a whole server for modules on a switched or full-mesh link."""
     device, server = offer.hardware.device, offer.hardware.server
     if device is None or device.link is None or server is None:
