@@ -49,13 +49,15 @@ def money_formulas(
     loaded, idle = use.loaded_power_share.value, use.idle_power_share.value
     share = f"({loaded:g} x {busy:.4g} + {idle:g} x {1 - busy:.4g}{wall[0]})"
     energy = f"{count} x {watts:g} W x {share}{wall[1]} x {HOURS_PER_MONTH:g} h / 1000"
-    rent, own = _rent(offer, count, use, catalog), _own(costs, row, use)
+    electricity = f"{energy} x {rates.usd_per_kwh.value:g}; {rates.usd_per_kwh.source}" if rates.usd_per_kwh else ""
+    rent = _rent(offer, count, use, catalog)
+    own = electricity if offer.owned else _own(costs, row, use)
     rented = float(costs.monthly_usd.value[row]) == float(costs.rent_monthly_usd.value[row])
     return MoneyFormulas(
         capital=_capital(offer, count, use, catalog),
         rent=rent,
         own=own,
-        electricity=f"{energy} x {rates.usd_per_kwh.value:g}; {rates.usd_per_kwh.source}" if rates.usd_per_kwh else "",
+        electricity=electricity,
         monthly=rent if rented else own,
         power=f"{count} x {watts:g} W x ({loaded:g}{wall[0]}){wall[1]}; {_ASSUMED}",
         carbon=f"{energy} x {rates.kg_per_kwh.value:g}; {rates.kg_per_kwh.source}" if rates.kg_per_kwh else "",
