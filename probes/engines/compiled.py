@@ -44,13 +44,13 @@ def float_rows(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Produ
 
 def int8_rows(weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype, *, a8: bool) -> Product:
     """`a8`: activations of 8 bits with one scale per row; else of 16 bits with one per block."""
-    block, levels = (weight.shape[1], LEVELS_8) if a8 else (BLOCK, LEVELS_16)
+    levels = LEVELS_8 if a8 else LEVELS_16
     matrix, factors, extra, outputs = weight.numpy(), scale.numpy(), bias_bits(bias, dtype), weight.shape[0]
 
     def run(x: Tensor) -> Tensor:
-        q, scales, _ = numba_integer.quantise(bits(x), block, levels)
+        q, scales, _ = numba_integer.quantise(bits(x), BLOCK, levels)
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
-        numba_integer.product8(matrix, factors, q, scales, block, extra, bits(y))
+        numba_integer.product8(matrix, factors, q, scales, BLOCK, extra, bits(y))
         return y
 
     return run

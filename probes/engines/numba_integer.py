@@ -21,17 +21,19 @@ HALF = 64  # bytes that hold a usual group of 128 weights
 
 @kernel
 def quantise(x, block, levels):  # type: ignore[no-untyped-def]
-    """x (rows, inputs) -> integers (rows, inputs), scales and sums of the integers (rows, blocks)."""
+    """x (rows, inputs) -> integers (rows, inputs), scales and sums of the integers (rows, blocks).
+
+    With 8 bits the blocks of a row share one scale.
+    """
     rows, inputs = x.shape
     blocks = (inputs + block - 1) // block
     q = np.empty((rows, inputs), np.int16)
     scales, sums = np.empty((rows, blocks), np.float32), np.empty((rows, blocks), np.int32)
     for r in range(rows):
+        in_row = _largest(x[r]) if levels == LEVELS_8 else np.float32(0)
         for b in range(blocks):
             part, target = x[r, b * block : (b + 1) * block], q[r, b * block : (b + 1) * block]
-            largest = np.float32(0)
-            for j in range(part.shape[0]):
-                largest = max(largest, abs(widen(part[j])))
+            largest = in_row if levels == LEVELS_8 else _largest(part)
             scale = largest / np.float32(levels)
             inverse = np.float32(1) / scale if scale > 0 else np.float32(0)
             total = np.int32(0)
@@ -40,6 +42,14 @@ def quantise(x, block, levels):  # type: ignore[no-untyped-def]
                 total += np.int32(target[j])
             scales[r, b], sums[r, b] = scale, total
     return q, scales, sums
+
+
+@kernel
+def _largest(values):  # type: ignore[no-untyped-def]
+    found = np.float32(0)
+    for j in range(values.shape[0]):
+        found = max(found, abs(widen(values[j])))
+    return found
 
 
 @parallel_kernel

@@ -54,8 +54,8 @@ def _matrix(linear: Linear, dtype: torch.dtype) -> tuple[Any, ...] | None:
         pairs = first.dtype is torch.bfloat16 and linear.inputs % 2 == 0
         return (bits(first).view("uint32") if pairs else bits(first)), bias
     if isinstance(linear, Int8Linear):
-        block, levels = (linear.inputs, LEVELS_8) if linear.a8 else (BLOCK, LEVELS_16)
-        return first.numpy(), linear.stored[1].numpy(), block, levels, bias
+        levels = LEVELS_8 if linear.a8 else LEVELS_16
+        return first.numpy(), linear.stored[1].numpy(), BLOCK, levels, bias
     if isinstance(linear, Int4Linear):
         return first.numpy(), bits(linear.stored[1]), linear.group, LEVELS_16, bias
     return None
