@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probes.engines import numba_attention, numba_float, numba_integer
+from probes.engines import numba_attention, numba_float, numba_integer, numba_nibbles
 from probes.engines.numba_integer import BLOCK, LEVELS_8, LEVELS_16
 
 __all__ = [
@@ -48,7 +48,7 @@ def int8_rows(weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.d
     matrix, factors, extra, outputs = weight.numpy(), scale.numpy(), bias_bits(bias, dtype), weight.shape[0]
 
     def run(x: Tensor) -> Tensor:
-        q, scales, _ = numba_integer.quantise(bits(x), BLOCK, levels)
+        q, scales = numba_integer.quantise(bits(x), BLOCK, levels)
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
         numba_integer.product8(matrix, factors, q, scales, BLOCK, extra, bits(y))
         return y
@@ -61,9 +61,9 @@ def int4_rows(packed: Tensor, grid: Tensor, bias: Tensor | None, dtype: torch.dt
     outputs, group = packed.shape[0], 2 * packed.shape[2]
 
     def run(x: Tensor) -> Tensor:
-        q, scales, sums = numba_integer.quantise(bits(x), group, LEVELS_16)
+        q, scales, sums = numba_nibbles.quantise_groups(bits(x), group)
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
-        numba_integer.product4(nibbles, steps, q, scales, sums, extra, bits(y))
+        numba_nibbles.product4(nibbles, steps, q, scales, sums, extra, bits(y))
         return y
 
     return run
@@ -78,7 +78,7 @@ def expand_int8(out: Tensor, weight: Tensor, scale: Tensor) -> None:
 
 
 def expand_int4(out: Tensor, packed: Tensor, grid: Tensor) -> None:
-    numba_integer.expand4(packed.numpy(), bits(grid), bits(out))
+    numba_nibbles.expand4(packed.numpy(), bits(grid), bits(out))
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, longest: int) -> Tensor:

@@ -16,7 +16,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-__all__ = ["AHEAD", "LINE", "float_of_bits", "kernel", "nibble_products", "parallel_kernel", "prefetch", "put", "widen"]
+__all__ = ["AHEAD", "LINE", "float_of_bits", "kernel", "parallel_kernel", "prefetch", "put", "widen"]
 
 # sums may be reordered; infinities and NaN keep their meaning, because the logits are checked for them
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -75,46 +75,6 @@ def prefetch(_context: Any, array: Any, _index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
-
-
-@intrinsic
-def nibble_products(_context: Any, packed: Any, low: Any, high: Any) -> Any:
-    """int32 sum of the low nibbles of 64 bytes times low[:64] and of the high ones times high[:64] (int16).
-
-    Sixteen at a time, which LLVM turns into one multiply-and-add each on x86 (pmaddwd); in a loop over nibbles it does
-    not find that.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        starts = [_start(context, builder, *pair) for pair in zip(signature.args, arguments, strict=True)]
-        nibbles, half, words = (ir.VectorType(ir.IntType(bits), 16) for bits in (8, 16, 32))
-        total = ir.Constant(words, [0] * 16)
-        for first in range(0, 64, 16):
-            both, *factors = (
-                builder.load(_vector(builder, start, first * width, kind), align=1)
-                for start, width, kind in zip(starts, (1, 2, 2), (nibbles, half, half), strict=True)
-            )
-            low = builder.and_(both, ir.Constant(nibbles, [15] * 16))
-            high = builder.lshr(both, ir.Constant(nibbles, [4] * 16))
-            for part, factor in zip((low, high), factors, strict=True):
-                product = builder.mul(builder.zext(part, words), builder.sext(factor, words))
-                total = builder.add(total, product)
-        kind = ir.FunctionType(ir.IntType(32), [words])
-        add_up = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.add.v16i32")
-        return builder.call(add_up, [total])
-
-    return types.int32(packed, low, high), generate
-
-
-def _start(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """Address of the first element, as of bytes."""
-    view = context.make_array(kind)(context, builder, value)
-    return builder.bitcast(view.data, ir.IntType(8).as_pointer())
-
-
-def _vector(builder: Any, start: Any, offset: int, kind: Any) -> Any:
-    where = builder.gep(start, [ir.Constant(ir.IntType(64), offset)], source_etype=ir.IntType(8))
-    return builder.bitcast(where, kind.as_pointer())
 
 
 @intrinsic

@@ -1,4 +1,4 @@
-"""Products with 8-bit and 4-bit matrices, for probe processes only.
+"""Products with 8-bit matrices, for probe processes only.
 
 Activations become 16-bit integers with one scale per block of columns: 15 bits of the block's largest value, more than
 the 8 bits that bfloat16 keeps of each (with 127 levels: 8-bit activations). Products of 8- and 16-bit integers are one
@@ -10,25 +10,24 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from probes.engines.numba_bits import AHEAD, LINE, kernel, nibble_products, parallel_kernel, prefetch, put, widen
+from probes.engines.numba_bits import AHEAD, LINE, kernel, parallel_kernel, prefetch, put, widen
 
-__all__ = ["BLOCK", "LEVELS_8", "LEVELS_16", "expand4", "expand8", "product4", "product8", "quantise"]
+__all__ = ["BLOCK", "LEVELS_8", "LEVELS_16", "expand8", "product8", "quantise"]
 
 BLOCK = 512  # columns: 512 x 127 x 32767 stays below 2^31
 LEVELS_16, LEVELS_8 = 32767, 127
-HALF = 64  # bytes that hold a usual group of 128 weights
 
 
 @kernel
 def quantise(x, block, levels):  # type: ignore[no-untyped-def]
-    """x (rows, inputs) -> integers (rows, inputs), scales and sums of the integers (rows, blocks).
+    """x (rows, inputs) -> integers (rows, inputs) and scales (rows, blocks).
 
     With 8 bits the blocks of a row share one scale.
     """
     rows, inputs = x.shape
     blocks = (inputs + block - 1) // block
     q = np.empty((rows, inputs), np.int16)
-    scales, sums = np.empty((rows, blocks), np.float32), np.empty((rows, blocks), np.int32)
+    scales = np.empty((rows, blocks), np.float32)
     for r in range(rows):
         in_row = _largest(x[r]) if levels == LEVELS_8 else np.float32(0)
         for b in range(blocks):
@@ -36,12 +35,10 @@ def quantise(x, block, levels):  # type: ignore[no-untyped-def]
             largest = in_row if levels == LEVELS_8 else _largest(part)
             scale = largest / np.float32(levels)
             inverse = np.float32(1) / scale if scale > 0 else np.float32(0)
-            total = np.int32(0)
             for j in range(part.shape[0]):
                 target[j] = np.int16(np.rint(widen(part[j]) * inverse))
-                total += np.int32(target[j])
-            scales[r, b], sums[r, b] = scale, total
-    return q, scales, sums
+            scales[r, b] = scale
+    return q, scales
 
 
 @kernel
@@ -71,56 +68,6 @@ def product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyp
             put(y[r], i, total * scale[i] + extra)
 
 
-@kernel
-def product4(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
-    """y (rows, outputs); packed (outputs, groups, group / 2) uint8: the low nibbles are the first half of the group.
-
-    A weight is (nibble - 8) * grid[output, group, 0] + grid[output, group, 1]; a block of q is one group.
-    """
-    if packed.shape[2] == HALF:
-        _groups_of_128(packed, grid, q, scales, sums, bias, y)
-    else:
-        _groups(packed, grid, q, scales, sums, bias, y)
-
-
-@parallel_kernel
-def _groups_of_128(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
-    """Almost twice as fast as `_groups`."""
-    rows, groups, biased = q.shape[0], packed.shape[1], bias.shape[0] > 0
-    for i in prange(packed.shape[0]):
-        extra = widen(bias[i]) if biased else np.float32(0)
-        for r in range(rows):
-            total = np.float32(0)
-            for g in range(groups):
-                prefetch(packed[i, g], AHEAD)
-                low, high = q[r, 2 * g * HALF : (2 * g + 1) * HALF], q[r, (2 * g + 1) * HALF : (2 * g + 2) * HALF]
-                sum_ = nibble_products(packed[i, g], low, high)
-                step, zero = widen(grid[i, g, 0]), widen(grid[i, g, 1])
-                zero -= np.float32(8) * step
-                total += scales[r, g] * (step * np.float32(sum_) + zero * np.float32(sums[r, g]))
-            put(y[r], i, total + extra)
-
-
-@parallel_kernel
-def _groups(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
-    rows, groups, half, biased = q.shape[0], packed.shape[1], packed.shape[2], bias.shape[0] > 0
-    for i in prange(packed.shape[0]):
-        extra = widen(bias[i]) if biased else np.float32(0)
-        for r in range(rows):
-            total = np.float32(0)
-            for g in range(groups):
-                row = packed[i, g]
-                low, high = q[r, 2 * g * half : (2 * g + 1) * half], q[r, (2 * g + 1) * half : (2 * g + 2) * half]
-                sum_ = np.int32(0)
-                for j in range(half):
-                    both = np.int32(row[j])
-                    sum_ = np.int32(sum_ + (both & 15) * np.int32(low[j]) + (both >> 4) * np.int32(high[j]))
-                step, zero = widen(grid[i, g, 0]), widen(grid[i, g, 1])
-                zero -= np.float32(8) * step
-                total += scales[r, g] * (step * np.float32(sum_) + zero * np.float32(sums[r, g]))
-            put(y[r], i, total + extra)
-
-
 @parallel_kernel
 def expand8(weight, scale, wide):  # type: ignore[no-untyped-def]
     """wide (outputs, inputs) = weight * scale."""
@@ -128,18 +75,3 @@ def expand8(weight, scale, wide):  # type: ignore[no-untyped-def]
         row, target, factor = weight[i], wide[i], scale[i]
         for j in range(weight.shape[1]):
             put(target, j, np.float32(row[j]) * factor)
-
-
-@parallel_kernel
-def expand4(packed, grid, wide):  # type: ignore[no-untyped-def]
-    """wide (outputs, inputs) = the weights of `product4`."""
-    half = packed.shape[2]
-    for i in prange(packed.shape[0]):
-        for g in range(packed.shape[1]):
-            row, step, zero = packed[i, g], widen(grid[i, g, 0]), widen(grid[i, g, 1])
-            zero -= np.float32(8) * step
-            low = wide[i, 2 * g * half : (2 * g + 1) * half]
-            high = wide[i, (2 * g + 1) * half : (2 * g + 2) * half]
-            for j in range(half):
-                put(low, j, np.float32(row[j] & 15) * step + zero)
-                put(high, j, np.float32(row[j] >> 4) * step + zero)

@@ -13,14 +13,15 @@ from numba.extending import overload
 from probes.engines.numba_attention import CHUNK, attend, exponential, normalise, place
 from probes.engines.numba_bits import kernel, parallel_kernel, put, widen
 from probes.engines.numba_float import product, product_pairs
-from probes.engines.numba_integer import product4, product8, quantise
+from probes.engines.numba_integer import product8, quantise
+from probes.engines.numba_nibbles import product4, quantise_groups
 
 __all__ = ["layer_step"]
 
 
 def multiply(matrix, x, y):  # type: ignore[no-untyped-def]
     """y (1, outputs) = matrix x (1, inputs). By the types of `matrix`: (weights, bias), where uint32 are pairs of
-    bfloat16; (int8 weights, scales, block, levels, bias); (packed, grid, group, levels, bias).
+    bfloat16; (int8 weights, scales, block, levels, bias); (packed, grid, group, bias).
     """
     raise NotImplementedError("only inside compiled code")
 
@@ -44,13 +45,13 @@ def _multiply_pairs(matrix, x, y):  # type: ignore[no-untyped-def]
 
 
 def _multiply_int8(matrix, x, y):  # type: ignore[no-untyped-def]
-    q, scales, _sums = quantise(x, matrix[2], matrix[3])
+    q, scales = quantise(x, matrix[2], matrix[3])
     product8(matrix[0], matrix[1], q, scales, matrix[2], matrix[4], y)
 
 
 def _multiply_int4(matrix, x, y):  # type: ignore[no-untyped-def]
-    q, scales, sums = quantise(x, matrix[2], matrix[3])
-    product4(matrix[0], matrix[1], q, scales, sums, matrix[4], y)
+    q, scales, sums = quantise_groups(x, matrix[2])
+    product4(matrix[0], matrix[1], q, scales, sums, matrix[3], y)
 
 
 @kernel

@@ -73,7 +73,8 @@ class Int4Linear(Linear):
     """4-bit weights, groups of 128 with a 16-bit scale and zero.
 
     On CPU (outputs, groups, group / 2) bytes, the low nibbles the first half of the group: torch's own CPU kernel reads
-    at a third of the memory's speed. On CUDA torch's packing.
+    at a third of the memory's speed. Single rows are rounded to 8 bits by group there, as llama.cpp and OpenVINO do. On
+    CUDA torch's packing.
     """
 
     kind = "int4"

@@ -57,5 +57,5 @@ def _matrix(linear: Linear, dtype: torch.dtype) -> tuple[Any, ...] | None:
         levels = LEVELS_8 if linear.a8 else LEVELS_16
         return first.numpy(), linear.stored[1].numpy(), BLOCK, levels, bias
     if isinstance(linear, Int4Linear):
-        return first.numpy(), bits(linear.stored[1]), linear.group, LEVELS_16, bias
+        return first.numpy(), bits(linear.stored[1]), linear.group, bias
     return None

@@ -88,6 +88,26 @@ exact = torch.einsum("rhd,hid->rhi", latent.double(), kv_b[:, 10:].double())
 print("leave", 0, 0, error(compiled.leave(latent, kv_b[:, 10:]), exact))
 """
 
+NIBBLES = """
+import numba, numpy as np
+from probes.engines import numba_nibbles
+packed = torch.randint(0, 256, (9, 3, 64), dtype=torch.uint8)
+packed[0] = 255
+grid = (torch.randn(9, 3, 2) * 0.01).bfloat16()
+x = torch.randn(2, 384).bfloat16()
+x[0, ::2] = 3  # with nibbles of 15 the largest sums there are
+bits = lambda t: t.view(torch.int16).numpy().view(np.uint16)
+q, scales, sums = numba_nibbles.quantise_groups(bits(x), 128)
+weight = (torch.cat((packed & 15, packed >> 4), 2).double() - 8) * grid[:, :, :1].double() + grid[:, :, 1:].double()
+exact = (torch.tensor(q).double().view(2, 3, 128) * torch.tensor(scales).double()[:, :, None]).view(2, -1)
+exact = exact @ weight.view(9, -1).T
+for vectors in (numba_nibbles.HAS_AVX2, False):
+    numba_nibbles.HAS_AVX2, row = vectors, numba_nibbles._row
+    multiply = numba.njit(lambda *arrays: row(*arrays))
+    for r in (0, 1):
+        got = [multiply(packed[i].numpy(), bits(grid[i]), q[r], scales[r], sums[r]) for i in range(9)]
+        print("row", vectors, r, error(torch.tensor(got), exact[r]))
+"""
 WHOLE = """
 from advisor.catalog.records import Architecture, AttentionKind
 from probes.engines.decoder import Decoder
@@ -131,6 +151,12 @@ def test_integer_kernels_equal_float64():
     found = errors(INTEGERS)
     assert {name.split()[1] for name, _ in found} >= {"compiled", "expand", "onednn", "int-mm", "int8pack"}
     assert [row for row in found if row[1] > (8e-2 if "onednn" in row[0] else 2e-2)] == []
+
+
+def test_nibbles_are_multiplied_exactly_with_and_without_the_byte_instructions():
+    found = errors(NIBBLES)
+    assert len(found) == 4
+    assert [row for row in found if row[1] > 1e-5] == []
 
 
 def test_attention_and_norm_equal_float64():

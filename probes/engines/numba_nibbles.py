@@ -1,0 +1,209 @@
+"""Products with 4-bit matrices, for probe processes only.
+
+Activations become 8-bit integers with one scale per group of weights, which is what llama.cpp does on processors too.
+Groups of 128 are multiplied as vectors of bytes: an unsigned nibble times a signed byte is at most 15 x 127, so 16 such
+products fit into the 16 bits of one lane, and x86 multiplies and adds 32 of them with one instruction (pmaddubsw).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from probes.engines.numba_bits import AHEAD, kernel, parallel_kernel, put, widen
+
+__all__ = ["expand4", "product4", "quantise_groups"]
+
+LEVELS = 127
+HALF = 64  # bytes that hold a usual group of 128 weights
+LANES = 32  # bytes of one vector
+BYTE, SHORT, WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+BYTES, SHORTS = ir.VectorType(BYTE, LANES), ir.VectorType(SHORT, LANES // 2)
+WORDS, FLOATS = ir.VectorType(WORD, LANES // 4), ir.VectorType(ir.FloatType(), LANES // 4)
+HAS_AVX2 = bool(binding.get_host_cpu_features().get("avx2", False))
+
+
+@kernel
+def quantise_groups(x, group):  # type: ignore[no-untyped-def]
+    """x (rows, inputs) -> int8 (rows, inputs); float32 (rows, groups): the scales, and scale x sum of the integers."""
+    rows, inputs = x.shape
+    groups = inputs // group
+    q = np.empty((rows, inputs), np.int8)
+    scales, sums = np.empty((rows, groups), np.float32), np.empty((rows, groups), np.float32)
+    for r in range(rows):
+        for g in range(groups):
+            part, target = x[r, g * group : (g + 1) * group], q[r, g * group : (g + 1) * group]
+            largest = np.float32(0)
+            for j in range(group):
+                largest = max(largest, abs(widen(part[j])))
+            scale = largest / np.float32(LEVELS)
+            inverse = np.float32(1) / scale if scale > 0 else np.float32(0)
+            total = np.int32(0)
+            for j in range(group):
+                target[j] = np.int8(np.rint(widen(part[j]) * inverse))
+                total += np.int32(target[j])
+            scales[r, g], sums[r, g] = scale, scale * np.float32(total)
+    return q, scales, sums
+
+
+@kernel
+def product4(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
+    """y (rows, outputs); packed (outputs, groups, group / 2) uint8: the low nibbles are the first half of the group.
+
+    A weight is (nibble - 8) * grid[output, group, 0] + grid[output, group, 1], the grid in bfloat16; q, scales, sums
+    from `quantise_groups`.
+    """
+    if packed.shape[2] == HALF:
+        _groups_of_128(packed, grid, q, scales, sums, bias, y)
+    else:
+        _groups(packed, grid, q, scales, sums, bias, y)
+
+
+@parallel_kernel
+def _groups_of_128(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
+    rows, biased = q.shape[0], bias.shape[0] > 0
+    for i in prange(packed.shape[0]):
+        extra = widen(bias[i]) if biased else np.float32(0)
+        for r in range(rows):
+            put(y[r], i, _row(packed[i], grid[i], q[r], scales[r], sums[r]) + extra)
+
+
+@parallel_kernel
+def _groups(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
+    rows, groups, half, biased = q.shape[0], packed.shape[1], packed.shape[2], bias.shape[0] > 0
+    for i in prange(packed.shape[0]):
+        extra = widen(bias[i]) if biased else np.float32(0)
+        for r in range(rows):
+            total = np.float32(0)
+            for g in range(groups):
+                row = packed[i, g]
+                low, high = q[r, 2 * g * half : (2 * g + 1) * half], q[r, (2 * g + 1) * half : (2 * g + 2) * half]
+                sum_ = np.int32(0)
+                for j in range(half):
+                    both = np.int32(row[j])
+                    sum_ = np.int32(sum_ + (both & 15) * np.int32(low[j]) + (both >> 4) * np.int32(high[j]))
+                step, zero = widen(grid[i, g, 0]), widen(grid[i, g, 1])
+                zero -= np.float32(8) * step
+                total += scales[r, g] * step * np.float32(sum_) + zero * sums[r, g]
+            put(y[r], i, total + extra)
+
+
+@intrinsic
+def _row(_context: Any, packed: Any, grid: Any, q: Any, scales: Any, sums: Any) -> Any:
+    """float32 product of one row: packed (groups, 64), grid (groups, 2) uint16, q (groups x 128,), scales, sums
+    (groups,).
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        arrays = [context.make_array(k)(context, builder, v) for k, v in zip(signature.args, arguments, strict=True)]
+        weights, steps, inputs, factors, offsets = (builder.bitcast(a.data, BYTE.as_pointer()) for a in arrays)
+        groups = cgutils.unpack_tuple(builder, arrays[0].shape, 2)[0]
+        products = cgutils.alloca_once_value(builder, ir.Constant(FLOATS, [0.0] * (LANES // 4)))
+        rest = cgutils.alloca_once_value(builder, ir.Constant(ir.FloatType(), 0.0))
+        with cgutils.for_range(builder, groups) as loop:
+            g = loop.index
+            _look_ahead(builder, _at(builder, weights, g, HALF))
+            summed = _group(builder, _at(builder, weights, g, HALF), _at(builder, inputs, g, 2 * HALF))
+            pair = builder.load(builder.bitcast(_at(builder, steps, g, 4), WORD.as_pointer()), align=2)
+            step = builder.bitcast(builder.shl(pair, ir.Constant(WORD, 16)), ir.FloatType())
+            zero = builder.bitcast(builder.and_(pair, ir.Constant(WORD, 0xFFFF0000)), ir.FloatType())
+            zero = builder.fsub(zero, builder.fmul(step, ir.Constant(ir.FloatType(), 8.0)))
+            factor, offset = (_float(builder, _at(builder, start, g, 4)) for start in (factors, offsets))
+            scale = _everywhere(builder, builder.fmul(step, factor))
+            term = builder.fmul(builder.sitofp(summed, FLOATS), scale)
+            builder.store(builder.fadd(builder.load(products), term), products)
+            builder.store(builder.fadd(builder.load(rest), builder.fmul(zero, offset)), rest)
+        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), FLOATS])
+        add_up = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{LANES // 4}f32")
+        return builder.call(add_up, [builder.load(rest), builder.load(products)], fastmath=("reassoc",))
+
+    return types.float32(packed, grid, q, scales, sums), generate
+
+
+def _group(builder: Any, weights: Any, inputs: Any) -> Any:
+    """Eight partial sums, int32, of 64 bytes of nibbles times 128 activations: low nibbles first."""
+    both = [_load(builder, weights, first) for first in range(0, HALF, LANES)]
+    low = [builder.and_(b, ir.Constant(BYTES, [15] * LANES)) for b in both]
+    high = [builder.lshr(b, ir.Constant(BYTES, [4] * LANES)) for b in both]
+    total = None
+    for index, nibbles in enumerate((*low, *high)):
+        part = _pairs(builder, nibbles, _load(builder, inputs, index * LANES))
+        total = part if total is None else builder.add(total, part)
+    return _widened(builder, total)
+
+
+def _widened(builder: Any, sums: Any) -> Any:
+    """int32: sums[2k] + sums[2k + 1]."""
+    if HAS_AVX2:
+        kind = ir.FunctionType(WORDS, [SHORTS, SHORTS])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
+        return builder.call(call, [sums, ir.Constant(SHORTS, [1] * (LANES // 2))])
+    even, odd = (builder.sext(half, WORDS) for half in _halves(builder, sums))
+    return builder.add(even, odd)
+
+
+def _pairs(builder: Any, nibbles: Any, factors: Any) -> Any:
+    """int16: nibbles[2k] * factors[2k] + nibbles[2k + 1] * factors[2k + 1]."""
+    if HAS_AVX2:
+        kind = ir.FunctionType(SHORTS, [BYTES, BYTES])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.ub.sw")
+        return builder.call(call, [nibbles, factors])
+    wide = ir.VectorType(SHORT, LANES)
+    products = builder.mul(builder.zext(nibbles, wide), builder.sext(factors, wide))
+    even, odd = _halves(builder, products)
+    return builder.add(even, odd)
+
+
+def _halves(builder: Any, vector: Any) -> tuple[Any, Any]:
+    """Its even and its odd elements."""
+    size = vector.type.count
+    masks = (ir.Constant(ir.VectorType(WORD, size // 2), list(range(first, size, 2))) for first in (0, 1))
+    even, odd = (builder.shuffle_vector(vector, vector, mask) for mask in masks)
+    return even, odd
+
+
+def _everywhere(builder: Any, value: Any) -> Any:
+    empty, first = ir.Constant(FLOATS, ir.Undefined), ir.Constant(WORD, 0)
+    return builder.shuffle_vector(
+        builder.insert_element(empty, value, first), empty, ir.Constant(WORDS, [0] * (LANES // 4))
+    )
+
+
+def _look_ahead(builder: Any, where: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
+    call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    ahead = builder.gep(where, [ir.Constant(ir.IntType(64), AHEAD)], source_etype=BYTE)
+    builder.call(call, [ahead, *(ir.Constant(WORD, n) for n in (0, 2, 1))])  # to read, keep, data
+
+
+def _at(builder: Any, start: Any, index: Any, size: int) -> Any:
+    return builder.gep(start, [builder.mul(index, ir.Constant(index.type, size))], source_etype=BYTE)
+
+
+def _load(builder: Any, start: Any, offset: int) -> Any:
+    where = builder.gep(start, [ir.Constant(ir.IntType(64), offset)], source_etype=BYTE)
+    return builder.load(builder.bitcast(where, BYTES.as_pointer()), align=1)
+
+
+def _float(builder: Any, where: Any) -> Any:
+    return builder.load(builder.bitcast(where, ir.FloatType().as_pointer()), align=4)
+
+
+@parallel_kernel
+def expand4(packed, grid, wide):  # type: ignore[no-untyped-def]
+    """wide (outputs, inputs) = the weights of `product4`."""
+    half = packed.shape[2]
+    for i in prange(packed.shape[0]):
+        for g in range(packed.shape[1]):
+            row, step, zero = packed[i, g], widen(grid[i, g, 0]), widen(grid[i, g, 1])
+            zero -= np.float32(8) * step
+            low = wide[i, 2 * g * half : (2 * g + 1) * half]
+            high = wide[i, (2 * g + 1) * half : (2 * g + 2) * half]
+            for j in range(half):
+                put(low, j, np.float32(row[j] & 15) * step + zero)
+                put(high, j, np.float32(row[j] >> 4) * step + zero)
