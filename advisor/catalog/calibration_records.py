@@ -15,7 +15,10 @@ class LocalCalibration:
     `effects`: factors on the fitted effects (`bandwidth`, `compute`, `layer_s`, …), so that the step model carries what
     was measured over to other models and loads. `*_factor` multiply the seconds that come out;
     `*_factor_90` >= 1 is the half-width of the 90 % interval of one sequence on one device, as a factor.
-    `format_id`: only this format of the family ("": all of them); kernels of one family may differ by factors.
+    `format_family`: "" for all. `format_id`: only this format of the family ("": all of them); kernels of one family
+    may differ by factors.
+    `kinds`: of the models that were run (`Architecture.kind`): for others the factors hold, but neither the interval
+    narrows nor the basis changes. None: every kind.
     `variant_id`: only this model ("": all of them). `measured`: this model itself was run (basis MEASURED up to
     `most_context_tokens`, 0: everywhere), else a relative was (CALIBRATED). `most_sequences`: batch that was measured.
     `first_*_off`: rate measured / rate foreseen before the first run (time to first token: seconds); 1: exact.
@@ -32,6 +35,7 @@ class LocalCalibration:
     measured: bool = False
     format_id: str = ""
     variant_id: str = ""
+    kinds: tuple[str, ...] | None = None
     effects: tuple[tuple[str, float], ...] = ()
     most_context_tokens: int = 0
     most_sequences: int = 1

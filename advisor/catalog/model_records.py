@@ -185,6 +185,11 @@ class Architecture:
         return self.n_routed_experts > 0
 
     @property
+    def kind(self) -> str:
+        """What decides which kernels run: the attention, and whether there are experts."""
+        return f"{self.attention}-{'moe' if self.is_moe else 'dense'}"
+
+    @property
     def n_moe_layers(self) -> int:
         if not self.is_moe:
             return 0

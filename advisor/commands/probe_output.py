@@ -8,7 +8,9 @@ import sys
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import texts, translate
 from advisor.catalog.units import format_bytes
+from advisor.evidence.surprises import surprises
 from advisor.report.numbers import latency_text
+from advisor.report.surprise_text import surprise_texts
 from probes.codec import encode
 from probes.foresee import Foresight
 from probes.result import Event, EventKind, Measured, ProbeResult
@@ -47,6 +49,7 @@ def as_json(result: ProbeResult, foresight: Foresight, remark: str) -> dict[str,
         "started_at": result.started_at,
         "duration_s": result.duration_s,
         "predicted": {name: quantity.as_json() for name, quantity in result.predicted.items().items()},
+        "outside": [encode(surprise) for surprise in surprises(result)],
         "prediction_missing": foresight.unknown,
         "remark": remark,
     }
@@ -72,6 +75,7 @@ def print_result(result: ProbeResult, foresight: Foresight, remark: str) -> None
     lines += _points(result, lang)
     lines += [f"- {translate(lang, f'probes.flag.{flag}')}" for flag in result.flags]
     lines += [f"- {translate(lang, f'probes.warning.{warning}')}" for warning in result.conditions.warnings]
+    lines += [f"- {text}" for text in surprise_texts(result, lang)]
     lines += (
         [f"- {translate(lang, 'probes.command.seconds_unknown', reason=foresight.unknown)}"]
         if foresight.unknown

@@ -33,7 +33,8 @@ _Pair = tuple[Run, Observation, float]  # with log(measured / fitted)
 def local_calibrations(
     history: Sequence[ProbeResult], machine: Machine | None, catalog: Catalog
 ) -> tuple[LocalCalibration, ...]:
-    """Most specific first: measured models, then their formats. `history`: newest first, of any machine.
+    """Most specific first: measured models, then their formats, then all formats. `history`: newest first, of any
+    machine.
 
     `machine`: this one; its processors are known by their host's id, those of others only if the catalogue has them.
     """
@@ -42,7 +43,7 @@ def local_calibrations(
         for device_id in _device_ids(run, machine):
             groups[device_id, run.plan.engine.id].append(run)
     found = [item for key, runs in sorted(groups.items()) for item in _of_group(key, _newest(runs))]
-    return tuple(sorted(found, key=lambda item: not item.measured))
+    return tuple(sorted(found, key=lambda item: (not item.measured, not item.format_id)))
 
 
 def first_off(result: ProbeResult) -> tuple[float | None, float | None]:
@@ -79,6 +80,8 @@ def _of_group(key: Key, runs: Sequence[Run]) -> Iterator[LocalCalibration]:
     fit = fit_local([seen.plan_of(run) for run, seen in pairs], [seen for _, seen in pairs])
     found = [(run, seen, float(rest)) for (run, seen), rest in zip(pairs, fit.left, strict=True)]
     left = [item for item in found if item[1].part is None]  # parts serve the coefficients only
+    if left:
+        yield _any_format(key, left, fit)
     for format_id in dict.fromkeys(run.plan.format.id for run in runs):
         mine = [item for item in left if item[0].plan.format.id == format_id]
         whole = _whole_format(key, mine, fit)
@@ -86,6 +89,22 @@ def _of_group(key: Key, runs: Sequence[Run]) -> Iterator[LocalCalibration]:
         for variant_id in dict.fromkeys(run.plan.variant.id for run, _, _ in mine):
             rows = [item for item in mine if item[0].plan.variant.id == variant_id]
             yield _one_model(whole, variant_id, rows)
+
+
+def _any_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibration:
+    """For formats that were not run: what the kernels of one engine share here. Their intervals stay public."""
+    return LocalCalibration(
+        device_id=key[0],
+        engine_id=key[1],
+        format_family="",
+        effects=fit.shared,
+        kinds=(),
+        decode_factor=1.0,
+        decode_factor_90=1.0,
+        prefill_factor=1.0,
+        prefill_factor_90=1.0,
+        runs=len(_distinct(rows)),
+    )
 
 
 def _whole_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibration:
@@ -100,6 +119,7 @@ def _whole_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibr
         format_family=plan.format.family,
         format_id=plan.format.id,
         effects=fit.effects[plan.format.id],
+        kinds=tuple(sorted({run.plan.variant.architecture.kind for run in runs})),
         decode_factor=math.exp(_middle(decode)),
         decode_factor_90=math.exp(math.hypot(_width(rows, is_prefill=False), _transfer(decode, TRANSFER_DECODE))),
         prefill_factor=math.exp(_middle(prefill)),
@@ -121,6 +141,7 @@ def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[_Pair]) 
     return replace(
         whole,
         effects=(),
+        kinds=None,
         variant_id=variant_id,
         measured=True,
         decode_factor=math.exp(_middle(decode)) / whole.decode_factor if decode else 1.0,

@@ -1,14 +1,13 @@
 """Coefficients of one device under one engine, refitted to its own measurements.
 
-The step model's effects get factors: memory bandwidth for all formats and each, arithmetic per format, overheads per
-layer and step, cache reads and attention for all formats together. The public calibration is the prior (factor 1, the
+The step model's effects get factors: memory bandwidth and arithmetic for all formats and each, overheads per layer and
+step, cache reads and attention for all formats together. The public calibration is the prior (factor 1, the
 widths below), so what was not exercised stays where the public fit has it, and what was measured wins: a maximum
 a-posteriori estimate by Gauss-Newton steps with Huber weights.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,13 +28,19 @@ __all__ = ["LocalFit", "fit_local"]
 Floats = NDArray[np.float64]
 
 # Standard deviations of the prior, natural log units. Kernels of one engine on one processor differ from the public
-# mean by factors; those for one format differ less from each other.
-BY_FORMAT = {"bandwidth": 0.35, "compute": 1.0}
-SHARED = {"bandwidth": 0.9, "overhead": 1.0, "step": 1.0, "cache": 1.0, "attention": 1.0}
+# mean by factors; those for one format differ less from each other, and those for experts from those for other layers.
+BY_FORMAT = {"bandwidth": 0.35, "compute": 0.6}
+SHARED = {
+    "bandwidth": 0.9, "compute": 0.9, "experts": 0.5, "overhead": 1.0, "step": 1.0, "cache": 1.0, "attention": 1.0,
+}  # fmt: skip
 # What an engine does around its kernels differs by orders of magnitude from others. Of one that no public measurement
 # is of, left as narrow as the rest, overhead would be taken for slow reading, and a larger model foreseen too slow.
 UNSEEN_ENGINE = {"overhead": 2.5, "step": 2.5}
-_EFFECTS = {"overhead": ("layer_s", "moe_layer_s"), "step": ("step_s", "sequence_s")}
+_EFFECTS = {
+    "experts": ("expert_bandwidth", "expert_compute"),
+    "overhead": ("layer_s", "moe_layer_s"),
+    "step": ("step_s", "sequence_s"),
+}
 ROUNDS = 12
 STEP = 1e-4
 LARGEST_MOVE = 1.0
@@ -45,8 +50,11 @@ NORMAL_90 = 1.645
 
 @dataclass(frozen=True, slots=True)
 class LocalFit:
-    """`effects`: by format id, effect and factor. `left`: log(measured / fitted) of each observation, in order."""
+    """`effects`: by format id, effect and factor on top of `shared`, those of all formats. `left`: log(measured /
+    fitted) of each observation, in order.
+    """
 
+    shared: tuple[tuple[str, float], ...]
     effects: dict[str, tuple[tuple[str, float], ...]]
     left: Floats
 
@@ -60,7 +68,8 @@ def fit_local(plans: Sequence[Plan], observations: Sequence[Observation]) -> Loc
         theta = theta + np.clip(move, -LARGEST_MOVE, LARGEST_MOVE)
         if np.max(np.abs(move), initial=0.0) < 1e-4:
             break
-    return LocalFit(problem.effects(theta), problem.left(theta))
+    effects = {name: problem.effects(theta, name) for name in dict.fromkeys(p.format.id for p in plans)}
+    return LocalFit(problem.effects(theta, ""), effects, problem.left(theta))
 
 
 class _Problem:
@@ -105,17 +114,10 @@ class _Problem:
         move: Floats = np.linalg.solve(normal, -(jacobian.T @ (weight * left)) - theta / self._prior**2)
         return move
 
-    def effects(self, theta: Floats) -> dict[str, tuple[tuple[str, float], ...]]:
-        """By format: which effect to multiply by what."""
-        found: dict[str, tuple[tuple[str, float], ...]] = {}
-        for format_id in dict.fromkeys(self._formats):
-            mine: dict[str, float] = defaultdict(float)  # the format's own on top of what all formats share
-            for (name, owner), value in zip(self.names, theta, strict=True):
-                if owner in ("", format_id):
-                    mine[name] += float(value)
-            factors = {name: float(np.exp(value)) for name, value in mine.items()}
-            found[format_id] = tuple((effect, v) for n, v in factors.items() for effect in _EFFECTS.get(n, (n,)))
-        return found
+    def effects(self, theta: Floats, owner: str) -> tuple[tuple[str, float], ...]:
+        """Which effect to multiply by what, for all formats ("") or one of them."""
+        mine = [(name, float(np.exp(v))) for (name, o), v in zip(self.names, theta, strict=True) if o == owner]
+        return tuple((effect, factor) for name, factor in mine for effect in _EFFECTS.get(name, (name,)))
 
     def _shifted(self, theta: Floats) -> EfficiencyArrays:
         given = {name: getattr(self._public, name) for name in EfficiencyArrays.__slots__}

@@ -54,10 +54,13 @@ def own_measurements(
 
 def calibration_of(plan: Plan, local: Sequence[LocalCalibration]) -> LocalCalibration | None:
     """The most specific measurement that the figures of a plan rest on; None: public calibration only."""
-    key = ModelKey(plan.variant, plan.format, plan.kv_format)
+    key, kind = ModelKey(plan.variant, plan.format, plan.kv_format), plan.variant.architecture.kind
     names = _names(Hardware(plan.device, plan.host, plan.server), on_cpu=plan.device is None)
     hybrid = plan.layout.offload in (Offload.EXPERTS_CPU, Offload.LAYERS_SPLIT)
-    matching = (i for i in local if i.engine_id == plan.engine.id and _means_model(i, key) and i.device_id in names)
+    matching = (
+        i for i in local
+        if i.engine_id == plan.engine.id and _means_model(i, key) and i.device_id in names and _was_run(i, kind)
+    )  # fmt: skip
     return None if hybrid else next(matching, None)
 
 
@@ -65,17 +68,18 @@ def _with(now: OwnMeasurements, item: LocalCalibration, rows: Mask, pairings: Pa
     changed = {name: now.effects.get(name, 1.0) * np.where(rows, factor, 1.0) for name, factor in item.effects}
     loaded = pairings.load_mode.codes == 1
     several = np.zeros_like(rows) if pairings.several is None else pairings.several
-    alone = rows & ~several & (~loaded | (item.most_sequences > 1))
+    alike = rows & np.array([_was_run(item, m.variant.architecture.kind) for m in pairings.models])[pairings.model]
+    alone = alike & ~several & (~loaded | (item.most_sequences > 1))
     widths = {
         name: np.where(alone, np.log(max(_factor_90(item, name), 1.0)), values) for name, values in now.widths.items()
     }
-    exact = rows & ~several & item.measured
+    exact = alike & ~several & item.measured
     return OwnMeasurements(
         effects={**now.effects, **changed},
         decode_factor=np.where(rows, now.decode_factor * item.decode_factor, now.decode_factor),
         prefill_factor=np.where(rows, now.prefill_factor * item.prefill_factor, now.prefill_factor),
         widths=widths,
-        known=np.where(exact & (~loaded | (item.most_sequences > 1)), 2, np.where(rows, 1, now.known)),
+        known=np.where(exact & (~loaded | (item.most_sequences > 1)), 2, np.where(alike, 1, now.known)),
         context_tokens=np.where(rows, float(item.most_context_tokens or _ANY_CONTEXT), now.context_tokens),
     )
 
@@ -95,10 +99,14 @@ def _applies(pairings: Pairings, item: LocalCalibration) -> Mask:
 
 def _means_model(item: LocalCalibration, key: ModelKey) -> bool:
     return (
-        key.format.family == item.format_family
+        item.format_family in ("", key.format.family)
         and item.format_id in ("", key.format.id)
         and item.variant_id in ("", key.variant.id)
     )
+
+
+def _was_run(item: LocalCalibration, kind: str) -> bool:
+    return item.kinds is None or kind in item.kinds
 
 
 def _names(h: Hardware, *, on_cpu: bool) -> frozenset[str]:

@@ -9,6 +9,7 @@ import streamlit as st
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import translate
 from advisor.report.numbers import bytes_text, duration_text, gib_text, number, range_text
+from advisor.report.surprise_text import surprise_texts
 from advisor.ui.probe_names import result_title
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import basis_badges
@@ -59,6 +60,8 @@ def comparison_table(result: ProbeResult) -> None:
     for kind, keys in (("flag", result.flags), ("warning", result.conditions.warnings)):
         for key in keys:
             st.caption(f":material/warning: {translate(language(), f'probes.{kind}.{key}')}")
+    for text in surprise_texts(result, language()):
+        st.caption(f":material/difference: {plain(text)}")
     rows = comparison_rows(result)
     if not rows:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import median
+from statistics import mean, median
 
 from advisor.catalog.errors import InputError, UnsupportedError
 from probes.engines.factory import make_engine
@@ -71,11 +71,11 @@ def run_slice(session: Session) -> ProbeResult:
 
 
 def _prefill(session: Session, engine: TorchEngine, slices: tuple[LayerCount, ...], whole: LayerCount) -> list[float]:
-    """Seconds of the longest prompt through the whole model, one value per round."""
+    """Seconds of the longest prompt through the whole model: one value per round, disturbed rounds left out."""
     tokens = max(session.spec.prompt_tokens)
     session.reporter.phase("prefill")
     rounds = []
-    for _ in range(session.spec.repeats + 1):  # the first one chooses kernels
+    for _ in range(ROUNDS_FACTOR * session.spec.repeats + 1):  # the first one chooses kernels
         seconds = {}
         for count in slices:
             engine.use(count)
@@ -84,7 +84,8 @@ def _prefill(session: Session, engine: TorchEngine, slices: tuple[LayerCount, ..
     for count in slices:
         ttft = Measured.of([r[count] * 1e3 for r in rounds[1:]])
         session.reporter.point("prefill", {**_at(count), "prompt_tokens": tokens}, {"ttft_ms": ttft})
-    return [extrapolate(r, whole) for r in rounds[1:]]
+    kept, _ = _without_outliers([extrapolate(r, whole) for r in rounds[1:]])
+    return kept
 
 
 def _decode(
@@ -103,7 +104,7 @@ def _decode(
         seconds = {}
         for count in slices:
             engine.use(count)
-            seconds[count] = median(engine.decode(context, spec.batch, STEPS)[DROPPED:])
+            seconds[count] = mean(engine.decode(context, spec.batch, STEPS)[DROPPED:])
             fastest = max(fastest, engine.read_bytes(context, spec.batch) / seconds[count])
         rounds.append(seconds)
     canary()

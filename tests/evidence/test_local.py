@@ -163,15 +163,32 @@ def test_runs_that_teach_nothing(catalog, machine, changes):
     assert local_calibrations([run_of(catalog, machine, **changes)], machine, catalog) == ()
 
 
-def test_other_formats_engines_and_unknown_models_are_untouched(catalog, machine):
+def test_endpoints_and_unknown_models_teach_nothing(catalog, machine):
     run = run_of(catalog, machine)
     unknown = replace(run, spec=replace(run.spec, variant_id="no-such-model"))
     endpoint = replace(run, spec=replace(run.spec, engine=EngineName.ENDPOINT))
     assert not list(runs_of([unknown, endpoint], machine, catalog))
-    known = with_measurements(catalog, [run], machine)
-    spec = spec_of(catalog, SMALL, "int8-w8a8")
+
+
+def test_other_engines_are_untouched(catalog, machine):
+    known = with_measurements(catalog, [run_of(catalog, machine)], machine)
+    spec = spec_of(catalog, SMALL, "gguf-q8_0", engine=EngineName.LLAMACPP)
     plan = plan_at(spec, Place(known.hosts[THIS_MACHINE]), catalog)
     assert size(plan, load_of(spec), known) == size(plan, load_of(spec), catalog)
+
+
+@pytest.mark.parametrize(("model", "format_id"), [(SMALL, "int8-w8a8"), ("deepseek-r1", "bf16")])
+def test_formats_and_kinds_of_model_that_were_not_run_move_but_stay_as_uncertain(catalog, machine, model, format_id):
+    """A slow kernel here says something about others of the same engine, though not how much they differ."""
+    known = with_measurements(catalog, [run_of(catalog, machine, slower=3.0)], machine)
+    spec = spec_of(catalog, model, format_id)
+    plan = plan_at(spec, Place(known.hosts[THIS_MACHINE]), catalog)
+    now, public = (size(plan, load_of(spec), c).decode_tok_s for c in (known, catalog))
+    run = size(plan_at(spec_of(catalog, SMALL), Place(known.hosts[THIS_MACHINE]), catalog), load_of(spec), known)
+    assert run.decode_tok_s.basis is Basis.MEASURED
+    assert now.basis in (Basis.ESTIMATED, Basis.EXTRAPOLATED)
+    assert now.value < 0.8 * public.value
+    assert now.high / now.low == pytest.approx(public.high / public.low)
 
 
 def test_no_history_is_the_public_table(catalog, machine):

@@ -1,0 +1,72 @@
+"""Measured figures outside what was foreseen, each with what the run itself says about the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from advisor.catalog.quantity import Basis, Quantity
+from probes.result import Measured, ProbeResult
+
+__all__ = ["Surprise", "surprises"]
+
+_BUSY = ("foreign_load", "steal", "swapping", "throttled")
+_SPEED = ("prefill_tok_s", "ttft_ms", "decode_tok_s")
+_SLOW_KERNEL = {"decode_tok_s": "slow_decode_kernel", "prefill_tok_s": "slow_prefill_kernel"}
+OTHER_BANDWIDTH = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """`ratio`: measured over foreseen. `reasons`: keys of texts, at least one."""
+
+    name: str
+    ratio: float
+    reasons: tuple[str, ...]
+
+
+def surprises(result: ProbeResult) -> tuple[Surprise, ...]:
+    """None where everything measured lies inside its interval, or nothing was foreseen."""
+    foreseen = result.predicted.items()
+    outside = {
+        name: (seen, foreseen[name])
+        for name, seen in result.measured().items()
+        if name in foreseen and not _inside(seen, foreseen[name])
+    }
+    if "prefill_tok_s" in outside:
+        outside.pop("ttft_ms", None)  # the same seconds
+    outside.pop("mbu", None)  # follows from rate and bandwidth
+    return tuple(
+        Surprise(name, seen.value / said.value, tuple(_reasons(name, seen, said, result)) or ("unknown",))
+        for name, (seen, said) in outside.items()
+        if said.value > 0
+    )
+
+
+def _inside(seen: Measured, said: Quantity) -> bool:
+    return said.low <= seen.value <= said.high
+
+
+def _reasons(name: str, seen: Measured, said: Quantity, result: ProbeResult) -> Iterator[str]:
+    warnings = result.conditions.warnings
+    if name in _SPEED and said.basis in (Basis.ESTIMATED, Basis.EXTRAPOLATED):
+        yield "never_measured"
+    if _SLOW_KERNEL.get(name) in result.flags and seen.value < said.low:
+        yield "slow_kernel"
+    if any(warning in _BUSY for warning in warnings):
+        yield "busy"
+    if name != "peak_bytes" and "unsteady_memory" in warnings:
+        yield "unsteady"
+    if name == "decode_tok_s" and _other_bandwidth(seen.value / said.value, result):
+        yield "bandwidth"
+    if name == "load_s":
+        yield "first_writes"
+
+
+def _other_bandwidth(rate_ratio: float, result: ProbeResult) -> bool:
+    """Memory itself was read faster than foreseen where decoding was, or slower where it was slower."""
+    seen, said = result.bandwidth_bytes_per_s, result.predicted.bandwidth_bytes_per_s
+    if seen is None or said is None or said.value <= 0:
+        return False
+    ratio = seen.value / said.value
+    return ratio > OTHER_BANDWIDTH if rate_ratio > 1 else ratio < 1 / OTHER_BANDWIDTH
