@@ -90,7 +90,7 @@ def _show_picks(answer: Recommendation, lang: str) -> None:
         if candidate is None:
             continue
         _line("")
-        _line(f"{translate(lang, f'decision.pick.{name}')}: {plan_title(candidate.plan)}")
+        _line(f"{translate(lang, f'decision.pick.{name}')}: {plan_title(candidate.plan, lang)}")
         _line(_t(lang, "plan_id", id=candidate.plan.id))
         check = checks.get(candidate.plan.id)
         reasons = candidate.reasons if name == "best" else candidate.reasons[:1]

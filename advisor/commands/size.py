@@ -10,7 +10,7 @@ from typing import Any
 
 from advisor.catalog import Catalog
 from advisor.catalog.quantity import Quantity
-from advisor.catalog.text import LANGUAGES, translate
+from advisor.catalog.text import LANGUAGES, name_in, translate
 from advisor.catalog.units import format_bytes, format_count
 from advisor.commands.changes import changes_text, cost_json
 from advisor.commands.derivations import derivations_json, derivations_text
@@ -113,10 +113,11 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
 
     plan, load = sizing.plan, sizing.load
     p = profile(plan.variant.architecture, plan.format)
-    where = plan.device.name if plan.device else (plan.host.name if plan.host else "")
+    where = name_in(language, plan.device.name if plan.device else (plan.host.name if plan.host else ""))
+    fmt = name_in(language, plan.format.name)
     count = f"{plan.n_devices} x " if plan.device else ""
     lines = [
-        t("head", model=plan.variant.name, format=plan.format.name, where=f"{count}{where}", engine=plan.engine.name),
+        t("head", model=plan.variant.name, format=fmt, where=f"{count}{where}", engine=plan.engine.name),
         t("layout_line", layout=plan.layout.label(), context=f"{load.context_tokens:,}", n=load.concurrency),
         t("params", total=format_count(p.total_params, 2), active=format_count(p.active_params, 2)),
         t("file", size=format_bytes(p.file_bytes, digits=2), gib=format_bytes(p.file_bytes, binary=True)),

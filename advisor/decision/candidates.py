@@ -183,7 +183,7 @@ def _reasons(
     if candidate.replicas == 1 and ((scenario.arrivals_per_s or 0) >= 1 or (scenario.closed_loop_users or 0) >= 20):
         yield Reason("no_spare", {})
     yield _memory_reason(candidate.sizing)
-    yield from _quality_reasons(model, scenario)
+    yield from _quality_reasons(model, scenario, catalog)
     yield from _latency_reasons(candidate, scenario)
     if candidate.limits_hold < SURE:
         yield Reason("limits_hold", {"percent": round(100 * candidate.limits_hold)})
@@ -232,7 +232,7 @@ def _memory_reason(sizing: Sizing) -> Reason:
     return Reason("memory", values)
 
 
-def _quality_reasons(model: Model, scenario: Scenario) -> Iterator[Reason]:
+def _quality_reasons(model: Model, scenario: Scenario, catalog: Catalog) -> Iterator[Reason]:
     quality = model.quality
     if quality.quantity is None:
         yield Reason("quality_unknown", {"variant": model.variant.name})
@@ -250,7 +250,7 @@ def _quality_reasons(model: Model, scenario: Scenario) -> Iterator[Reason]:
     if quality.unpublished:
         yield Reason("quality_unpublished", {"profile": f"profile_{quality.unpublished[0]}"})
     if quality.proxy_id:
-        yield Reason("quality_proxy", {"variant": quality.proxy_id})
+        yield Reason("quality_proxy", {"variant": catalog.variant(quality.proxy_id).name})
     if quality.loss.value >= 0.01:
         yield Reason("format_loss", {"format": model.format.name, "percent": round(100 * quality.loss.value, 1)})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from advisor.catalog.text import texts, translate
+from advisor.catalog.text import name_in, texts, translate
 from advisor.decision.result import Reason
 
 __all__ = ["field_name", "sentence", "value_text"]
@@ -49,7 +49,7 @@ def value_text(language: str, value: float | str | bool | None) -> str:
         return translate(language, "decision.value.none")
     if isinstance(value, str):
         known = texts(language).get(f"decision.value.{value}")
-        return value if known is None else known
+        return name_in(language, value) if known is None else known
     if isinstance(value, bool):
         return translate(language, f"decision.value.{str(value).lower()}")
     if float(value).is_integer() and abs(value) < 1e15:

@@ -7,6 +7,9 @@ from dataclasses import replace
 from math import ceil, isfinite
 from typing import Any
 
+from advisor.catalog.catalog import Catalog
+from advisor.catalog.formats import Format
+from advisor.catalog.records import Device, Variant
 from advisor.decision.models import Model
 from advisor.decision.result import Constraint, Reason, Rejection
 from advisor.decision.scenario import Scenario
@@ -72,13 +75,24 @@ def memory_relaxation(rejection: Rejection) -> Reason:
     return Reason("relax_memory", {"more_gib": float(values["need_gib"]) - float(values["have_gib"])})
 
 
-def remedy_of(change: Suggestion, plan: Plan) -> Reason:
+def remedy_of(change: Suggestion, plan: Plan, catalog: Catalog) -> Reason:
     """A suggestion of the sizing as a sentence; `more_devices` says how many more."""
     if change.kind != "more_devices":
-        return Reason(f"remedy_{change.kind}", change.values)
+        return Reason(f"remedy_{change.kind}", {**change.values, **_names(change, catalog)})
     count = int(change.values["count"])
     more = count - plan.layout.devices
     return Reason("remedy_one_more_device" if more == 1 else "remedy_more_devices", {"count": count, "more": more})
+
+
+def _names(change: Suggestion, catalog: Catalog) -> Mapping[str, str]:
+    """`format`, `variant` and `device` by name, of those that the suggestion gives by id."""
+    known: dict[str, Mapping[str, Format] | Mapping[str, Variant] | Mapping[str, Device]] = {
+        "format": catalog.formats,
+        "variant": catalog.variants,
+        "device": catalog.devices,
+    }
+    ids = {name: str(change.values[f"{name}_id"]) for name in known if f"{name}_id" in change.values}
+    return {name: known[name][key].name for name, key in ids.items()}
 
 
 def _quality_reason(model: Model, names: Mapping[str, float | str], scenario: Scenario) -> Reason:

@@ -19,6 +19,7 @@ from advisor.decision.rank import best_per_group
 from advisor.decision.result import Constraint, NearMiss, Reason, Rejection
 from advisor.decision.scenario import Scenario
 from advisor.decision.search import CHECKED, Outcome, search
+from advisor.decision.slower import longer_limits
 from advisor.decision.space import Space, largest_layout, unlimited
 from advisor.sizing.plan import Load, Plan
 from advisor.sizing.suggestions import suggestions
@@ -75,6 +76,7 @@ def nearest_misses(outcome: Outcome, scenario: Scenario, catalog: Catalog) -> tu
         near = _tried(outcome, miss, scenario, catalog)
         if near is not None:
             found.append(near)
+    found += _slower(outcome, found, scenario, catalog)
     if found:
         return tuple(sorted(found, key=lambda near: near.excess)[:MAX_NEAR_MISSES])
     too_big = [miss for miss in single if miss.constraint is Constraint.MEMORY] or _too_big(space, variant)
@@ -104,6 +106,25 @@ def _tried(outcome: Outcome, miss: Miss, scenario: Scenario, catalog: Catalog) -
             return None
         excess *= float(checked.excess[0, checked.binding[0]])
     return None
+
+
+def _slower(outcome: Outcome, known: list[NearMiss], scenario: Scenario, catalog: Catalog) -> list[NearMiss]:
+    """Plans that hold the traffic within a longer limit, but for those of a variant whose longer limit is `known`."""
+    space = outcome.space
+    seen = {(near.rejection.plan.variant.id, near.relaxation.key) for near in known}
+    found = []
+    for longer in longer_limits(outcome, scenario, catalog):
+        model, key = int(space.plans.model[longer.row]), f"relax_{longer.constraint}"
+        variant = space.table.models[model].variant.id
+        if (variant, key) in seen:
+            continue
+        seen.add((variant, key))
+        binding = outcome.binding[longer.row]
+        excess = float(outcome.excess[longer.row, binding])
+        miss = Miss(model, int(space.offer[longer.row]), CHECKED[binding], excess, longer.row)
+        relaxation = Reason(key, {"value": longer.value_ms})
+        found.append(NearMiss(_rejection(outcome, miss, scenario, catalog), relaxation, longer.factor))
+    return found
 
 
 def _without_hopeless(space: Space, misses: list[Miss]) -> list[Miss]:
@@ -213,8 +234,10 @@ def _rejection(outcome: Outcome, miss: Miss, scenario: Scenario, catalog: Catalo
     else:
         plan, load = plan_of(outcome, miss.row), load_of(outcome, miss.row, scenario)
     reason = reason_of(miss.constraint, plan, model, _figures(outcome, miss, plan), scenario)
-    changes = suggestions(plan, load, catalog) if catalog and miss.constraint is Constraint.MEMORY else ()
-    return Rejection(plan, load, miss.constraint, reason, tuple(remedy_of(change, plan) for change in changes))
+    remedies: tuple[Reason, ...] = ()
+    if catalog and miss.constraint is Constraint.MEMORY:
+        remedies = tuple(remedy_of(change, plan, catalog) for change in suggestions(plan, load, catalog))
+    return Rejection(plan, load, miss.constraint, reason, remedies)
 
 
 def _plan_without_row(space: Space, miss: Miss) -> Plan:

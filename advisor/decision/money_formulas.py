@@ -14,6 +14,7 @@ from advisor.catalog.catalog import Catalog
 from advisor.decision.loaded import Served
 from advisor.decision.money import HOURS_PER_MONTH, Costs, needs_server, sold_in, tariff
 from advisor.decision.offers import Offer, support_device
+from advisor.decision.replica_cost import price_source
 from advisor.decision.scenario import Scenario
 from advisor.decision.space import Space
 from advisor.serving.assumptions import Assumptions, load_assumptions
@@ -105,4 +106,4 @@ def _price(offer: Offer, kind: str, catalog: Catalog) -> tuple[tuple[float, str]
     processors = host.sockets if offer.hardware.device is None and host else 1
     if found is None:
         return None, processors
-    return (found.median, f"{kind} {found.date_from} to {found.date_to}, {found.n} prices"), processors
+    return (found.median, price_source(found, kind)), processors

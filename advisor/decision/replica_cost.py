@@ -11,7 +11,7 @@ from advisor.catalog.records import Device
 from advisor.serving.assumptions import load_assumptions
 from advisor.sizing.plan import Plan, Sizing
 
-__all__ = ["ReplicaCost", "replica_cost"]
+__all__ = ["ReplicaCost", "price_source", "replica_cost"]
 
 HOURS_PER_YEAR = 8760.0
 
@@ -69,10 +69,17 @@ def _owned(price: PriceRange, device: Device, count: int, catalog: Catalog) -> Q
         price.low * count * share * least,
         price.high * count * share * most,
         Basis.ESTIMATED,
-        f"purchase {price.date_from} to {price.date_to}; data/economics.yaml",
+        f"{price_source(price, 'purchase')}; data/economics.yaml",
     )
 
 
 def _times(price: PriceRange, count: int) -> Quantity:
-    source = f"cloud_hourly {price.date_from} to {price.date_to}, {price.n} prices"
+    source = price_source(price, "cloud_hourly")
     return Quantity(price.median * count, price.low * count, price.high * count, Basis.ESTIMATED, source)
+
+
+def price_source(price: PriceRange, kind: str) -> str:
+    """Kind, number and dates of the prices behind a range."""
+    what = "rent per hour" if kind == "cloud_hourly" else "purchase price"
+    dates = f"{price.date_from} to {price.date_to}" if price.date_from != price.date_to else str(price.date_from)
+    return f"{what}, {price.n} published, {dates}"

@@ -10,9 +10,10 @@ from advisor.catalog.text import texts, translate
 from advisor.decision.explain import sentence
 from advisor.decision.result import Candidate, Recommendation
 from advisor.report.numbers import gib_text, interval_text, number, percent_text, value_text
-from advisor.report.plan_figures import memory_bars, pareto, usual_axis
-from advisor.report.rows import device_text, plan_title, quantities
+from advisor.report.plan_figures import axis_name, memory_bars, pareto, usual_axis
+from advisor.report.rows import device_text, format_text, plan_title, quantities, shown_quantities
 from advisor.report.scenario_text import scenario_facts
+from advisor.report.source_text import source_text
 from advisor.report.svg import bars_svg, scatter_svg
 
 __all__ = ["UNITS", "Document", "Pick", "Step", "document"]
@@ -100,7 +101,7 @@ def document(answer: Recommendation, language: str) -> Document:
         ),
         picks=tuple(_picks(answer, language)),
         plan_columns=_plan_columns(language),
-        plans=tuple(_plan_cells(rank, c) for rank, c in enumerate(answer.candidates[:MAX_PLANS], start=1)),
+        plans=tuple(_plan_cells(rank, c, language) for rank, c in enumerate(answer.candidates[:MAX_PLANS], start=1)),
         pareto_svg=scatter_svg(pareto(answer, language, x=usual_axis(answer))) if answer.candidates else "",
         rejected=_rejected(answer, language),
         misses=_misses(answer, language),
@@ -155,10 +156,10 @@ def _picks(answer: Recommendation, language: str) -> list[Pick]:
 
 
 def _pick(name: str, candidate: Candidate, language: str) -> Pick:
-    figures = [_figure(key, q, language) for key, q in quantities(candidate).items() if q is not None]
+    figures = [_figure(key, q, language) for key, q in shown_quantities(candidate).items()]
     return Pick(
         name=name,
-        title=plan_title(candidate.plan),
+        title=plan_title(candidate.plan, language),
         figures=tuple(figures),
         facts=_facts(candidate, language),
         reasons=tuple(sentence(language, reason) for reason in candidate.reasons),
@@ -173,7 +174,7 @@ def _figure(name: str, quantity: Quantity, language: str) -> tuple[str, str, str
         value_text(quantity, unit),
         interval_text(quantity, unit),
         translate(language, f"ui.basis.{quantity.basis}"),
-        quantity.source,
+        source_text(quantity.source, language),
     )
 
 
@@ -203,21 +204,22 @@ def _plan_columns(language: str) -> tuple[str, ...]:
 
 def _label(name: str, language: str) -> str:
     """Times carry their unit in the cell: milliseconds or seconds."""
-    return translate(language, f"ui.{'time' if name.endswith('_ms') else 'column'}.{name}")
+    return axis_name(name, language)
 
 
-def _plan_cells(rank: int, candidate: Candidate) -> tuple[str, ...]:
+def _plan_cells(rank: int, candidate: Candidate, language: str) -> tuple[str, ...]:
     plan, known = candidate.plan, quantities(candidate)
     cells = ((known[name], "ms" if name.endswith("_ms") else "") for name in _CELLS)
     numbers = tuple("–" if q is None else value_text(q, unit) for q, unit in cells)
-    return (str(rank), plan.variant.name, plan.format.name, device_text(plan), *numbers, f"{candidate.score:.3f}")
+    what = (str(rank), plan.variant.name, format_text(plan, language), device_text(plan, language))
+    return (*what, *numbers, f"{candidate.score:.3f}")
 
 
 def _rejected(answer: Recommendation, language: str) -> tuple[tuple[str, str, str, str], ...]:
     separator = _separator(language)
     return tuple(
         (
-            plan_title(item.plan),
+            plan_title(item.plan, language),
             translate(language, f"ui.constraint.{item.constraint}"),
             sentence(language, item.reason),
             separator.join(sentence(language, remedy) for remedy in item.remedies),
@@ -229,7 +231,7 @@ def _rejected(answer: Recommendation, language: str) -> tuple[tuple[str, str, st
 def _misses(answer: Recommendation, language: str) -> tuple[tuple[str, str, str], ...]:
     return tuple(
         (
-            plan_title(miss.rejection.plan),
+            plan_title(miss.rejection.plan, language),
             sentence(language, miss.rejection.reason),
             sentence(language, miss.relaxation),
         )
@@ -245,7 +247,7 @@ def _mixes(answer: Recommendation, language: str) -> tuple[tuple[str, tuple[tupl
                 (
                     translate(language, f"decision.pool.{pool.role}"),
                     percent_text(pool.share),
-                    plan_title(pool.candidate.plan),
+                    plan_title(pool.candidate.plan, language),
                 )
                 for pool in mix.pools
             ),

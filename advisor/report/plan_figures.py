@@ -14,7 +14,7 @@ from advisor.report.palette import Tone
 from advisor.report.rows import plan_title, quantities
 from advisor.sizing.plan import Binding, DeviceFootprint, Sizing
 
-__all__ = ["AXES", "known_axes", "load_curves", "memory_bars", "pareto", "step_shares", "usual_axis"]
+__all__ = ["AXES", "axis_name", "known_axes", "load_curves", "memory_bars", "pareto", "step_shares", "usual_axis"]
 
 GIB = 2.0**30
 MOST_GROUPS = 7
@@ -30,6 +30,7 @@ AXES = {
     "power_w": True,
     "quality": False,
 }
+_COSTS = ("monthly_usd", "per_million_tokens_usd", "capital_usd")
 _HIGHER_IS_BETTER = ("quality", "output_tok_s")
 _BINDING_TONES = {
     Binding.BANDWIDTH: Tone.WEIGHTS,
@@ -108,7 +109,7 @@ def pareto(
             y=up.value * y_scale,
             label="<br>".join(
                 (
-                    plan_title(candidate.plan),
+                    plan_title(candidate.plan, language),
                     f"{x_label}: {number(across.value * x_scale)}",
                     f"{y_label}: {number(up.value * y_scale)}",
                 )
@@ -120,7 +121,7 @@ def pareto(
         if across is not None and up is not None and across.value > 0 and up.value > 0
     )
     return Scatter(
-        title=translate(language, "report.pareto.title"),
+        title=_pareto_title(x, y, language),
         hint=translate(language, "report.pareto.hint"),
         alt=translate(language, "report.pareto.alt", x=x_label, y=y_label, count=len(points)),
         x_label=x_label,
@@ -131,6 +132,17 @@ def pareto(
         log_x=AXES[x],
         log_y=AXES[y],
     )
+
+
+def _pareto_title(x: str, y: str, language: str) -> str:
+    if x in _COSTS and y.endswith("_ms"):
+        return translate(language, "report.pareto.title")
+    return translate(language, "report.pareto.title_axes", x=axis_name(x, language), y=axis_name(y, language))
+
+
+def axis_name(name: str, language: str) -> str:
+    """Of a quantity; times without a unit, since that depends on the values."""
+    return translate(language, f"ui.{'time' if name.endswith('_ms') else 'column'}.{name}")
 
 
 def _scaled(name: str, values: Sequence[float], language: str) -> tuple[float, str]:

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from advisor.catalog.quantity import Quantity
+from advisor.catalog.text import name_in
 from advisor.decision.result import Candidate, Recommendation
 from advisor.sizing.plan import Plan
 
-__all__ = ["QUANTITY_COLUMNS", "device_text", "plan_row", "plan_rows", "plan_title", "quantities"]
+__all__ = [
+    "QUANTITY_COLUMNS",
+    "device_text",
+    "format_text",
+    "plan_row",
+    "plan_rows",
+    "plan_title",
+    "quantities",
+    "shown_quantities",
+]
 
 # Columns that have an interval; CSV and XLSX add `_low`, `_high` and `_basis` for each.
 QUANTITY_COLUMNS = (
@@ -52,6 +62,12 @@ def plan_row(candidate: Candidate) -> dict[str, object]:
     }
 
 
+def shown_quantities(candidate: Candidate) -> Mapping[str, Quantity]:
+    """Those that are known and say something: what is owned already costs nothing to buy."""
+    known = quantities(candidate).items()
+    return {name: q for name, q in known if q is not None and (name != "capital_usd" or q.value)}
+
+
 def quantities(candidate: Candidate) -> Mapping[str, Quantity | None]:
     """The columns of QUANTITY_COLUMNS, by name."""
     return {
@@ -68,20 +84,24 @@ def quantities(candidate: Candidate) -> Mapping[str, Quantity | None]:
     }
 
 
-def device_text(plan: Plan) -> str:
+def format_text(plan: Plan, language: str) -> str:
+    return name_in(language, plan.format.name)
+
+
+def device_text(plan: Plan, language: str = "en") -> str:
     """The hardware of a plan: "8 × H200 SXM", "2 × 4 × L4" for replicas, or the host's name."""
     if plan.device is None:
-        name = plan.host.name if plan.host else "CPU"
+        name = name_in(language, plan.host.name) if plan.host else "CPU"
         return name if plan.replicas == 1 else f"{plan.replicas} × {name}"
     per_replica = plan.layout.devices
     counts = [str(plan.replicas)] if plan.replicas > 1 else []
     counts += [str(per_replica)] if per_replica > 1 else []
-    return " × ".join([*counts, plan.device.name])
+    return " × ".join([*counts, name_in(language, plan.device.name)])
 
 
-def plan_title(plan: Plan) -> str:
+def plan_title(plan: Plan, language: str = "en") -> str:
     """What runs where, in one line."""
-    return f"{plan.variant.name} · {plan.format.name} · {device_text(plan)}"
+    return f"{plan.variant.name} · {format_text(plan, language)} · {device_text(plan, language)}"
 
 
 def _intervals(candidate: Candidate) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from advisor.catalog.text import translate
+from advisor.catalog import load_catalog
+from advisor.catalog.text import name_in, translate
 from advisor.decision.scenario import Hosting, Scenario
 from advisor.report.numbers import latency_text, money_text, number
 
@@ -28,7 +29,7 @@ def scenario_facts(scenario: Scenario, language: str) -> list[tuple[str, str]]:
         ("work", [*_traffic(scenario, language), *_lengths(scenario, language)]),
         ("targets", _targets(scenario, language)),
         ("limits", _bounds(scenario, language)),
-        ("hardware", _hardware(scenario, language)),
+        ("hardware", _hardware(scenario, language) or [translate(language, "ui.hardware.any")]),
     )
     separator = translate(language, "report.list_separator")
     return [(translate(language, f"ui.form.{name}"), separator.join(texts) or "–") for name, texts in groups]
@@ -83,12 +84,17 @@ def _bounds(scenario: Scenario, language: str) -> list[str]:
     return chips
 
 
+def _device(device_id: str, language: str) -> str:
+    found = load_catalog().devices.get(device_id)
+    return name_in(language, found.name) if found else device_id
+
+
 def _hardware(scenario: Scenario, language: str) -> list[str]:
     if scenario.this_machine:
         return [translate(language, "ui.hardware.this_machine")]
     chips = [translate(language, f"ui.device_class.{name}") for name in scenario.device_classes]
-    chips += [f"{count} × {name}" for name, count in scenario.owned.items()]
-    chips += list(scenario.devices)
+    chips += [f"{count} × {_device(name, language)}" for name, count in scenario.owned.items()]
+    chips += [_device(name, language) for name in scenario.devices]
     if scenario.max_devices is not None:
         chips.append(translate(language, "report.chip.max_devices", value=scenario.max_devices))
     return chips

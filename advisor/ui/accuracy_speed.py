@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from advisor.catalog.text import name_in
 from advisor.evidence.held_out import SCHEMES, HeldOut, held_out
 from advisor.evidence.scores import Cell, Summary
 from advisor.evidence.truth import TruthRow
@@ -15,7 +16,7 @@ from advisor.report.figures import Point, Scatter
 from advisor.report.numbers import number, percent_text
 from advisor.ui import backend
 from advisor.ui.accuracy_tables import ablations, cells, chosen_cell, coverage, groups
-from advisor.ui.text import plain, t
+from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, empty_state
 
 __all__ = ["held_out_cards", "speed"]
@@ -156,7 +157,7 @@ def _picked(rows: Sequence[Predicted], truth: dict[str, TruthRow], event: Any) -
 def _ran(row: TruthRow) -> str:
     where = row.hardware.device or row.hardware.host
     count = f"{row.n_devices} × " if row.n_devices > 1 else ""
-    variant, fmt = row.key.variant.name, row.key.format.name
+    variant, fmt = row.key.variant.name, name_in(language(), row.key.format.name)
     return f"{variant} · {fmt} · {row.runtime.engine.name} · {count}{where.name if where else ''}"
 
 

@@ -6,7 +6,7 @@ import math
 
 import streamlit as st
 
-from advisor.catalog.text import translate
+from advisor.catalog.text import name_in, translate
 from advisor.jobs.answers import CapacityReport
 from advisor.jobs.background import Job
 from advisor.report.numbers import gib_text, latency_text, number, percent_text
@@ -247,4 +247,4 @@ def _device_name(prepared: Prepared) -> str:
     plan = prepared.plan
     if plan.device is not None:
         return plan.device.name
-    return plan.host.name if plan.host else "CPU"
+    return name_in(language(), plan.host.name) if plan.host else "CPU"

@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from advisor.catalog import Catalog
-from advisor.catalog.records import Confidence, Device, Engine, Role, Variant
+from advisor.catalog.records import Architecture, AttentionKind, Confidence, Device, Engine, Role, Variant
+from advisor.catalog.text import name_in, texts
 from advisor.report.numbers import bytes_text, gib_text, number
 from advisor.ui import backend
-from advisor.ui.text import plain, t
+from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import badges, key_values
 
 __all__ = ["devices", "engines", "formats", "models", "prices"]
@@ -33,11 +34,11 @@ def models(catalog: Catalog) -> None:
     rows = [
         {
             "name": v.name,
-            "family": v.family,
+            "family": name_in(language(), v.family),
             "role": t(f"role.{v.role}"),
             "total": backend.model_profile(v.id).total_params / 1e9,
             "active": backend.model_profile(v.id).active_params / 1e9,
-            "attention": str(v.architecture.attention),
+            "attention": _attention(v.architecture),
             "layers": v.architecture.num_layers,
             "context": v.architecture.max_context_tokens,
             "released": v.release_date,
@@ -57,12 +58,19 @@ def models(catalog: Catalog) -> None:
         _model_card(found[picked])
 
 
+def _attention(a: Architecture) -> str:
+    """By its usual name; grouped attention is multi-head where every head has its own keys."""
+    if a.attention is not AttentionKind.GQA:
+        return t(f"attention.{a.attention}")
+    return "MHA" if a.n_kv_heads == a.n_heads else "MQA" if a.n_kv_heads == 1 else "GQA"
+
+
 def _model_card(variant: Variant) -> None:
     profile, a = backend.model_profile(variant.id), variant.architecture
     facts = {
         t("catalogue.total_params"): f"{profile.total_params:,}",
         t("catalogue.active_params"): f"{profile.active_params:,}",
-        t("catalogue.native"): f"{variant.native_format} · {bytes_text(profile.file_bytes)}",
+        t("catalogue.native"): f"{_native(variant)} · {bytes_text(profile.file_bytes)}",
         t("catalogue.shape"): f"{a.num_layers} × {a.hidden_size}, {a.n_heads} / {a.n_kv_heads} × {a.head_dim}",
         t("catalogue.licence"): variant.licence or "–",
         t("catalogue.repository"): variant.hf_repo or "–",
@@ -70,6 +78,10 @@ def _model_card(variant: Variant) -> None:
     if a.is_moe:
         facts[t("catalogue.experts")] = f"{a.experts_per_tok} / {a.n_routed_experts} + {a.n_shared_experts}"
     _card(variant.name, facts, variant.confidence, variant.source)
+
+
+def _native(variant: Variant) -> str:
+    return name_in(language(), backend.catalog().format(variant.native_format).name)
 
 
 def devices(catalog: Catalog) -> None:
@@ -115,13 +127,14 @@ def _tera(device: Device, precision: str) -> float | None:
 
 
 def _device_card(device: Device, catalog: Catalog) -> None:
+    servers = [name_in(language(), server.name) for server in catalog.servers_for(device.id)]
     facts = {
         t("catalogue.memory"): f"{gib_text(device.memory_bytes)} {device.memory_type}",
         t("catalogue.usable"): gib_text(device.usable_memory_bytes) if device.usable_memory_bytes else "–",
         t("catalogue.bandwidth"): f"{bytes_text(device.bandwidth_bytes_per_s)}/s",
         t("catalogue.peaks"): ", ".join(f"{k} {number(v / 1e12)}T" for k, v in device.peak_ops_per_s.items()) or "–",
         t("catalogue.link"): f"{device.link.name} {bytes_text(device.link.bytes_per_s)}/s" if device.link else "–",
-        t("catalogue.servers"): ", ".join(server.name for server in catalog.servers_for(device.id)) or "–",
+        t("catalogue.servers"): ", ".join(servers) or "–",
     }
     for kind in ("cloud_hourly", "purchase"):
         found = catalog.price_range(device.id, kind)
@@ -137,8 +150,8 @@ def formats(catalog: Catalog) -> None:
     found = list(catalog.formats.values())
     rows = [
         {
-            "name": f.name,
-            "family": f.family,
+            "name": name_in(language(), f.name),
+            "family": _family(f.family),
             "bits": f.bits_per_weight,
             "compute": f.compute_precision,
             "weight_only": f.weight_only,
@@ -152,7 +165,13 @@ def formats(catalog: Catalog) -> None:
     }
     picked = _table("formats", rows, config)
     if picked is not None:
-        _card(found[picked].name, {t("catalogue.family"): found[picked].family}, None, found[picked].source)
+        f = found[picked]
+        _card(name_in(language(), f.name), {t("catalogue.family"): _family(f.family)}, None, f.source)
+
+
+def _family(name: str) -> str:
+    """In words where the family is one that the program knows; an overlay may have others."""
+    return texts(language()).get(f"ui.format_family.{name}", name)
 
 
 def engines(catalog: Catalog) -> None:
@@ -179,7 +198,8 @@ def engines(catalog: Catalog) -> None:
 
 def _engine_card(engine: Engine) -> None:
     rules = [
-        f"{', '.join(rule.format_families)} · {', '.join(rule.backends)} · {rule.compute}" for rule in engine.supports
+        f"{', '.join(map(_family, rule.format_families))} · {', '.join(rule.backends)} · {rule.compute}"
+        for rule in engine.supports
     ]
     facts = {f"{t('catalogue.rule')} {index}": rule for index, rule in enumerate(rules, start=1)}
     _card(f"{engine.name} {engine.version}", facts, None, engine.source)

@@ -12,6 +12,7 @@ import streamlit as st
 from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
 from advisor.catalog.records import Device, Host, Role, Variant
+from advisor.catalog.text import name_in
 from advisor.report.numbers import number
 from advisor.sizing.columns import LoadColumns, PlanColumns, Tuning
 from advisor.sizing.efficiency import table_for
@@ -20,7 +21,7 @@ from advisor.sizing.plan import Plan, Sizing
 from advisor.sizing.size import sizing_of
 from advisor.ui import backend
 from advisor.ui.quick_plans import device_plan, host_plan, quick_load
-from advisor.ui.text import t
+from advisor.ui.text import language, t
 from advisor.ui.widgets import basis_badges
 from probes.machine import THIS_MACHINE, match_device
 from probes.machine_records import Machine
@@ -98,7 +99,7 @@ def _row(sizing: Sizing) -> Mapping[str, object]:
     return {
         "fits": sizing.fits,
         "variant": plan.variant.name,
-        "format": plan.format.name,
+        "format": name_in(language(), plan.format.name),
         "engine": plan.engine.name,
         "where": plan.device.name if plan.device else "CPU",
         "memory": used.total_bytes / 2**30,

@@ -19,7 +19,7 @@ from advisor.ui.fleet_form import PoolChoice, devices_per_server
 from advisor.ui.load_costs import Prepared
 from advisor.ui.load_plan import one_replica
 from advisor.ui.load_text import class_name, word
-from advisor.ui.text import plain
+from advisor.ui.text import language, plain
 from advisor.ui.widgets import basis_badges, chart
 
 __all__ = ["fleet_map", "results"]
@@ -37,7 +37,7 @@ def fleet_map(pools: Sequence[PoolChoice], prepared: Sequence[Prepared], lost: S
     if servers > MOST_ROWS:
         st.caption(word("map.more", shown=MOST_ROWS, servers=f"{servers:,}"))
     for pool in pools:
-        st.caption(plain(f"{pool.name}: {pool.replicas:,} × {plan_title(one_replica(pool.candidate))}"))
+        st.caption(plain(f"{pool.name}: {pool.replicas:,} × {plan_title(one_replica(pool.candidate), language())}"))
 
 
 def _placed(pool: PoolChoice, prepared: Prepared, lost: int) -> Placed:

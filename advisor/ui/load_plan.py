@@ -18,6 +18,7 @@ from advisor.sizing.layout import valid_layouts
 from advisor.sizing.plan import Layout, Plan
 from advisor.ui import backend, state
 from advisor.ui.load_text import word
+from advisor.ui.text import language
 from advisor.ui.widgets import empty_state
 
 __all__ = ["PlanChoice", "candidates_of", "choose_candidate", "choose_plan", "choose_question", "one_replica"]
@@ -38,7 +39,7 @@ class PlanChoice:
 
     @property
     def label(self) -> str:
-        return plan_title(self.plan)
+        return plan_title(self.plan, language())
 
 
 def candidates_of(answer: Recommendation) -> Mapping[str, tuple[str, Candidate]]:
@@ -195,4 +196,4 @@ def _pick(name: str, options: list[str], labels: Mapping[str, str], first: str =
 
 def _title(candidate: Candidate) -> str:
     plan = one_replica(candidate)
-    return plan_title(plan)
+    return plan_title(plan, language())

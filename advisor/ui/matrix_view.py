@@ -9,6 +9,7 @@ import streamlit as st
 
 from advisor.catalog import Catalog
 from advisor.catalog.errors import UnsupportedError
+from advisor.catalog.text import name_in
 from advisor.report.figures import Grid
 from advisor.report.numbers import gib_text
 from advisor.sizing.derivation import derive
@@ -16,7 +17,7 @@ from advisor.sizing.matrix import MatrixRow, matrix
 from advisor.ui import backend
 from advisor.ui.derivation_view import unfolded
 from advisor.ui.quick_plans import device_plan, quick_load
-from advisor.ui.text import plain, t
+from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, empty_state, problem_state
 
 __all__ = ["matrix_page"]
@@ -41,7 +42,9 @@ def matrix_page() -> None:
     with st.skeleton(height=420):
         rows = _rows(int(context))
         families = sorted({catalog.variants[row.variant_id].family for row in rows})
-        chosen = st.pills(t("matrix.families"), families, selection_mode="multi", key="matrix.families")
+        chosen = st.pills(
+            t("matrix.families"), families, selection_mode="multi", format_func=_name, key="matrix.families"
+        )
         shown = [row for row in rows if not chosen or catalog.variants[row.variant_id].family in chosen]
         if not shown:
             empty_state(t("matrix.none_title"), t("matrix.none_text"), icon="grid_off")
@@ -51,6 +54,10 @@ def matrix_page() -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
+def _name(name: str) -> str:
+    return name_in(language(), name)
+
+
 def _rows(context: int) -> tuple[MatrixRow, ...]:
     return matrix(backend.catalog(), contexts=[context])
 
@@ -65,7 +72,7 @@ def _grid(rows: Sequence[MatrixRow], catalog: Catalog) -> Grid:
         hint=t("matrix.grid_hint"),
         alt=t("matrix.grid_alt", models=len(variants), formats=len(formats)),
         rows=tuple(catalog.variants[name].name for name in variants),
-        columns=tuple(catalog.formats[name].name for name in formats),
+        columns=tuple(_name(catalog.formats[name].name) for name in formats),
         values=tuple(tuple(None if c is None else c.memory_bytes / GIB for c in row) for row in cells),
         texts=tuple(tuple("" if c is None else gib_text(c.memory_bytes) for c in row) for row in cells),
         value_label="GiB",
@@ -118,7 +125,7 @@ def _explained(row: MatrixRow, catalog: Catalog) -> None:
         problem_state(problem)
         return
     with st.container(border=True, key="matrix.derivation"):
-        st.markdown(f"#### {plain(variant.name)} · {plain(catalog.formats[row.format_id].name)}")
+        st.markdown(f"#### {plain(variant.name)} · {plain(_name(catalog.formats[row.format_id].name))}")
         found = derive(plan, quick_load(row.context_tokens, 1))
         unfolded([item for item in found if row.device_id is not None or item.key in _ANYWHERE])
 
@@ -130,7 +137,7 @@ def _cells(row: MatrixRow, catalog: Catalog) -> dict[str, object]:
         device = name if row.device_count == 1 else f"{row.device_count} × {name}"
     return {
         "variant": catalog.variants[row.variant_id].name,
-        "format": catalog.formats[row.format_id].name,
+        "format": _name(catalog.formats[row.format_id].name),
         "weights": row.weights_bytes / GIB,
         "cache": row.kv_cache_bytes / GIB,
         "memory": row.memory_bytes / GIB,

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from advisor.catalog.text import name_in
 from advisor.decision.explain import sentence
 from advisor.decision.result import Candidate, FinalistCheck, Recommendation
 from advisor.report.document import UNITS
 from advisor.report.numbers import gib_text, interval_text, number, percent_text, value_text
 from advisor.report.plan_figures import load_curves, memory_bars, step_shares
-from advisor.report.rows import device_text, quantities
+from advisor.report.rows import plan_title, shown_quantities
 from advisor.ui import answers, probing
 from advisor.ui.checks_view import plan_check
 from advisor.ui.derivation_view import derivation
@@ -58,7 +59,7 @@ def plan_detail(candidate: Candidate, answer: Recommendation, checks: Mapping[st
 
 def _heading(candidate: Candidate) -> None:
     plan, sizing = candidate.plan, candidate.sizing
-    st.markdown(f"### {plain(plan.variant.name)} · {plain(plan.format.name)} · {plain(device_text(plan))}")
+    st.markdown(f"### {plain(plan_title(plan, language()))}")
     free = sizing.per_device.free_bytes / sizing.per_device.usable_bytes
     fit = "roomy" if free >= 0.15 else "fits" if free >= 0.05 else "tight"
     colour = {"roomy": "green", "fits": "green", "tight": "orange"}[fit]
@@ -71,7 +72,7 @@ def _heading(candidate: Candidate) -> None:
 
 
 def _numbers(candidate: Candidate) -> None:
-    found = {name: q for name, q in quantities(candidate).items() if q is not None}
+    found = shown_quantities(candidate)
     with st.grid(4, min_column_width=120):
         for name, quantity in found.items():
             unit = UNITS[name]
@@ -105,7 +106,7 @@ def _facts(candidate: Candidate) -> dict[str, str]:
         t("detail.binding"): t(f"binding.{sizing.binding}"),
     }
     if plan.server is not None:
-        facts[t("detail.server")] = plan.server.name
+        facts[t("detail.server")] = name_in(language(), plan.server.name)
     return facts
 
 

@@ -14,7 +14,8 @@ from advisor.decision.explain import sentence
 from advisor.decision.result import Candidate, Counts, FinalistCheck, Mix, Recommendation
 from advisor.decision.scenario import Scenario
 from advisor.report.numbers import bytes_text, interval_text, money_text, number, value_text
-from advisor.report.rows import device_text, plan_row, plan_title
+from advisor.report.plan_figures import axis_name
+from advisor.report.rows import device_text, format_text, plan_row, plan_title
 from advisor.report.scenario_text import scenario_chips_text
 from advisor.ui import state
 from advisor.ui.checks_view import check_badge
@@ -65,7 +66,7 @@ def _pick_card(name: str, icon: str, measure: str, candidate: Candidate, check: 
         st.metric(
             t(f"pick.{name}"), _headline(measure, candidate), icon=f":material/{icon}:", help=t(f"pick.help.{name}")
         )
-        st.caption(plain(plan_title(candidate.plan)))
+        st.caption(plain(plan_title(candidate.plan, language())))
         check_badge(check)
         st.space("stretch")
         st.button(
@@ -95,7 +96,7 @@ def filters(answer: Recommendation) -> list[Candidate]:
     found = list(answer.candidates)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         sort = st.selectbox(
-            t("plans.sort"), _SORTS, format_func=lambda s: t(f"column.{s}"), key="plans.sort", width=180
+            t("plans.sort"), _SORTS, format_func=lambda s: axis_name(s, language()), key="plans.sort", width=180
         )
         variants = sorted({c.plan.variant.name for c in found})
         models = st.multiselect(
@@ -155,8 +156,13 @@ def plan_table(shown: Sequence[Candidate], *, total: Counts) -> None:
 
 
 def _frame(shown: Sequence[Candidate]) -> pd.DataFrame:
-    rows = [plan_row(c) | _seconds(c) | {"hardware": device_text(c.plan), "monthly_usd": _dollars(c)} for c in shown]
+    rows = [plan_row(c) | _seconds(c) | _names(c) | {"monthly_usd": _dollars(c)} for c in shown]
     return pd.DataFrame([{name: row[name] for name in _SHOWN} for row in rows], columns=list(_SHOWN))
+
+
+def _names(candidate: Candidate) -> dict[str, str]:
+    plan = candidate.plan
+    return {"format": format_text(plan, language()), "hardware": device_text(plan, language())}
 
 
 def _seconds(candidate: Candidate) -> dict[str, float]:
@@ -202,7 +208,7 @@ def _mix(mix: Mix, index: int) -> None:
     rows = {
         t("mix.role"): [translate(language(), f"decision.pool.{pool.role}") for pool in mix.pools],
         t("mix.share"): [f"{100 * pool.share:.0f} %" for pool in mix.pools],
-        t("mix.plan"): [plain(plan_title(pool.candidate.plan)) for pool in mix.pools],
+        t("mix.plan"): [plain(plan_title(pool.candidate.plan, language())) for pool in mix.pools],
     }
     st.table(rows, border="horizontal", hide_index=True, alt=t("mix.alt", number=index + 1))
     facts = [(t("column.quality"), mix.quality, ""), (t("column.monthly_usd"), mix.monthly_usd, "USD")]

@@ -6,7 +6,7 @@ import streamlit as st
 
 from advisor.decision.explain import sentence
 from advisor.decision.result import Recommendation, Rejection
-from advisor.report.rows import device_text
+from advisor.report.rows import plan_title
 from advisor.ui.nav import page_path
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import empty_state
@@ -68,4 +68,4 @@ def _count(answer: Recommendation, kind: str) -> str:
 
 
 def _where(item: Rejection) -> str:
-    return f"{item.plan.variant.name} · {item.plan.format.name} · {device_text(item.plan)}"
+    return plan_title(item.plan, language())

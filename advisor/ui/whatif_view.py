@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from advisor.catalog.quantity import Quantity
+from advisor.catalog.text import name_in
 from advisor.decision.quality import benchmarks, published_scores, task_quality
 from advisor.decision.replica_cost import replica_cost
 from advisor.decision.result import Candidate
@@ -15,7 +16,7 @@ from advisor.report.numbers import gib_text, latency_text, number, percent_text
 from advisor.sizing.plan import Sizing
 from advisor.sizing.sensitivity import variations
 from advisor.ui import backend
-from advisor.ui.text import plain, t
+from advisor.ui.text import language, plain, t
 
 __all__ = ["quality_sources", "what_if"]
 
@@ -49,7 +50,7 @@ def what_if(candidate: Candidate) -> None:
 
 def _label(name: str, sizing: Sizing) -> str:
     if name == "smaller_format":
-        return t("whatif.smaller_format", format=plain(sizing.plan.format.name))
+        return t("whatif.smaller_format", format=plain(name_in(language(), sizing.plan.format.name)))
     if name in ("one_more_device", "twice_devices"):
         return t(f"whatif.{name}", layout=plain(sizing.plan.layout.label()))
     return t(f"whatif.{name}")
@@ -109,4 +110,4 @@ def quality_sources(candidate: Candidate, scenario: Scenario, *, key: str) -> No
         if linked:
             st.caption(t("quality.linked", names=plain(linked)))
         key_text = "quality.loss_measured" if found.loss.measured else "quality.loss_law"
-        st.caption(t(key_text, format=plain(fmt.name), loss=f"{100 * found.loss.value:.1f}"))
+        st.caption(t(key_text, format=plain(name_in(language(), fmt.name)), loss=f"{100 * found.loss.value:.1f}"))

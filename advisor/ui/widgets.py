@@ -14,6 +14,7 @@ from advisor.catalog.quantity import Basis, Quantity
 from advisor.report.figures import Bars, Grid, Lines, Scatter, Tree
 from advisor.report.numbers import interval_text, value_text
 from advisor.report.problems import problem_text
+from advisor.report.source_text import source_text
 from advisor.ui import state
 from advisor.ui.charts import bars_figure, grid_figure, lines_figure, scatter_figure, tree_option
 from advisor.ui.charts.grid import grid_width
@@ -81,7 +82,7 @@ def sources(quantities: Mapping[str, tuple[Quantity | None, str]], *, key: str) 
             t("sources.value"): [plain(value_text(q, unit)) for q, unit in known.values() if q],
             t("sources.interval"): [plain(interval_text(q, unit)) for q, unit in known.values() if q],
             t("sources.basis"): [t(f"basis.{q.basis}") for q, _ in known.values() if q],
-            t("sources.source"): [plain(q.source) or "–" for q, _ in known.values() if q],
+            t("sources.source"): [plain(source_text(q.source, language())) or "–" for q, _ in known.values() if q],
         }
         st.table(rows, border="horizontal", alt=t("sources.alt"), hide_index=True)
 

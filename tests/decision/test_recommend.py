@@ -243,7 +243,7 @@ def test_r1_in_fp8_does_not_fit_eight_h100_and_says_what_would(catalog: Catalog)
     remedies = [sentence("en", remedy) for remedy in miss.remedies]
     assert any("more devices (16 in all)" in text for text in remedies)
     assert any(remedy.key == "remedy_other_format" for remedy in miss.remedies)
-    assert any("distill" in text for text in remedies)
+    assert any("DeepSeek R1 Distill" in text for text in remedies)
     assert answer.nearest_misses[0].excess == pytest.approx(need / have, rel=1e-3)
 
 
@@ -291,6 +291,21 @@ def test_nothing_fits_names_the_single_change_that_helps(fields: dict[str, objec
         relaxed = replace(scenario, **{limits[key]: float(misses[0].relaxation.values["value"])})
         found = recommend(relaxed, catalog)
         assert any(c.plan.variant.id == misses[0].rejection.plan.variant.id for c in found.candidates)
+
+
+def test_a_longer_limit_is_offered_where_more_devices_are_not_allowed(catalog: Catalog) -> None:
+    """One small board answers every question in time only if it may take longer; a second one would draw too much."""
+    scenario = replace(load_scenarios(catalog)["farm-advisory"], e2e_ms=120_000.0)
+    answer = recommend(scenario, catalog)
+    assert answer.nothing_fits
+    nearest = answer.nearest_misses[0]
+    assert nearest.rejection.constraint is Constraint.DEVICES
+    assert nearest.relaxation.key == "relax_e2e"
+    longer = float(nearest.relaxation.values["value"])
+    assert nearest.excess == pytest.approx(longer / 120_000)
+    found = recommend(replace(scenario, e2e_ms=longer), catalog)
+    assert [c.plan.variant.id for c in found.candidates] == [nearest.rejection.plan.variant.id]
+    assert recommend(replace(scenario, e2e_ms=longer - 1_000), catalog).nothing_fits
 
 
 def test_unknown_prices_stay_unknown() -> None:

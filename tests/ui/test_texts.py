@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import re
 import string
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from advisor.catalog import load_catalog
 from advisor.catalog.paths import DATA_DIR
 from advisor.catalog.quantity import Basis
 from advisor.catalog.records import Confidence, DeviceClass, Role
-from advisor.catalog.text import texts
+from advisor.catalog.text import name_in, texts, translate
 from advisor.decision.result import Constraint, MixKind
 from advisor.decision.scenario import Axis, Hosting, Language, TaskProfile
 from advisor.sizing.plan import Binding
@@ -43,7 +45,7 @@ def _placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
-AREAS = sorted({path.stem for path in (DATA_DIR / "i18n").rglob("*.yaml")})
+AREAS = sorted({path.stem for path in (DATA_DIR / "i18n").rglob("*.yaml")} - {"names"})
 
 
 @pytest.mark.parametrize("area", AREAS)
@@ -51,6 +53,26 @@ def test_both_languages_have_the_same_keys_and_placeholders(area: str) -> None:
     english, chinese = (_flat(DATA_DIR / "i18n" / lang / f"{area}.yaml") for lang in ("en", "zh"))
     assert english.keys() == chinese.keys()
     assert {key for key in english if _placeholders(english[key]) != _placeholders(chinese[key])} == set()
+
+
+def test_names_that_are_words_have_a_chinese_name() -> None:
+    """Formats and machines that are offered; a lower-case English word marks a name that is not a product's."""
+    catalog = load_catalog()
+    hosts = [host.name for host in catalog.hosts.values() if not host.reference]
+    names = [*(f.name for f in catalog.formats.values()), *hosts]
+    wordy = [name for name in names if re.search(r"\b(?!bitsandbytes|bfloat|float|q4f16)[a-z]{3,}", name)]
+    assert len(wordy) > 10
+    assert [name for name in wordy if name_in("zh", name) == name] == []
+    parts = (catalog.devices.values(), catalog.servers.values())
+    every = {*names, *(v.family for v in catalog.variants.values()), *(item.name for part in parts for item in part)}
+    kept = [key.removeprefix("names.") for key in texts("zh") if key.startswith("names.")]
+    assert [name for name in kept if name not in every] == []
+    assert name_in("en", "AWQ 4 bit, groups of 128") == "AWQ 4 bit, groups of 128"
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "1 replica lost"), ("1", "1 replica lost"), (2, "2 replicas lost")])
+def test_a_noun_follows_its_number(count: object, text: str) -> None:
+    assert translate("en", "load.phase.outage", number=count) == text
 
 
 def _asked() -> tuple[set[str], set[str]]:

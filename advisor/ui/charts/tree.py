@@ -13,7 +13,7 @@ from advisor.report.palette import FONT_FAMILY, Palette, Tone
 
 __all__ = ["tree_option", "tree_size"]
 
-_ROW, _COLUMN, _BOX = 84, 366, (236, 40)
+_ROW, _COLUMN, _BOX = 84, 354, (226, 40)
 _INK_ON_ACCENT, _CLEAR = "#FFFFFF", "rgba(0,0,0,0)"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from advisor.catalog.text import texts
+from advisor.catalog.text import name_in, texts
 from advisor.decision.explain import field_name, sentence, value_text
 from advisor.report.tree_figure import tree_figure
 from advisor.ui import answers, backend, state
@@ -22,7 +22,7 @@ with st.container(border=True):
     separator = t("decision.separator")
     key_values(
         {
-            t("decision.families"): separator.join(answer.leaf.families),
+            t("decision.families"): separator.join(name_in(language(), name) for name in answer.leaf.families),
             t("decision.formats"): separator.join(
                 texts(language()).get(f"ui.format_family.{name}", name) for name in answer.leaf.formats
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from advisor.report.plan_figures import known_axes, pareto, usual_axis
+from advisor.report.plan_figures import axis_name, known_axes, pareto, usual_axis
 from advisor.ui import answers, state
 from advisor.ui.checks_view import known_checks
 from advisor.ui.nav import page_path
@@ -13,6 +13,11 @@ from advisor.ui.plans_view import filters, mixes, pick_cards, plan_table, scenar
 from advisor.ui.rejected_view import nothing_fits, rejections
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, page_header
+
+
+def _axis(name: str) -> str:
+    return axis_name(name, language())
+
 
 left, right = st.columns([4, 1], vertical_alignment="bottom")
 with left:
@@ -45,8 +50,8 @@ with compare:
         axes = known_axes(answer)
         across, up = axes.index(usual_axis(answer)), axes.index("e2e_ms")
         with st.container(horizontal=True):
-            x = st.selectbox(t("plans.x"), axes, across, format_func=lambda a: t(f"column.{a}"), key="plans.x")
-            y = st.selectbox(t("plans.y"), axes, up, format_func=lambda a: t(f"column.{a}"), key="plans.y")
+            x = st.selectbox(t("plans.x"), axes, across, format_func=_axis, key="plans.x")
+            y = st.selectbox(t("plans.y"), axes, up, format_func=_axis, key="plans.y")
         figure = pareto(answer, language(), x=x, y=y, chosen=candidate.plan.id)
         event = chart(figure, key=f"plans.pareto.{x}.{y}", selectable=True)
         picked = [point.get("customdata") for point in event.selection.points]
