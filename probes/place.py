@@ -8,7 +8,7 @@ from statistics import median
 
 from advisor.catalog import Catalog
 from advisor.catalog.errors import UnsupportedError
-from advisor.catalog.records import Device, Host
+from advisor.catalog.records import Confidence, Device, Host, Role, Variant
 from advisor.sizing.plan import Layout, Offload, Plan
 from probes.engines.precision import canonical_format
 from probes.machine import host_record, match_device, match_processor
@@ -18,6 +18,7 @@ from probes.spec import EngineName, ProbeSpec
 
 __all__ = [
     "accelerator_of", "as_measured", "bandwidth_meanwhile", "measured_bandwidth", "place_of", "plan_at", "this_host",
+    "with_own",
 ]  # fmt: skip
 
 READINGS = 20  # newest that count
@@ -37,6 +38,25 @@ def place_of(
     device = None if accelerator is None else match_device(accelerator, catalog.devices)
     host = this_host(machine, catalog, history)
     return Place(host, device.id if device else "", on_accelerator=accelerator is not None)
+
+
+def with_own(catalog: Catalog, spec: ProbeSpec) -> Catalog:
+    """The catalogue and, where it does not have it, the model of the probe, so that its seconds can be foreseen."""
+    if spec.architecture is None or spec.variant_id in catalog.variants or spec.endpoint is not None:
+        return catalog
+    own = Variant(
+        id=spec.variant_id,
+        name=spec.variant_id,
+        family="",
+        model_id=spec.variant_id,
+        architecture=spec.architecture,
+        role=Role.USER,
+        native_format="bf16",
+        always_reasons=False,
+        source=("given to the probe",),
+        confidence=Confidence.MEDIUM,
+    )
+    return replace(catalog, variants={**catalog.variants, own.id: own})
 
 
 def plan_at(spec: ProbeSpec, place: Place, catalog: Catalog) -> Plan:

@@ -10,9 +10,10 @@ from probes.histogram import Histogram
 from probes.result import Measured
 from probes.spec import LoadTarget, ProbeSpec
 
-__all__ = ["Account", "Request", "arrivals", "drift_per_hour", "grows"]
+__all__ = ["DRAIN_FACTOR", "Account", "Request", "arrivals", "drift_per_hour", "grows"]
 
 GROWTH_SHARE = 0.01  # growth seen during a run, of the memory at its end, that may be called a leak
+DRAIN_FACTOR = 2.0  # a run ends at this multiple of its length at the latest, with requests unanswered or not
 LENGTH_SPREAD = 0.5  # lengths are uniform in mean * (1 -+ this)
 
 

@@ -12,7 +12,6 @@ from advisor.catalog.errors import DataError, FathomError, InputError
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes
 from advisor.commands.probe_fleet import run_fleet
-from advisor.commands.probe_model import with_own
 from advisor.commands.probe_output import as_json, language, print_result, show_progress
 from advisor.commands.probe_spec import add_spec_arguments, spec_from
 from advisor.evidence.in_force import known
@@ -20,6 +19,7 @@ from probes.device_lock import DeviceLock
 from probes.foresee import Foresight, foresee
 from probes.machine import detect
 from probes.machine_records import Machine
+from probes.place import with_own
 from probes.process import Identity, ProbeProcess, new_probe_id
 from probes.result import ProbeResult, State
 from probes.resume import completed, continuation

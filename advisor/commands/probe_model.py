@@ -9,13 +9,13 @@ from pathlib import Path
 from advisor.catalog import Catalog
 from advisor.catalog.errors import DataError
 from advisor.catalog.hf_config import variant_from_config
-from advisor.catalog.records import Confidence, Role, Variant
+from advisor.catalog.records import Role, Variant
 from advisor.commands.plan_arguments import variant_from
 from advisor.commands.probe_file import Identified, identify, same_shape
 from probes.engines.precision import canonical_format
-from probes.spec import EngineName, ProbeSpec
+from probes.spec import EngineName
 
-__all__ = ["DEFAULT_VARIANT", "find_model", "format_of", "of_folder", "with_own"]
+__all__ = ["DEFAULT_VARIANT", "find_model", "format_of", "of_folder"]
 
 DEFAULT_VARIANT = "deepseek-r1-distill-qwen-1.5b"
 
@@ -37,25 +37,6 @@ def format_of(name: str, engine: str) -> str:
     if engine != EngineName.LLAMACPP or name.startswith("gguf-"):
         return canonical_format(name)
     return f"gguf-{name.lower()}"
-
-
-def with_own(catalog: Catalog, spec: ProbeSpec) -> Catalog:
-    """The catalogue and, where it does not have it, the model of the probe, so that its seconds can be foreseen."""
-    if spec.architecture is None or spec.variant_id in catalog.variants or spec.endpoint is not None:
-        return catalog
-    own = Variant(
-        id=spec.variant_id,
-        name=spec.variant_id,
-        family="",
-        model_id=spec.variant_id,
-        architecture=spec.architecture,
-        role=Role.USER,
-        native_format="bf16",
-        always_reasons=False,
-        source=("given to the probe",),
-        confidence=Confidence.MEDIUM,
-    )
-    return replace(catalog, variants={**catalog.variants, own.id: own})
 
 
 def of_folder(folder: Path, named: str | None, catalog: Catalog) -> Variant:

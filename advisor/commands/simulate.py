@@ -57,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plan", type=Path, metavar="FILE", help="a plan in YAML or JSON")
     parser.add_argument("--workload", metavar="FILE|ID", help="traffic: a YAML file, a trace, or a built-in id")
+    parser.add_argument(
+        "--measured", metavar="ID|latest", help="a stored sustained run of this machine: simulate the same requests"
+    )
     add_engine_arguments(parser)
     parser.add_argument("--replicas", type=int, default=None)
     parser.add_argument("--router", choices=[str(r) for r in Router], default=str(Router.TWO_CHOICES))
@@ -83,7 +86,16 @@ def run(arguments: argparse.Namespace) -> int:
         return run_plan(arguments)
     if arguments.scenario:
         return run_cheapest(arguments)
-    raise InputError("arguments", "--step-model with --requests, --plan with --workload, or --scenario", "none of them")
+    if arguments.measured:
+        return _measured(arguments)
+    ways = "--step-model with --requests, --plan with --workload, --scenario, or --measured"
+    raise InputError("arguments", ways, "none of them")
+
+
+def _measured(arguments: argparse.Namespace) -> int:
+    from advisor.commands.simulate_measured import run_measured  # the store of measurements takes half a second to load
+
+    return run_measured(arguments.measured, as_json=arguments.json)
 
 
 def run_plan(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advisor.catalog.quantity import Quantity
+from advisor.catalog.quantity import Basis, Quantity
 from advisor.serving.limits import Limit
 from advisor.serving.result import Latency
 
@@ -20,6 +20,7 @@ __all__ = [
     "PolicyReport",
     "PolicyRow",
     "Series",
+    "SustainedFigure",
     "SustainedReport",
     "Window",
 ]
@@ -92,11 +93,14 @@ class PolicyRow:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReport:
-    """`replicas` of the simulated cell, over `hours`."""
+    """`replicas` of the `fleet` were simulated, with their share of the traffic, over `hours`: `shortened` times the
+    period that was asked for."""
 
+    fleet: int
     replicas: int
     requests: int
     hours: float
+    shortened: float
     rows: tuple[PolicyRow, ...]
 
 
@@ -193,9 +197,14 @@ class CheapestReport:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A few seconds of a sustained run, measured and simulated. None: nothing ended in it."""
+    """A few seconds of a sustained run, measured and simulated. Requests since the start, `simulated_range` at the slow
+    and the fast end of the interval. None: nothing ended in it."""
 
     end_s: float
+    arrived: int
+    measured_finished: int
+    simulated_finished: int
+    simulated_range: tuple[int, int]
     measured_tok_s: float
     simulated_tok_s: float
     measured_tpot_ms: float | None
@@ -203,13 +212,43 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class SustainedReport:
-    """`figures`: (name with unit, measured, simulated). `derating`: (seconds, step time over that at the start) by
-    what the measured steps took beyond the simulated ones. `calibrated`: the step model knew this machine."""
+class SustainedFigure:
+    """`name` with its unit. `simulated`: from the fast to the slow end of the step model's 90 % interval."""
 
+    name: str
+    measured: Quantity
+    simulated: Quantity
+
+    @property
+    def unit(self) -> str:
+        return next((unit for end, unit in (("_ms", "ms"), ("_tok_s", "tok/s")) if self.name.endswith(end)), "")
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the interval of the simulation holds the measured value."""
+        return self.simulated.low <= self.measured.value <= self.simulated.high
+
+
+@dataclass(frozen=True, slots=True)
+class SustainedReport:
+    """`given_up_s`: when either leaves the rest unanswered. `derating`: (seconds, step time over that at the start) by
+    what the measured steps took beyond the simulated ones. `basis`: of the step model."""
+
+    result_id: str
     title: str
     requests: int
+    rate_per_s: float
+    duration_s: float
+    given_up_s: float
     windows: tuple[Window, ...]
-    figures: tuple[tuple[str, float, float], ...]
+    figures: tuple[SustainedFigure, ...]
     derating: tuple[tuple[float, float], ...]
-    calibrated: bool
+    basis: Basis
+
+    @property
+    def unfinished(self) -> tuple[int, int]:
+        """Requests left at the end, measured and simulated."""
+        last = self.windows[-1] if self.windows else None
+        if last is None:
+            return self.requests, self.requests
+        return self.requests - last.measured_finished, self.requests - last.simulated_finished

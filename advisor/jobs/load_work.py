@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from advisor.jobs.answers import CapacityReport, CurveRow, PolicyReport, PolicyRow
+from advisor.jobs.answers import CapacityReport, CurveRow
 from advisor.jobs.event_work import event_report
 from advisor.jobs.fleet_work import fleet_report
 from advisor.jobs.messages import (
@@ -20,8 +20,8 @@ from advisor.jobs.messages import (
     Request,
     SustainedRequest,
 )
-from advisor.jobs.runs import class_levels, class_limits, run_length, series_rows, share_of
-from advisor.serving.autoscale import AutoscalePolicy, simulate_autoscaled
+from advisor.jobs.policy_work import policy_report
+from advisor.jobs.runs import class_limits, run_length, series_rows, share_of
 from advisor.serving.capacity import CurvePoint, Progress, find_replicas, latency_curve
 from advisor.serving.control import Sampler
 from advisor.serving.estimate import time_alone
@@ -39,8 +39,6 @@ Tell = Callable[[float, str, int], None]  # share of the work 0..1, text key of 
 CURVE_LOADS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
 _SEARCH_SHARE = 0.6
 _SERIES_CELL = 16  # replicas that are simulated for the queue over time
-_POLICY_CELL = 24
-_MOST_REQUESTS = 700_000
 
 
 def perform(request: Request, tell: Tell) -> object:
@@ -48,7 +46,7 @@ def perform(request: Request, tell: Tell) -> object:
     if isinstance(request, CapacityRequest):
         return _capacity(request, tell)
     if isinstance(request, PolicyRequest):
-        return _policies(request, tell)
+        return policy_report(request, tell)
     if isinstance(request, FleetRequest):
         return fleet_report(request, tell)
     if isinstance(request, EventRequest):
@@ -165,44 +163,3 @@ def _every(workload: Workload, request: CapacityRequest, arrival_s: np.ndarray) 
         rounds = len(arrival_s) / max(1, arrivals.users)
         return max(rounds * (arrivals.think_s + time_alone(request.costs, workload, request.options)) / 240, 1e-3)
     return max(float(arrival_s.max() - arrival_s.min()) / 240, 1e-3)
-
-
-def _policies(request: PolicyRequest, tell: Tell) -> PolicyReport:
-    """The same requests under each policy, on a cell of the fleet that is small enough to be quick."""
-    cell = min(request.replicas, _POLICY_CELL)
-    workload = share_of(request.workload, cell / request.replicas)
-    arrivals = workload.arrivals
-    wanted = int(arrivals.rate_per_s * arrivals.period_s)
-    workload = share_of(workload, min(1.0, _MOST_REQUESTS / max(wanted, 1)))
-    cell = max(2, round(cell * min(1.0, _MOST_REQUESTS / max(wanted, 1))))
-    table = sample(workload, max(200, min(wanted, _MOST_REQUESTS)), seed=5)
-    fleet = Fleet((Pool("main", request.costs, cell, request.options),), request.router)
-    slos = class_limits(workload, request.slo)
-    tell(0.0, "policy", 0)
-    every = max(float(table.arrival_s.max()) / 240, 1.0)
-    sampler = Sampler(every)
-    levels = class_levels(workload)
-    static = simulate_fleet(fleet, table, seed=5, slos=slos, priorities=levels, controls=(sampler,))
-    rows = [_policy_row(None, replace(static, series=sampler.series(cell)), static.replica_hours, cell)]
-    for index, target in enumerate(request.targets):
-        tell((index + 1) / (len(request.targets) + 1), "policy", round(target))
-        policy = AutoscalePolicy(target, _fewest(arrivals.shape, cell), request.startup_s, request.metric)
-        result = simulate_autoscaled(fleet, table, policy, seed=5, slos=slos)
-        rows.append(_policy_row(target, result, static.replica_hours, cell))
-    return PolicyReport(cell, len(table), float(table.arrival_s.max()) / 3600, tuple(rows))
-
-
-def _policy_row(target: float | None, result: SimulationResult, static_hours: float, cell: int) -> PolicyRow:
-    return PolicyRow(
-        target=target,
-        replica_hours=result.replica_hours,
-        paid_share=result.replica_hours / static_hours,
-        in_slo_share=result.in_slo_share,
-        ttft_p99_ms=result.ttft_ms.p99,
-        series=series_rows(result, cell),
-    )
-
-
-def _fewest(shape: tuple[float, ...], cell: int) -> int:
-    """Replicas for the quietest hour: a fleet never starts the day with fewer."""
-    return max(1, round(cell * min(shape) / max(shape))) if shape and max(shape) > 0 else 1

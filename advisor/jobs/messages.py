@@ -115,9 +115,11 @@ class CheapestRequest:
 
 @dataclass(frozen=True, slots=True)
 class SustainedRequest:
-    """A stored sustained measurement of this machine against the simulation of the same requests."""
+    """A stored sustained measurement of this machine against the simulation of the same requests. `revision`: of the
+    store, since what was measured later changes the step model."""
 
     result_id: str
+    revision: str = ""
 
 
 class FleetMode(StrEnum):

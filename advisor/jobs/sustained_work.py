@@ -1,116 +1,88 @@
-"""A sustained measurement against the simulation of the same requests, window by window."""
+"""A sustained measurement against the simulation of the same requests: figures, and how the run went over time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from statistics import median
 
-import numpy as np
-from numpy.typing import NDArray
-
-from advisor.catalog import Catalog
 from advisor.catalog.errors import InputError
+from advisor.catalog.quantity import Quantity
 from advisor.evidence.in_force import known_catalog
-from advisor.jobs.answers import SustainedReport, Window
-from advisor.serving.engines import EngineOptions
-from advisor.serving.requests import request_table
-from advisor.serving.result import SimulationResult
-from advisor.serving.simulate import simulate
-from advisor.serving.step_costs import StepCosts
-from advisor.serving.workload import RequestTable
-from advisor.sizing.efficiency import table_for
-from advisor.sizing.plan import Load
-from advisor.sizing.steptables import step_tables
+from advisor.jobs.answers import SustainedFigure, SustainedReport, Window
+from advisor.jobs.sustained_run import DRAIN_FACTOR, Replay, Simulated, replay_of
 from probes.machine import detect
-from probes.machine_records import Machine
-from probes.place import place_of, plan_at
-from probes.result import Point, ProbeResult
+from probes.result import Measured, Point, ProbeResult
 from probes.spec import Kind, LoadTarget
 from probes.store import Store
-from probes.traffic import arrivals
+from probes.traffic import Account, Request
 
-__all__ = ["derating_of", "sustained_report", "windows_of"]
+__all__ = ["NEWEST", "derating_of", "sustained_report", "windows_of"]
 
-Floats = NDArray[np.float64]
-
-# One whole prompt per step, then a decode step of all that run, in as many slots as the probe had.
-_RULES = EngineOptions(block_tokens=1, chunked_prefill=False, prefill_first=True, reserve_output=True)
+NEWEST = "latest"  # instead of an id
+LATENCIES = tuple(f"p{p}_{name}" for name in ("ttft_ms", "tpot_ms") for p in (50, 95, 99))
+_FIGURES = (*LATENCIES, "output_tok_s", "finished_requests", "queue_length_end")
 _FIRST_SHARE = 0.2  # of the windows: the device is still cool
 _SMOOTH = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Simulated:
-    result: SimulationResult
-    table: RequestTable
 
 
 def sustained_report(result_id: str, tell: Callable[[float, str, int], None]) -> SustainedReport:
     """Raises InputError for a measurement that is not a sustained run of this machine."""
     tell(0.1, "sustained", 0)
-    store, machine = Store(), detect()
-    found = store.get(result_id)
-    target = None if found is None or found.spec.kind is not Kind.SUSTAINED else found.spec.load
-    if found is None or target is None or target.elapsed_before_s:
-        raise InputError("measurement", "a stored sustained run in one piece", result_id)
-    if found.fingerprint != machine.fingerprint or found.spec.endpoint is not None:
-        raise InputError("measurement", "a sustained run of this machine with the built-in engine", found.machine_name)
-    catalog = known_catalog()
-    simulated = _simulate(found, target, machine, catalog)
-    windows = windows_of(found.points, simulated.result, simulated.table)
+    found, target = _measurement(result_id)
+    replay = replay_of(found, target, detect(), known_catalog())
+    windows = windows_of(found.points, replay)
     plan = found.spec
     return SustainedReport(
+        result_id=found.id,
         title=f"{plan.variant_id} · {plan.format_id} · {plan.device}",
-        requests=len(simulated.table),
+        requests=len(replay.expected.requests),
+        rate_per_s=target.requests_per_s,
+        duration_s=target.duration_s,
+        given_up_s=DRAIN_FACTOR * target.duration_s,
         windows=windows,
-        figures=_figures(found, simulated),
+        figures=_figures(found, target, replay),
         derating=derating_of(windows),
-        calibrated=bool(catalog.calibrations),
+        basis=replay.basis,
     )
 
 
-def _simulate(found: ProbeResult, target: LoadTarget, machine: Machine, catalog: Catalog) -> _Simulated:
-    """The probe's own requests, which its seed repeats, on the step model with what this machine has taught."""
-    rows = list(arrivals(found.spec, target))
-    if not rows:
-        raise InputError("measurement", "a run in which requests arrived", found.id)
-    table = request_table(
-        np.array([r.arrival_s for r in rows]),
-        np.array([r.prompt_tokens for r in rows]),
-        np.array([r.output_tokens for r in rows]),
-    )
-    place = found.place or place_of(found.spec, machine, catalog, [found])
-    if place is None:
-        raise InputError("measurement", "a run with the built-in engine", found.id)
-    plan = plan_at(found.spec, place, catalog)
-    prompt, output = max(found.spec.prompt_tokens), found.spec.output_tokens
-    load = Load(prompt, output, int(1.5 * (prompt + output)) + 1, concurrency=target.slots)
-    tables = asdict(step_tables(plan, load, table=table_for(catalog)))
-    longest = int(table.input_tokens.max())
-    tables |= {"max_num_seqs": target.slots, "max_num_batched_tokens": max(longest, target.slots)}
-    tables["kvcap_tokens"] = max(tables["kvcap_tokens"], target.slots * load.context_tokens)
-    return _Simulated(simulate(StepCosts(**tables), table, options=_RULES), table)
+def _measurement(result_id: str) -> tuple[ProbeResult, LoadTarget]:
+    store, here = Store(), detect().fingerprint
+    if result_id == NEWEST:
+        runs = store.history(fingerprint=here, valid_only=True, kinds=(Kind.SUSTAINED,))
+        found = next((r for r in runs if r.spec.endpoint is None), None)
+    else:
+        found = store.get(result_id)
+    target = None if found is None or found.spec.kind is not Kind.SUSTAINED else found.spec.load
+    if found is None or target is None or target.elapsed_before_s:
+        raise InputError("measurement", "the id of a stored sustained run in one piece", result_id)
+    if found.fingerprint != here or found.spec.endpoint is not None:
+        raise InputError("measurement", "a sustained run of this machine with the built-in engine", found.machine_name)
+    return found, target
 
 
-def windows_of(points: Sequence[Point], result: SimulationResult, table: RequestTable) -> tuple[Window, ...]:
+def windows_of(points: Sequence[Point], replay: Replay) -> tuple[Window, ...]:
     """The probe counts a request's tokens in the window in which it ends; so is the simulation."""
-    ends = result.outcome.last_token_s
-    windows, start = [], 0.0
+    simulated = replay.expected
+    windows, start, finished = [], 0.0, 0
     for point in points:
         if point.name != "window" or "elapsed_s" not in point.at:
             continue
         end = point.at["elapsed_s"]
-        mine = (ends > start) & (ends <= end)
-        tokens = float(table.output_tokens[mine].sum())
-        seen, tpot = point.values.get("output_tok_s"), point.values.get("p50_tpot_ms")
+        mine = [r for r in simulated.requests if r.finished_s is not None and start < r.finished_s <= end]
+        counts = [_finished(run, end) for run in (simulated, replay.slow, replay.fast)]
+        finished += round(_value(point, "finished_requests") or 0.0)
         windows.append(
             Window(
                 end_s=end,
-                measured_tok_s=seen.value if seen else 0.0,
-                simulated_tok_s=tokens / max(end - start, 1e-9),
-                measured_tpot_ms=tpot.value if tpot else None,
-                simulated_tpot_ms=_median_ms(result.outcome.tpot_s[mine]),
+                arrived=sum(r.arrival_s <= end for r in simulated.requests),
+                measured_finished=finished,
+                simulated_finished=counts[0],
+                simulated_range=(min(counts), max(counts)),
+                measured_tok_s=_value(point, "output_tok_s") or 0.0,
+                simulated_tok_s=sum(r.output_tokens for r in mine) / max(end - start, 1e-9),
+                measured_tpot_ms=_value(point, "p50_tpot_ms"),
+                simulated_tpot_ms=_median_ms(mine),
             )
         )
         start = end
@@ -129,15 +101,41 @@ def derating_of(windows: Sequence[Window]) -> tuple[tuple[float, float], ...]:
     return tuple((w.end_s, factor) for w, factor in zip(known, smooth, strict=True))
 
 
-def _figures(found: ProbeResult, simulated: _Simulated) -> tuple[tuple[str, float, float], ...]:
-    """What both know, measured first."""
-    outcome = simulated.result.outcome
-    values = {"ttft_ms": outcome.ttft_s * 1e3, "tpot_ms": outcome.tpot_s * 1e3}
-    ours = {f"p{p}_{name}": float(np.nanpercentile(v, p)) for name, v in values.items() for p in (50, 95, 99)}
-    ours["output_tok_s"] = simulated.result.output_tok_s
-    return tuple((name, found.figures[name].value, value) for name, value in ours.items() if name in found.figures)
+def _figures(found: ProbeResult, target: LoadTarget, replay: Replay) -> tuple[SustainedFigure, ...]:
+    """What both know, by the probe's own account of either."""
+    ours = [_account(run, target) for run in (replay.expected, replay.fast, replay.slow)]
+    rows = []
+    for name in _FIGURES:
+        values = [figures[name].value for figures in ours if name in figures]
+        if name in found.figures and len(values) == len(ours):
+            simulated = Quantity(values[0], min(values), max(values), replay.basis, "simulation of the same requests")
+            rows.append(SustainedFigure(name, found.figures[name].quantity(f"probe {found.id}"), simulated))
+    return tuple(rows)
 
 
-def _median_ms(seconds: Floats) -> float | None:
-    known = seconds[~np.isnan(seconds)]
-    return float(np.median(known)) * 1e3 if len(known) else None
+def _account(run: Simulated, target: LoadTarget) -> dict[str, Measured]:
+    account = Account(target)
+    for request in run.requests:
+        if request.finished_s is not None:
+            account.finish(request)
+    figures = account.figures(run.ended_s)
+    return figures | {"queue_length_end": Measured.of([float(_waiting(run.requests, target.duration_s))])}
+
+
+def _finished(run: Simulated, until_s: float) -> int:
+    return sum(r.finished_s is not None and r.finished_s <= until_s for r in run.requests)
+
+
+def _waiting(requests: Sequence[Request], at_s: float) -> int:
+    """Arrived, and not begun: the first token comes out of the step in which a request begins."""
+    return sum(r.arrival_s <= at_s and (r.first_token_s is None or r.first_token_s > at_s) for r in requests)
+
+
+def _value(point: Point, name: str) -> float | None:
+    seen = point.values.get(name)
+    return seen.value if seen else None
+
+
+def _median_ms(requests: Sequence[Request]) -> float | None:
+    known = [tpot for r in requests if (tpot := r.tpot_ms) is not None]
+    return median(known) if known else None

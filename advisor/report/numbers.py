@@ -8,6 +8,7 @@ from advisor.catalog.quantity import Basis, Quantity
 
 __all__ = [
     "bytes_text",
+    "change_text",
     "duration_text",
     "gib_text",
     "interval_text",
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 _SECOND_MS = 999.5
+_FAR = 3.0
 _SECONDS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -69,6 +71,14 @@ def range_text(low: str, high: str) -> str:
 def money_text(value: float) -> str:
     """US dollars: "$0.042", "$12.3", "$4,560", "$1.2M"."""
     return f"-${number(-value)}" if value < 0 else f"${number(value)}"
+
+
+def change_text(value: float, reference: float) -> str:
+    """Of a value over a reference: "+12 %", or "× 3.4" from three times on, where a factor reads better."""
+    if not reference:
+        return "–"
+    ratio = value / reference
+    return f"{100 * (ratio - 1):+.0f} %" if 1 / _FAR < ratio < _FAR else f"× {number(ratio, 2)}"
 
 
 def percent_text(share: float) -> str:

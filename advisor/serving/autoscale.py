@@ -133,6 +133,7 @@ def simulate_autoscaled(
     *,
     seed: int = 0,
     slos: tuple[Slo, ...] = (),
+    priorities: tuple[int, ...] = (),
     controls: Sequence[Control] = (),
 ) -> SimulationResult:
     """A fleet of one pool whose size is the most there can be. The result's replica hours are those paid for."""
@@ -141,5 +142,7 @@ def simulate_autoscaled(
     scaler = _Autoscaler(policy, fleet.replicas)
     span = max(float(table.arrival_s.max() - table.arrival_s.min()), policy.period_s)
     sampler = _PaidSampler(max(policy.period_s, span / _SAMPLES), scaler=scaler)
-    result = simulate_fleet(fleet, table, seed=seed, slos=slos, controls=(scaler, sampler, *controls))
+    result = simulate_fleet(
+        fleet, table, seed=seed, slos=slos, priorities=priorities, controls=(scaler, sampler, *controls)
+    )
     return replace(result, replica_hours=scaler.paid_s / 3600, series=sampler.series(fleet.replicas))

@@ -9,13 +9,13 @@ import streamlit as st
 
 from advisor.catalog.errors import FathomError, InputError
 from advisor.jobs.answers import CapacityReport, EventReport
-from advisor.jobs.messages import EVENT_CELL, CapacityRequest, EventKind, EventRequest, SustainedRequest
+from advisor.jobs.messages import EVENT_CELL, CapacityRequest, EventKind, EventRequest
 from advisor.report.numbers import latency_text, number
 from advisor.serving.workload import ArrivalKind
 from advisor.ui.charts.load import METRICS, event_lines
 from advisor.ui.load_jobs import start_button, watched
 from advisor.ui.load_text import word
-from advisor.ui.sustained_view import stored_runs
+from advisor.ui.sustained_view import request_of, stored_runs
 from advisor.ui.widgets import chart, empty_state, problem_state
 from probes.result import ProbeResult
 
@@ -109,7 +109,7 @@ def _derating() -> tuple[tuple[float, float], ...] | None:
         if not -90 < slower <= 900:
             raise InputError(word("event.slower"), "-90..900", slower)
         return ((0.0, 1 + slower / 100), (_TESTED_S, 1.0))
-    request = SustainedRequest(str(picked))
+    request = request_of(str(picked))
     start_button(request, word("event.compare"), key="event.compare")
     job = watched(request, key="event.sustained")
     if job is None:

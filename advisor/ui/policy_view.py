@@ -8,7 +8,7 @@ import streamlit as st
 
 from advisor.jobs.answers import CapacityReport, PolicyReport
 from advisor.jobs.messages import CapacityRequest, PolicyRequest
-from advisor.report.numbers import latency_text, number
+from advisor.report.numbers import duration_text, latency_text, number
 from advisor.serving.autoscale import Metric
 from advisor.serving.library import load_workloads
 from advisor.serving.workload import ArrivalKind
@@ -110,6 +110,14 @@ def _charts(report: PolicyReport) -> None:
         word("policy.column.ttft"): [latency_text(row.ttft_p99_ms) for row in report.rows],
     }
     st.table(rows, border="horizontal", hide_index=True, alt=word("policy.alt"))
-    st.caption(
-        word("policy.method", replicas=report.replicas, requests=f"{report.requests:,}", hours=number(report.hours, 2))
-    )
+    st.caption(_method(report))
+
+
+def _method(report: PolicyReport) -> str:
+    """How much of the fleet was simulated, and for how long."""
+    whole = report.replicas == report.fleet
+    values = {"replicas": f"{report.replicas:,}", "fleet": f"{report.fleet:,}", "requests": f"{report.requests:,}"}
+    sentences = [word("policy.whole" if whole else "policy.cell", **values, time=duration_text(3600 * report.hours))]
+    if report.shortened < 1:
+        sentences.append(word("policy.shortened", time=duration_text(report.shortened * _PERIOD_S)))
+    return " ".join(sentences)

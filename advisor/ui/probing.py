@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from advisor.catalog.records import AttentionKind, Role
-from advisor.commands.probe_model import with_own
 from advisor.jobs.registry import ProbeRegistry
 from advisor.ui import backend
 from probes.engines.openvino_formats import OPENVINO_FORMATS, runs_in_openvino
@@ -19,6 +18,7 @@ from probes.gguf.synthetic import can_store
 from probes.machine import detect
 from probes.machine_records import Machine
 from probes.need import Need
+from probes.place import with_own
 from probes.result import Prediction, ProbeResult
 from probes.spec import EngineName, Kind, ProbeSpec
 

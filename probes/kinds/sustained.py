@@ -16,13 +16,12 @@ from probes.nvidia import gpu_state
 from probes.result import Measured, ProbeResult
 from probes.spec import LoadTarget
 from probes.system import own_peak_bytes, own_resident_bytes
-from probes.traffic import LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour, grows
+from probes.traffic import DRAIN_FACTOR, LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour, grows
 
 __all__ = ["run_sustained"]
 
 WINDOW_S = 5.0
 IDLE_S = 0.005
-DRAIN_FACTOR = 2.0  # after the last arrival, wait at most this times the run's length
 
 
 @dataclass(slots=True)

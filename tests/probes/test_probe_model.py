@@ -11,10 +11,11 @@ import pytest
 from advisor.catalog import load_catalog
 from advisor.catalog.errors import DataError, UnknownIdError
 from advisor.cli import main
-from advisor.commands.probe_model import find_model, with_own
+from advisor.commands.probe_model import find_model
 from advisor.commands.probe_spec import add_spec_arguments, spec_from
 from probes.foresee import foresee
 from probes.machine import detect
+from probes.place import with_own
 
 SMALL = {
     "architectures": ["LlamaForCausalLM"],

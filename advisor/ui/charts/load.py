@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from advisor.jobs.answers import CapacityReport, CurveRow, EventReport, PolicyReport, Series, SustainedReport
+from advisor.jobs.answers import (
+    CapacityReport,
+    CurveRow,
+    EventReport,
+    PolicyReport,
+    Series,
+    SustainedReport,
+    Window,
+)
 from advisor.report.figures import Limit, Line, Lines, Point, Scatter
 from advisor.report.palette import Tone
 
 __all__ = [
     "METRICS",
     "event_lines",
+    "flow_lines",
     "knee",
     "latency_lines",
     "policy_points",
@@ -25,6 +35,8 @@ __all__ = [
 
 METRICS = ("ttft", "tpot", "e2e")
 _TONES = (Tone.ACCENT, Tone.WARN, Tone.GOOD, Tone.BAD, Tone.MUTED)
+_SIDES = (("measured", Tone.GOOD), ("simulated", Tone.ACCENT))
+_ENDED = 4  # requests that end in a stretch of the chart, on average
 _SECONDS_FROM_MS = 2000.0
 _UNITS = ((7200.0, 3600.0, "h"), (300.0, 60.0, "min"), (0.0, 1.0, "s"))
 
@@ -137,19 +149,47 @@ def event_lines(report: EventReport, texts: Mapping[str, str]) -> Lines:
     return Lines(texts["title"], texts["hint"], texts["alt"], where, texts["y"], tuple(lines), limits)
 
 
-def sustained_lines(report: SustainedReport, texts: Mapping[str, str]) -> Lines:
-    """Tokens per second of the requests that end in each window, measured and simulated; at most 140 windows."""
-    every = max(1, -(-len(report.windows) // 140))
-    windows = [report.windows[i : i + every] for i in range(0, len(report.windows), every)]
+def flow_lines(report: SustainedReport, texts: Mapping[str, str]) -> Lines:
+    """Requests since the start: arrived, finished as measured and as simulated. At most 90 moments."""
+    every = max(1, -(-len(report.windows) // 90))
+    windows = report.windows[every - 1 :: every]
+    if report.windows and windows[-1] is not report.windows[-1]:
+        windows = (*windows, report.windows[-1])
     scale, unit = time_unit(tuple(w.end_s for w in report.windows))
-    x = tuple(group[-1].end_s / scale for group in windows)
+    x = (0.0, *(w.end_s / scale for w in windows))
+
+    def line(name: str, field: str, tone: Tone) -> Line:
+        return Line(texts[name], x, (0.0, *(float(getattr(w, field)) for w in windows)), tone)
+
+    low, high = ((0.0, *(float(w.simulated_range[end]) for w in windows)) for end in (0, 1))
+    simulated = replace(line("simulated", "simulated_finished", Tone.ACCENT), low=low, high=high)
+    lines = line("arrived", "arrived", Tone.MUTED), line("measured", "measured_finished", Tone.GOOD), simulated
+    return Lines(texts["title"], texts["hint"], texts["alt"], texts["x"].format(unit=unit), texts["y"], lines)
+
+
+def sustained_lines(report: SustainedReport, texts: Mapping[str, str]) -> Lines:
+    """Tokens per second of the requests that end in each stretch, measured and simulated.
+
+    At most 140 stretches, each long enough for a few requests to end in it; a short run has only a few.
+    """
+    count = len(report.windows)
+    ended = max(1, min(report.windows[-1].measured_finished, report.windows[-1].simulated_finished)) if count else 1
+    every = max(1, -(-count // 140), round(_ENDED * count / ended))
+    groups = [report.windows[i : i + every] for i in range(0, count, every)]
+    scale, unit = time_unit(tuple(w.end_s for w in report.windows))
+    x = tuple(group[-1].end_s / scale for group in groups)
+    starts = (0.0, *(group[-1].end_s for group in groups))
     lines = tuple(
-        Line(
-            texts[name],
-            x,
-            tuple(float(np.mean([getattr(w, f"{name}_tok_s") for w in group])) for group in windows),
-            tone,
-        )
-        for name, tone in (("measured", Tone.GOOD), ("simulated", Tone.ACCENT))
+        Line(texts[name], x, tuple(_mean_rate(g, f"{name}_tok_s", starts[i]) for i, g in enumerate(groups)), tone)
+        for name, tone in _SIDES
     )
     return Lines(texts["title"], texts["hint"], texts["alt"], texts["x"].format(unit=unit), texts["y"], lines)
+
+
+def _mean_rate(group: Sequence[Window], name: str, start_s: float) -> float:
+    """Over windows of different lengths."""
+    tokens, before = 0.0, start_s
+    for window in group:
+        tokens += getattr(window, name) * (window.end_s - before)
+        before = window.end_s
+    return tokens / max(before - start_s, 1e-9)
