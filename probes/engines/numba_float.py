@@ -12,23 +12,40 @@ from probes.engines.numba_bits import AHEAD, LINE, float_of_bits, kernel, parall
 __all__ = ["expand", "product", "product_pairs", "product_rows"]
 
 PAIRS_IN_LINE = LINE // 4
-STRIDE = 4 * PAIRS_IN_LINE  # pairs between two looks ahead
-LONG = 3072  # pairs: from here on x as float32 takes more than most of a first cache of 32 KiB
+RUN = 64  # elements of each row between two looks ahead
 
 
 @parallel_kernel
 def product(weight, x, bias, y):  # type: ignore[no-untyped-def]
-    """y (1, outputs) = weight (outputs, inputs) @ x (1, inputs) + bias (outputs, or empty)."""
-    inputs, biased = weight.shape[1], bias.shape[0] > 0
-    wide = np.empty(inputs, np.float32)
+    """y (1, outputs) = weight (outputs, inputs) @ x (1, inputs) + bias (outputs, or empty).
+
+    Each thread walks along four rows far apart at once: memory then has more to do at the same time than along one, and
+    what is read of x serves four.
+    """
+    outputs, inputs = weight.shape
+    quarter, whole, biased = (outputs + 3) // 4, inputs // RUN * RUN, bias.shape[0] > 0
+    wide, target = np.empty(inputs, np.float32), y[0]
     for j in range(inputs):
         wide[j] = widen(x[0, j])
-    target = y[0]
-    for i in prange(weight.shape[0]):
-        row, total = weight[i], np.float32(0)
-        for j in range(inputs):
-            total += widen(row[j]) * wide[j]
-        put(target, i, total + widen(bias[i]) if biased else total)
+    for index in prange(quarter):
+        i = np.int64(index)
+        k, m, n = _others(i, quarter, outputs)
+        first, second, third, fourth = weight[i], weight[k], weight[m], weight[n]
+        total = np.zeros(4, np.float32)
+        for start in range(0, whole, RUN):
+            a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for j in range(start, start + RUN):
+                a += widen(first[j]) * wide[j]
+                b += widen(second[j]) * wide[j]
+                c += widen(third[j]) * wide[j]
+                d += widen(fourth[j]) * wide[j]
+            _add_to(total, a, b, c, d)
+        for j in range(whole, inputs):
+            _add_to(
+                total, widen(first[j]) * wide[j], widen(second[j]) * wide[j], widen(third[j]) * wide[j],
+                widen(fourth[j]) * wide[j],
+            )  # fmt: skip
+        _store(target, (i, k, m, n), total, bias, biased)
 
 
 @kernel
@@ -40,67 +57,64 @@ def product_pairs(pairs, x, bias, y):  # type: ignore[no-untyped-def]
     even, odd = np.empty(half, np.float32), np.empty(half, np.float32)
     for j in range(half):
         even[j], odd[j] = widen(x[0, 2 * j]), widen(x[0, 2 * j + 1])
-    if half > LONG:
-        _pairs_of_rows(pairs, even, odd, bias, y[0])
-    else:
-        _single_rows(pairs, even, odd, bias, y[0])
+    _four_rows(pairs, even, odd, bias, y[0])
 
 
 @parallel_kernel
-def _single_rows(pairs, even, odd, bias, y):  # type: ignore[no-untyped-def]
-    half, biased = pairs.shape[1], bias.shape[0] > 0
-    whole = half // STRIDE * STRIDE
-    for i in prange(pairs.shape[0]):
-        row, total = pairs[i], np.float32(0)
-        for first in range(0, whole, STRIDE):
-            for line in range(0, STRIDE, PAIRS_IN_LINE):
-                prefetch(row, first + line + AHEAD // 4)
-            total += _stride(row[first : first + STRIDE], even[first : first + STRIDE], odd[first : first + STRIDE])
-        for j in range(whole, half):
-            total += _low(row[j]) * even[j] + _high(row[j]) * odd[j]
-        if biased:
-            total += widen(bias[i])
-        put(y, i, total)
-
-
-@parallel_kernel
-def _pairs_of_rows(pairs, even, odd, bias, y):  # type: ignore[no-untyped-def]
-    """Where x lies outside the first cache, two rows share what is read of it."""
-    outputs, half, biased = pairs.shape[0], pairs.shape[1], bias.shape[0] > 0
-    whole = half // STRIDE * STRIDE
-    for two in prange((outputs + 1) // 2):
-        i, k = 2 * two, min(2 * two + 1, outputs - 1)
-        row, other = pairs[i], pairs[k]
-        total, second = np.float32(0), np.float32(0)
-        for first in range(0, whole, STRIDE):
-            for line in range(0, STRIDE, PAIRS_IN_LINE):
-                prefetch(row, first + line + AHEAD // 4)
-                prefetch(other, first + line + AHEAD // 4)
+def _four_rows(pairs, even, odd, bias, y):  # type: ignore[no-untyped-def]
+    outputs, half = pairs.shape
+    quarter, whole, biased = (outputs + 3) // 4, half // RUN * RUN, bias.shape[0] > 0
+    for index in prange(quarter):
+        i = np.int64(index)
+        k, m, n = _others(i, quarter, outputs)
+        first, second, third, fourth = pairs[i], pairs[k], pairs[m], pairs[n]
+        total = np.zeros(4, np.float32)
+        for start in range(0, whole, RUN):
+            for line in range(start + AHEAD // 4, start + RUN + AHEAD // 4, PAIRS_IN_LINE):
+                prefetch(first, line)
+                prefetch(second, line)
+                prefetch(third, line)
+                prefetch(fourth, line)
             a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-            for j in range(first, first + STRIDE):
-                a += _low(row[j]) * even[j]
-                b += _high(row[j]) * odd[j]
-                c += _low(other[j]) * even[j]
-                d += _high(other[j]) * odd[j]
-            total += a + b
-            second += c + d
+            for j in range(start, start + RUN):
+                a += _low(first[j]) * even[j] + _high(first[j]) * odd[j]
+                b += _low(second[j]) * even[j] + _high(second[j]) * odd[j]
+                c += _low(third[j]) * even[j] + _high(third[j]) * odd[j]
+                d += _low(fourth[j]) * even[j] + _high(fourth[j]) * odd[j]
+            _add_to(total, a, b, c, d)
         for j in range(whole, half):
-            total += _low(row[j]) * even[j] + _high(row[j]) * odd[j]
-            second += _low(other[j]) * even[j] + _high(other[j]) * odd[j]
-        if biased:  # numba loses the second of two `put` whose values are conditional expressions
-            total += widen(bias[i])
-            second += widen(bias[k])
-        put(y, i, total)
-        put(y, k, second)
+            _add_to(
+                total,
+                _low(first[j]) * even[j] + _high(first[j]) * odd[j],
+                _low(second[j]) * even[j] + _high(second[j]) * odd[j],
+                _low(third[j]) * even[j] + _high(third[j]) * odd[j],
+                _low(fourth[j]) * even[j] + _high(fourth[j]) * odd[j],
+            )
+        _store(y, (i, k, m, n), total, bias, biased)
 
 
 @kernel
-def _stride(row, even, odd):  # type: ignore[no-untyped-def]
-    first, second = np.float32(0), np.float32(0)
-    for j in range(STRIDE):
-        first += _low(row[j]) * even[j]
-        second += _high(row[j]) * odd[j]
-    return first + second
+def _others(i, quarter, outputs):  # type: ignore[no-untyped-def]
+    """The three rows that go with row `i`; beyond the last one, that one again."""
+    last = outputs - 1
+    return min(i + quarter, last), min(i + 2 * quarter, last), min(i + 3 * quarter, last)
+
+
+@kernel
+def _add_to(total, a, b, c, d):  # type: ignore[no-untyped-def]
+    total[0] += a
+    total[1] += b
+    total[2] += c
+    total[3] += d
+
+
+@kernel
+def _store(target, rows, total, bias, biased):  # type: ignore[no-untyped-def]
+    for place in range(4):
+        value = total[place]
+        if biased:
+            value += widen(bias[rows[place]])
+        put(target, rows[place], value)
 
 
 @kernel
