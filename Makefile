@@ -9,13 +9,13 @@ PORT ?= 8501
 # Opens a browser where there is a screen; `make app HEADLESS=true` never does.
 HEADLESS ?= $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname -s))),false,true)
 
-app: $(VENV)/app.stamp
+app: $(VENV)/kernels.stamp
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(HEADLESS) --server.showEmailPrompt false
 
 # Two runs side by side: what drives programs and measures, and everything else.
 DRIVING := tests/browser tests/jobs tests/probes
 
-test: $(VENV)/dev.stamp machine-deps
+test: $(VENV)/dev.stamp $(VENV)/kernels.stamp machine-deps
 	@$(MAKE) --no-print-directory -j2 test-driving test-rest
 
 test-driving:
@@ -43,7 +43,11 @@ $(VENV)/app.stamp: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
-	$(BIN)/python -c "from advisor.serving.simulate import warm_up; warm_up()"  # compiles the simulator once
+	touch $@
+
+# Compiles the simulator, again after an update of it: the first search on a page would wait half a minute.
+$(VENV)/kernels.stamp: $(VENV)/app.stamp $(wildcard advisor/serving/kernel*.py advisor/serving/state*.py)
+	$(BIN)/python -c "from advisor.serving.simulate import warm_up; warm_up()"
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/app.stamp requirements-dev.txt requirements-fit.txt

@@ -10,6 +10,7 @@ import pickle
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from typing import BinaryIO
 
 from advisor.catalog.errors import FathomError
@@ -22,17 +23,26 @@ __all__ = ["main"]
 
 def main(source: BinaryIO, sink: BinaryIO) -> None:
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(source, requests), daemon=True).start()
-    warm_up()
-    while True:
-        _answer(requests.get(), sink)
+    ready, writing = threading.Event(), threading.Lock()
 
-
-def _answer(request: Request, sink: BinaryIO) -> None:
     def tell(told: Told) -> None:
-        pickle.dump(told, sink)
-        sink.flush()
+        with writing:
+            pickle.dump(told, sink)
+            sink.flush()
 
+    def came(request: Request) -> None:
+        if not ready.is_set():  # half a minute where the kernels have changed and must be compiled
+            tell(Told(phase="compile"))
+        requests.put(request)
+
+    threading.Thread(target=_listen, args=(source, came), daemon=True).start()
+    warm_up()
+    ready.set()
+    while True:
+        _answer(requests.get(), tell)
+
+
+def _answer(request: Request, tell: Callable[[Told], None]) -> None:
     try:
         answer = perform(request, lambda share, phase, number: tell(Told(share, phase, number)))
     except FathomError as problem:
@@ -41,11 +51,11 @@ def _answer(request: Request, sink: BinaryIO) -> None:
         tell(Told(answer=answer))
 
 
-def _listen(source: BinaryIO, requests: queue.SimpleQueue[Request]) -> None:
+def _listen(source: BinaryIO, came: Callable[[Request], None]) -> None:
     """Until the other side closes, in the middle of a calculation too."""
     while True:
         try:
-            requests.put(pickle.load(source))  # noqa: S301  (written by our own parent)
+            came(pickle.load(source))  # noqa: S301  (written by our own parent)
         except (EOFError, pickle.UnpicklingError):
             os._exit(0)
 
