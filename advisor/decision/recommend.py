@@ -56,10 +56,19 @@ def recommend(scenario: Scenario, catalog: Catalog, machine: Machine | None = No
     if asked.this_machine and machine is None:
         machine = detect()
     answer = _answer(asked, catalog, machine)
-    return replace(answer, mixes=mixes(answer, lambda part: _answer(part, catalog, machine)))
+    return replace(answer, mixes=mixes(answer, lambda part: _ranked(part, catalog, machine)[0]))
 
 
 def _answer(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> Recommendation:
+    """With what was ruled out, and why."""
+    answer, outcome = _ranked(scenario, catalog, machine)
+    nothing = not answer.candidates
+    misses = nearest_misses(_without_floor(outcome, scenario, catalog), scenario, catalog) if nothing else ()
+    return replace(answer, rejected=rejections(outcome, scenario, catalog), nearest_misses=misses)
+
+
+def _ranked(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> tuple[Recommendation, Outcome]:
+    """The plans that meet every limit, and the grid they come from."""
     path, leaf = walk(load_tree(catalog), scenario)
     outcome = _explore(scenario, catalog, machine)
     table = outcome.space.table
@@ -67,21 +76,21 @@ def _answer(scenario: Scenario, catalog: Catalog, machine: Machine | None) -> Re
     chosen, picked = _choose(outcome, ranking)
     candidates = build_candidates(outcome, chosen, scenario, catalog, ranking, leaf)
     built = dict(zip(chosen, candidates, strict=True))
-    misses = () if len(chosen) else nearest_misses(_without_floor(outcome, scenario, catalog), scenario, catalog)
-    return Recommendation(
+    answer = Recommendation(
         scenario=scenario,
         path=path,
         leaf=leaf,
         candidates=tuple(candidates),
         picks=Picks(**{name: built[row] for name, row in picked.items()}),
-        rejected=rejections(outcome, scenario, catalog),
-        nearest_misses=misses,
+        rejected=(),
+        nearest_misses=(),
         mixes=(),
         counts=_counts(outcome, ranking),
         unrated_variants=_unrated(table),
         catalog_date=catalog.as_of.isoformat() if catalog.as_of else "",
         version=__version__,
     )
+    return answer, outcome
 
 
 def contenders(scenario: Scenario, catalog: Catalog, machine: Machine | None, most: int) -> Contenders:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from math import log
 from statistics import NormalDist
 
 import numpy as np
@@ -106,8 +107,8 @@ def fewest_replicas(curve: StepCurve, demand: Demand, slo: Slo) -> Steady:
         others = _largest(lambda x: _state(curve, demand, x).demand <= share, none, np.maximum(most, none))
         others = np.where(meets(others), others, low)
         state = _state(curve, demand, others)
-        ttft, tpot, e2e = _latencies(curve, demand, state, slo.percentile / 100)
-        busy = state.rate / _keeps_up(curve) if demand.rate_per_s is not None or demand.pause_s else None
+        ttft, tpot, e2e = _latencies(curve, state, slo.percentile / 100, meets.keeps_up)
+        busy = None if meets.keeps_up is None else state.rate / meets.keeps_up
     return Steady(
         replicas=replicas,
         sequences=state.sequences,
@@ -164,8 +165,11 @@ def _keeps_up(curve: StepCurve) -> Floats:
     return _state(curve, Demand(rate_per_s=1.0), np.maximum(full, _FEWEST_OTHERS)).rate
 
 
-def _latencies(curve: StepCurve, demand: Demand, s: _State, share: float) -> tuple[Floats, Floats, Floats]:
-    """(ttft, tpot, e2e) at the percentile: means plus normal deviations that add up in squares, plus queueing."""
+def _latencies(curve: StepCurve, s: _State, share: float, keeps_up: Floats | None) -> tuple[Floats, Floats, Floats]:
+    """(ttft, tpot, e2e) at the percentile: means plus normal deviations that add up in squares, plus queueing.
+
+    `keeps_up`: requests per second with every seat taken; None where nobody queues for a seat.
+    """
     z = NormalDist().inv_cdf(share)
     later = np.maximum(curve.output_tokens - 1, 0)
     busy = -np.expm1(-s.others)
@@ -174,7 +178,7 @@ def _latencies(curve: StepCurve, demand: Demand, s: _State, share: float) -> tup
     ttft_mean = alone + beside + busy * s.step_s / 2
     ttft_var = busy * s.step_s**2 * (1 / 3 - busy / 4) + prompts_var
     tpot_var = (_crowded_step(curve, s, z) - s.step_s) ** 2 + z**2 * prompts_var / np.maximum(later, 1)
-    wait = _prompt_wait(curve, s, share) + _seat_wait(curve, demand, s, share)
+    wait = _prompt_wait(curve, s, share) + _seat_wait(curve, s, share, keeps_up)
     e2e = ttft_mean + later * s.step_s + np.sqrt(z**2 * ttft_var + later**2 * tpot_var) + wait
     return ttft_mean + z * np.sqrt(ttft_var) + wait, s.step_s + np.sqrt(tpot_var), e2e
 
@@ -196,20 +200,19 @@ def _prompt_wait(curve: StepCurve, s: _State, share: float) -> Floats:
     return np.asarray(np.minimum(wait, every), dtype=np.float64)
 
 
-def _seat_wait(curve: StepCurve, demand: Demand, s: _State, share: float) -> Floats:
-    if demand.rate_per_s is None and not demand.pause_s:
+def _seat_wait(curve: StepCurve, s: _State, share: float, keeps_up: Floats | None) -> Floats:
+    if keeps_up is None:
         return np.zeros_like(s.others)
-    load: Floats = s.rate / _keeps_up(curve)
+    load: Floats = s.rate / keeps_up
     return _tail(load, np.maximum(curve.seats, 1), s.time_s, share)
 
 
 def _tail(load: Floats, servers: Floats, service_s: Floats, share: float) -> Floats:
     """Quantile of the wait in front of `servers`."""
     load = np.minimum(load, _BUSY)
-    waits = load ** (np.sqrt(2 * (servers + 1)) - 1)
+    some_wait = (np.sqrt(2 * (servers + 1)) - 1) * np.log(np.maximum(load, 1e-300))  # logarithm of their share
     mean = service_s / (servers * (1 - load))
-    wait = np.where(waits > 1 - share, mean * np.log(np.maximum(waits, 1e-300) / (1 - share)), 0.0)
-    return np.asarray(wait, dtype=np.float64)
+    return np.asarray(mean * np.maximum(some_wait - log(1 - share), 0.0), dtype=np.float64)
 
 
 class _Meets:
@@ -217,14 +220,15 @@ class _Meets:
 
     def __init__(self, curve: StepCurve, demand: Demand, slo: Slo) -> None:
         self._curve, self._demand, self._slo = curve, demand, slo
-        self._ceiling = MAX_LOAD * _keeps_up(curve) if demand.rate_per_s is not None else None
+        queues = demand.rate_per_s is not None or demand.pause_s > 0
+        self.keeps_up = _keeps_up(curve) if queues else None
 
     def __call__(self, others: Floats) -> NDArray[np.bool_]:
         state = _state(self._curve, self._demand, others)
-        ttft, tpot, e2e = _latencies(self._curve, self._demand, state, self._slo.percentile / 100)
+        ttft, tpot, e2e = _latencies(self._curve, state, self._slo.percentile / 100, self.keeps_up)
         good = np.isfinite(e2e)
-        if self._ceiling is not None:
-            good &= state.rate <= self._ceiling
+        if self.keeps_up is not None and self._demand.rate_per_s is not None:
+            good &= state.rate <= MAX_LOAD * self.keeps_up
         for seconds, limit in ((ttft, self._slo.ttft_ms), (tpot, self._slo.tpot_ms), (e2e, self._slo.e2e_ms)):
             if limit is not None:
                 good &= seconds * 1e3 <= limit
