@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from multiprocessing import get_context
 from typing import Any
 
-from advisor.catalog.errors import UnsupportedError
+from advisor.catalog.errors import FathomError, UnsupportedError
 from advisor.serving.capacity import CancelledError, find_replicas
 from advisor.serving.engines import PRESETS, EngineOptions
 from advisor.serving.fleet import Router
@@ -143,6 +143,18 @@ def _refuse_silent(address: str) -> None:
         raise UnsupportedError(f"no Ray cluster answers at '{address}' ({problem})") from problem
 
 
+def _answer_of(ray: Any, reference: object, task: SweepTask) -> SweepRow:
+    """What a node has found. A node that dies is replaced once by another; then it is said which search was lost."""
+    try:
+        row: SweepRow = ray.get(reference)
+    except FathomError:  # of the search itself
+        raise
+    except ray.exceptions.RayError as problem:
+        why = f"{type(problem).__name__}: {str(problem).strip().partition(chr(10))[0]}"
+        raise UnsupportedError(f"the Ray cluster lost the search '{task.key}' ({why})") from problem
+    return row
+
+
 def _on_cluster(tasks: Sequence[SweepTask], address: str) -> Iterator[tuple[int, SweepRow]]:
     if find_spec("ray") is None:
         raise UnsupportedError("a sweep on a cluster needs Ray: install the extra 'cluster' (fathom-advisor[cluster])")
@@ -160,7 +172,8 @@ def _on_cluster(tasks: Sequence[SweepTask], address: str) -> Iterator[tuple[int,
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             for reference in done:
-                yield waiting.pop(reference), ray.get(reference)
+                index = waiting.pop(reference)
+                yield index, _answer_of(ray, reference, tasks[index])
     finally:
         if mine:
             ray.shutdown()

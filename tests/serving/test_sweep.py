@@ -61,6 +61,42 @@ def test_a_ray_cluster_of_two_nodes_gives_the_answers_of_one_process(serial):
         cluster.shutdown()
 
 
+def test_a_node_that_dies_is_replaced_by_the_other(serial):
+    pytest.importorskip("ray", reason="Ray is an optional extra and is not installed")
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        shares = []
+
+        def kill_once(share: float) -> None:
+            if not shares:
+                cluster.remove_node(second, allow_graceful=False)
+            shares.append(share)
+
+        assert sweep(tasks(), ray_address=cluster.address, progress=kill_once) == serial
+        assert shares[-1] == 1.0
+    finally:
+        cluster.shutdown()
+
+
+def test_a_search_that_the_cluster_loses_is_named():
+    from types import SimpleNamespace
+
+    from advisor.serving.sweep import _answer_of
+
+    class RayError(Exception):
+        pass
+
+    def get(reference: object) -> None:
+        raise RayError(f"the node of {reference} died\nmore")
+
+    lost = SimpleNamespace(get=get, exceptions=SimpleNamespace(RayError=RayError))
+    with pytest.raises(UnsupportedError, match=r"lost the search '1 1.0'.*the node of x died"):
+        _answer_of(lost, "x", tasks()[0])
+
+
 def test_an_address_without_a_cluster_is_said():
     pytest.importorskip("ray", reason="Ray is an optional extra and is not installed")
     with pytest.raises(UnsupportedError, match="no Ray cluster"):
