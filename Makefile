@@ -12,17 +12,19 @@ HEADLESS ?= $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell unam
 app: $(VENV)/kernels.stamp
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(HEADLESS) --server.showEmailPrompt false
 
-# Two runs side by side: what drives programs and measures, and everything else.
-DRIVING := tests/browser tests/jobs tests/probes
+# Two runs side by side that take about as long: what drives a browser and measures, and everything else.
+DRIVING := tests/browser tests/probes
+LIGHTER := tests/probes/test_llama_engine.py
+REST := $(filter-out $(DRIVING) %.pyc %__pycache__ %__init__.py,$(wildcard tests/*)) $(LIGHTER)
 
 test: $(VENV)/dev.stamp $(VENV)/kernels.stamp machine-deps
 	@$(MAKE) --no-print-directory -j2 test-driving test-rest
 
 test-driving:
-	$(BIN)/python -m pytest $(DRIVING)
+	$(BIN)/python -m pytest $(DRIVING) $(LIGHTER:%=--ignore=%)
 
 test-rest:
-	$(BIN)/python -m pytest $(DRIVING:%=--ignore=%)
+	$(BIN)/python -m pytest $(REST)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -43,6 +45,7 @@ $(VENV)/app.stamp: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m compileall -q advisor probes  # the first start would, and each one where Python writes no bytecode
 	touch $@
 
 # Compiles the simulator, again after an update of it: the first search on a page would wait half a minute.
