@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from probes.layers import slices_of
-from probes.measure import DROPPED_STEPS, MIN_STEPS, SAMPLE_BUDGET_S
+from probes.measure import DROPPED_STEPS, FEWEST_ROUNDS, MIN_STEPS, SAMPLE_BUDGET_S, SLICE_PREFILL_S
 from probes.need import DEFAULT_DEPTHS
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
@@ -33,7 +33,7 @@ def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_
     if spec.kind is Kind.SUSTAINED and spec.load is not None:
         return fixed + choose + sum(prompts.values()) + spec.load.duration_s + spec.output_tokens * step
     if spec.kind is Kind.SLICE:
-        return fixed + choose + slice_share * _slice_s(spec, max(prompts.values()), step)
+        return fixed + choose + _slice_s(spec, slice_share * max(prompts.values()), slice_share * step)
     if spec.kind is Kind.SWEEP:
         points = len(spec.sweep_formats) if spec.sweep_axis is SweepAxis.FORMAT else len(spec.sweep_values)
         loads = load_s * (points - 1) if spec.sweep_axis is SweepAxis.FORMAT else 0.0
@@ -63,7 +63,9 @@ def _rounds_s(spec: ProbeSpec, step: float) -> float:
 
 
 def _slice_s(spec: ProbeSpec, prefill: float, step: float) -> float:
-    """In units of the deepest slice: the others are shallower, on average about half."""
+    """Seconds of the deepest slice given; the others are shallower, on average about half."""
     count = 1 if spec.architecture is None else len(slices_of(spec.architecture, spec.slice_layers or DEFAULT_DEPTHS))
     passes = 0.6 * count
-    return passes * ((spec.repeats + 1) * prefill + SLICE_ROUNDS * spec.repeats * SLICE_STEPS * step)
+    within = int(SLICE_PREFILL_S / max(passes * prefill, 1e-9))
+    rounds = 1 + max(FEWEST_ROUNDS, min(SLICE_ROUNDS * spec.repeats, within))
+    return passes * (rounds * prefill + SLICE_ROUNDS * spec.repeats * SLICE_STEPS * step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from statistics import mean, median
 
@@ -11,6 +12,7 @@ from probes.engines.torch_engine import TorchEngine
 from probes.kinds.full import FASTER_THAN_MEMORY, SPARE_TOKENS, load
 from probes.kinds.session import Session
 from probes.layers import LayerCount, extrapolate, layer_count, slices_of
+from probes.measure import FEWEST_ROUNDS, SLICE_PREFILL_S
 from probes.need import DEFAULT_DEPTHS, need_of
 from probes.result import Measured, ProbeResult
 from probes.system import own_peak_bytes
@@ -74,8 +76,11 @@ def _prefill(session: Session, engine: TorchEngine, slices: tuple[LayerCount, ..
     """Seconds of the longest prompt through the whole model: one value per round, disturbed rounds left out."""
     tokens = max(session.spec.prompt_tokens)
     session.reporter.phase("prefill")
-    rounds = []
-    for _ in range(ROUNDS_FACTOR * session.spec.repeats + 1):  # the first one chooses kernels
+    rounds: list[dict[LayerCount, float]] = []
+    start = time.perf_counter()
+    while len(rounds) <= ROUNDS_FACTOR * session.spec.repeats:  # the first one chooses kernels
+        if len(rounds) > FEWEST_ROUNDS and time.perf_counter() - start > SLICE_PREFILL_S:
+            break
         seconds = {}
         for count in slices:
             engine.use(count)
