@@ -25,11 +25,10 @@ PATHS: tuple[tuple[str, ...], ...] = (
     ("bf16",),
     ("int8", "bf16"),
     ("fp8", "bf16"),
-    ("fp4", "fp8", "bf16"),
     ("fp4", "bf16"),
     ("fp32",),
 )
-_SIXTEEN, _INT8, _FP8, _NVFP4, _MXFP4, _VECTOR = range(len(PATHS))
+_SIXTEEN, _INT8, _FP8, _FP4, _VECTOR = range(len(PATHS))
 # Operations per byte of bandwidth assumed where no peak is known; `no_peak` marks them for the fit.
 _UNKNOWN_INTENSITY = {"npu": 600.0, "cpu": 30.0, "other": 150.0}
 _DEFAULT_PCIE = 16e9
@@ -102,7 +101,7 @@ def _path(fmt: Format, backend: str, *, on_cpu: bool) -> int:
     if fmt.family == "fp8":
         return _FP8
     if fmt.family == "fp4":
-        return _NVFP4 if fmt.id == "nvfp4" else _MXFP4
+        return _FP4
     return _SIXTEEN
 
 

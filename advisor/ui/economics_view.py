@@ -147,7 +147,8 @@ def headline(answer: Economics) -> None:
     if answer.capital_usd is None and answer.rent_month_usd is None:
         empty_state(word("economics.no_price_title"), word("economics.no_price_text"), icon="money_off")
     elif answer.prices_from:
-        st.caption(word("economics.dates", first=answer.prices_from, last=answer.prices_to))
+        key = "economics.date" if answer.prices_from == answer.prices_to else "economics.dates"
+        st.caption(word(key, first=answer.prices_from, last=answer.prices_to))
 
 
 def _metric(name: str, quantity: Quantity | None, icon: str) -> None:
