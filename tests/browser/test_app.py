@@ -121,10 +121,10 @@ def test_a_probe_is_watched_survives_a_reload_and_is_cancelled(visitor: Visitor)
     card.get_by_text("running", exact=True).wait_for(timeout=15_000)
     visitor.key("probe.cancel").get_by_role("button").click()
     card.get_by_text("cancelled", exact=True).wait_for(timeout=15_000)
+    from playwright.sync_api import expect
+
     start = visitor.key("probe.start").get_by_role("button")
-    start.wait_for()
-    visitor.settle()
-    assert start.is_enabled()
+    expect(start).to_be_enabled(timeout=15_000)  # as soon as the process has ended
 
 
 def test_a_small_probe_runs_to_its_end_and_enters_the_history(visitor: Visitor) -> None:
