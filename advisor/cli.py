@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from advisor import __version__
 from advisor.catalog.errors import FathomError
+from advisor.report.problems import problem_text
 
 __all__ = ["BAD_INPUT", "COMMANDS", "main"]
 
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(code)
     except FathomError as problem:
-        print(f"advisor {arguments.command}: {problem}", file=sys.stderr)  # noqa: T201
+        text = problem_text(problem, getattr(arguments, "lang", None) or "en")
+        print(f"advisor {arguments.command}: {text}", file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

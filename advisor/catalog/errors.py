@@ -11,7 +11,7 @@ FathomError                 every expected failure; its text is one clear line f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -54,7 +54,14 @@ class UnknownIdError(FathomError):
 
 
 class UnsupportedError(FathomError):
-    """A known thing that cannot be sized or run here; the text says what is missing."""
+    """A known thing that cannot be sized or run here; the text says what is missing.
+
+    `key` and `values`: of the same text in any language, where it has one.
+    """
+
+    def __init__(self, text: str, key: str = "", values: Mapping[str, str] | None = None) -> None:
+        self.key, self.values = key, dict(values or {})
+        super().__init__(text)
 
 
 class InputError(FathomError):

@@ -81,7 +81,7 @@ def plan_from(arguments: argparse.Namespace, catalog: Catalog, *, check_engine: 
     device, host, offload = _where(arguments, catalog)
     engine, backend = _software(arguments, catalog, variant, model_format, device)
     if check_engine:
-        _refuse_unsupported(engine, model_format, device, backend, variant)
+        _refuse_unsupported(engine, model_format, device, variant, arguments.backend, catalog)
     layout, replicas = _layout(arguments, variant, engine, offload)
     return Plan(
         variant=variant,
@@ -157,8 +157,9 @@ def _software(
     for engine in (catalog.engines[e] for e in order if e in catalog.engines):
         if support(engine, f, device, arguments.backend) and runs_model(engine, variant) is None:
             return engine, arguments.backend or _backend(engine, f, device)
-    where = device.name if device else "a processor"
-    raise UnsupportedError(f"no engine of the catalogue runs {variant.name} in {f.name} on {where}")
+    key = "catalog.unsupported.no_engine" if device else "catalog.unsupported.no_engine_processor"
+    names = {"model": variant.name, "format": f.name, "device": device.name if device else ""}
+    raise UnsupportedError(translate("en", key, **names), key, names)
 
 
 def _backend(engine: Engine, f: Format, device: Device | None) -> str:
@@ -167,10 +168,19 @@ def _backend(engine: Engine, f: Format, device: Device | None) -> str:
     return found[0] if found else "cpu"
 
 
-def _refuse_unsupported(engine: Engine, f: Format, device: Device | None, backend: str, variant: Variant) -> None:
+def _refuse_unsupported(
+    engine: Engine, f: Format, device: Device | None, variant: Variant, backend: str | None, catalog: Catalog
+) -> None:
+    """`backend`: the one that was asked for; a way that nobody named is never the reason."""
     reason = why_not(engine, f, device, backend) or runs_model(engine, variant)
-    if reason is not None:
-        raise UnsupportedError(translate("en", reason.key, **reason.values))
+    if reason is None:
+        return
+    key, values, kind = reason.key, dict(reason.values), f.compute_precision
+    able = [g for g in catalog.formats.values() if g.offered and support(engine, g, device, backend)]
+    if key == "catalog.unsupported.format" and able:
+        near = min(able, key=lambda g: (abs(g.bits_per_weight - f.bits_per_weight), g.compute_precision != kind))
+        key, values = f"{key}_near", {**values, "near": near.name, "near_id": near.id}
+    raise UnsupportedError(translate("en", key, **values), key, values)
 
 
 def _layout(arguments: argparse.Namespace, variant: Variant, engine: Engine, offload: Offload) -> tuple[Layout, int]:
@@ -196,7 +206,8 @@ def _layout(arguments: argparse.Namespace, variant: Variant, engine: Engine, off
         raise InputError("count", f"a multiple of tp x pp = {layout.devices}", count)
     reason = why_invalid(variant.architecture, layout, engine)
     if reason is not None:
-        raise UnsupportedError(translate("en", f"sizing.layout.{reason}", engine=engine.name, model=variant.name))
+        key, names = f"sizing.layout.{reason}", {"engine": engine.name, "model": variant.name}
+        raise UnsupportedError(translate("en", key, **names), key, names)
     return layout, count // layout.devices
 
 

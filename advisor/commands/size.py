@@ -16,6 +16,7 @@ from advisor.commands.changes import changes_text, cost_json
 from advisor.commands.derivations import derivations_json, derivations_text
 from advisor.commands.plan_arguments import add_plan_arguments, load_from, plan_from
 from advisor.decision.explain import sentence
+from advisor.decision.kernel_reasons import kernel_reasons
 from advisor.decision.own_reasons import own_reasons
 from advisor.evidence.in_force import known_catalog
 from advisor.report.numbers import latency_text
@@ -130,7 +131,8 @@ def as_text(sizing: Sizing, catalog: Catalog, language: str) -> str:
         t("limits", n=sizing.max_concurrency, context=f"{sizing.max_context_tokens:,}"),
     ]
     if sizing.fits:
-        lines += [sentence(language, reason) for reason in own_reasons(plan, catalog)]
+        reasons = (*kernel_reasons(plan), *own_reasons(plan, catalog))
+        lines += [sentence(language, reason) for reason in reasons]
         lines += [t(name, **_range(name, getattr(sizing, name), t)) for name in _SPEEDS]
     if sizing.suggestions:
         lines += ["", t("suggestions"), *(f"  - {suggestion_text(s, language, catalog)}" for s in sizing.suggestions)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from advisor.catalog.catalog import Catalog
 from advisor.catalog.quantity import Basis, Quantity
+from advisor.decision.kernel_reasons import kernel_reasons
 from advisor.decision.models import Model
 from advisor.decision.money import HOURS_PER_MONTH, price_dates
 from advisor.decision.money_formulas import MoneyFormulas, money_formulas
@@ -115,7 +116,8 @@ def _candidate(
         in_leaf=bool(ranking.in_leaf[row]),
         limits_hold=float(ranking.limits_hold[row]),
     )
-    reasons = (*_reasons(candidate, model, outcome, row, scenario, leaf, catalog), *own_reasons(plan, catalog))
+    why = _reasons(candidate, model, outcome, row, scenario, leaf, catalog)
+    reasons = (*why, *kernel_reasons(plan), *own_reasons(plan, catalog))
     return replace(candidate, reasons=reasons)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from advisor.catalog.errors import DataError, FathomError, InputError, UnknownIdError
-from advisor.catalog.text import texts, translate
+from advisor.catalog.errors import DataError, FathomError, InputError, UnknownIdError, UnsupportedError
+from advisor.catalog.text import name_in, texts, translate
 
 __all__ = ["problem_text"]
 
@@ -44,6 +44,9 @@ def problem_text(problem: FathomError, language: str) -> str:
         return _sentence(_field(problem.field, language), problem.expected, problem.got, language)
     if isinstance(problem, UnknownIdError):
         return translate(language, "report.problem.unknown_id", kind=problem.kind, wanted=problem.wanted, text=problem)
+    if isinstance(problem, UnsupportedError) and problem.key:
+        names = {name: name_in(language, value) for name, value in problem.values.items()}
+        return translate(language, problem.key, **names)
     return str(problem)
 
 

@@ -20,7 +20,7 @@ from advisor.ui.load_costs import Prepared
 from advisor.ui.load_plan import one_replica
 from advisor.ui.load_text import class_name, word
 from advisor.ui.text import language, plain
-from advisor.ui.widgets import basis_badges, chart
+from advisor.ui.widgets import basis_badges, chart, wide_table
 
 __all__ = ["fleet_map", "results"]
 
@@ -123,7 +123,7 @@ def _table(kind: str, rows: Sequence[FleetRow], lost: Sequence[FleetRow]) -> Non
         columns[word("fleet.column_after")] = [
             _latency(after[row.name], "e2e") if row.name in after else "–" for row in rows
         ]
-    st.table(columns, border="horizontal", hide_index=True, alt=word(f"fleet.{kind}_alt"))
+    wide_table(columns, alt=word(f"fleet.{kind}_alt"))
 
 
 def _latency(row: FleetRow, name: str) -> str:

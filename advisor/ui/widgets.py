@@ -33,6 +33,7 @@ __all__ = [
     "problem_state",
     "sources",
     "tree_chart",
+    "wide_table",
 ]
 
 _BASIS_LOOK = {
@@ -42,6 +43,7 @@ _BASIS_LOOK = {
     Basis.ESTIMATED: ("orange", "insights"),
     Basis.EXTRAPOLATED: ("gray", "help"),
 }
+_COLUMN_PX = 105  # holds "104 ms – 1.73 min" or a head of two words in two lines
 _PLOTLY_CONFIG = {"displayModeBar": False, "scrollZoom": False}
 
 
@@ -90,6 +92,12 @@ def sources(quantities: Mapping[str, tuple[Quantity | None, str]], *, key: str) 
 def key_values(values: Mapping[str, str], *, alt: str) -> None:
     """A compact list of facts; keys and values are plain text."""
     st.table({plain(key): plain(value) for key, value in values.items()}, border="horizontal", width="stretch", alt=alt)
+
+
+def wide_table(columns: Mapping[str, Sequence[str]], *, alt: str) -> None:
+    """A table of many columns: on a narrow screen it keeps their width and scrolls sideways."""
+    with st.grid(1, min_column_width=_COLUMN_PX * len(columns), wrap=False):
+        st.table(dict(columns), border="horizontal", hide_index=True, alt=alt)
 
 
 def empty_state(title: str, text: str, *, icon: str = "inbox") -> Any:

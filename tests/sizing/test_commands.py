@@ -148,6 +148,28 @@ def test_size_refuses_in_one_line(capsys: pytest.CaptureFixture[str], words: str
 
 
 @pytest.mark.parametrize(
+    ("words", "english", "chinese"),
+    [
+        # the device has no back end with this engine at all: the device is the reason, not a way that nobody named
+        ("--device v100-sxm2-32 --engine trtllm", "compute capability 8.0 for bfloat16", "需要计算能力 8.0"),
+        ("--device t4 --engine llama.cpp", "here: GGUF BF16 (--format gguf-bf16)", "：GGUF BF16（--format"),
+        ("--device h100-sxm --engine trtllm --backend rocm", "bfloat16 through rocm", "不能通过 rocm 运行"),
+        ("--device mi300x --format mlx-4bit", "No engine of the catalogue", "没有引擎能在 Instinct MI300X"),
+        ("--device h100-sxm --count 3 --tp 3 --engine sglang", "attention heads", "注意力头数"),
+    ],
+)
+def test_what_cannot_run_is_explained_in_either_language(
+    capsys: pytest.CaptureFixture[str], words: str, english: str, chinese: str
+) -> None:
+    plan = ("size", "r1-distill-qwen-7b", "--format", "bf16", *words.split())
+    assert english in run(capsys, *plan)[2]
+    code, out, err = run(capsys, *plan, "--lang", "zh")
+    assert (code, out) == (2, "")
+    assert chinese in err
+    assert "cpu" not in err
+
+
+@pytest.mark.parametrize(
     ("words", "layout", "replicas"),
     [
         ("deepseek-r1 --device h100-sxm --count 16", "tp8 pp2", 1),

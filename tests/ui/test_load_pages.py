@@ -192,6 +192,10 @@ def test_a_mixed_fleet_shows_classes_pools_and_the_map(open_page: OpenPage, lang
     _until_answered(app)
     assert len(app.metric) == 4
     assert _word(language, "fleet.table_classes") in _texts(app)
+    frames = [grid for grid in app.get("grid") if grid.table]
+    assert len(frames) == len(app.table) == 2
+    # wider than a phone, so that they scroll there and no column squeezes
+    assert all(grid.min_column_width > 390 and not grid.wrap for grid in frames)
 
 
 @pytest.mark.parametrize("mode", ["by_class", "cascade", "edge", "disaggregated"])
