@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -42,13 +42,18 @@ def decode(cls: type[T], data: object, *, where: str = "probe record") -> T:
     try:
         return cls(**known)
     except TypeError as problem:
-        raise DataError(where, "", cls.__name__, str(problem)) from problem
+        missing = ", ".join(name for name in _required(cls) if name not in known)
+        raise DataError(where, "", cls.__name__, f"the fields {missing}" if missing else str(problem)) from problem
 
 
 @lru_cache(maxsize=128)
 def _hints(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in fields(cls)}
+
+
+def _required(cls: type) -> list[str]:
+    return [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
 
 
 def _value(hint: Any, data: Any, where: str) -> Any:
@@ -58,7 +63,9 @@ def _value(hint: Any, data: Any, where: str) -> Any:
     if origin is tuple:
         return tuple(_value(arguments[0], item, where) for item in _list(data, where))
     if origin is not None and issubclass(origin, Mapping):
-        return {key: _value(arguments[1], item, where) for key, item in dict(data).items()}
+        if not isinstance(data, Mapping):
+            raise DataError(where, "", "", "a mapping", type(data).__name__)
+        return {str(key): _value(arguments[1], item, where) for key, item in data.items()}
     if isinstance(hint, type):
         return _plain(hint, data, where)
     return data
@@ -67,9 +74,11 @@ def _value(hint: Any, data: Any, where: str) -> Any:
 def _plain(hint: type, data: Any, where: str) -> Any:
     if is_dataclass(hint):
         return decode(hint, data, where=where)
+    if data is None:
+        raise DataError(where, "", "", hint.__name__, "nothing")
     try:
         return hint(data) if issubclass(hint, (Enum, bool, int, float, str)) else data
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise DataError(where, "", "", f"{hint.__name__}", data) from problem
 
 

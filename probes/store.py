@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -35,6 +36,7 @@ LIMITS = {  # beyond these a figure is a mistake, not a machine
     "copy_bytes_per_s": 1e14,
     "ops_per_s": 1e18,
 }
+DRIFT = "memory_drift_bytes_per_hour"
 LARGEST = 1e18  # of figures without a limit of their own
 EXPORT_VERSION = 1
 MAX_IMPORT_CHARACTERS = 50_000_000
@@ -107,6 +109,7 @@ class Store:
         results = _parse_export(text)
         for result in results:
             check_plausible(result)
+            _check_moment(result)
         with transaction(self._engine) as connection:
             added = sum(_insert_new(connection, result) for result in results)
         return Imported(added, len(results) - added)
@@ -118,13 +121,32 @@ def check_plausible(result: ProbeResult) -> None:
         values, most = (figure.value, figure.low, figure.high), LIMITS.get(name, LARGEST)
         if not all(math.isfinite(v) and 0 <= v <= most for v in values):
             raise InputError(f"probe {result.id}: {name}", f"a number from 0 to {most:g}", figure.value)
-    if result.duration_s < 0:
-        raise InputError(f"probe {result.id}: duration_s", "a number from 0", result.duration_s)
+    numbers = [("duration_s", result.duration_s)]
+    for name, said in result.predicted.items().items():
+        numbers += [(f"predicted {name}", end) for end in (said.value, said.low, said.high)]
+    numbers += [(f"position {name}", value) for point in result.points for name, value in point.at.items()]
+    for name, value in numbers:
+        if not math.isfinite(value) or value < 0:
+            raise InputError(f"probe {result.id}: {name}", "a number from 0", value)
+
+
+def _check_moment(result: ProbeResult) -> None:
+    """Every list of measurements is ordered and drawn by it."""
+    try:
+        moment = datetime.fromisoformat(result.started_at)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InputError(f"probe {result.id}: started_at", "a date and time with its zone", result.started_at)
 
 
 def _figures(result: ProbeResult) -> Iterator[tuple[str, Measured]]:
-    """Headline figures and those of every point: predictions learn from both."""
+    """Headline figures, sums, and those of every point: predictions learn from them, pages show them.
+
+    Memory may shrink, so its drift has no lower end at 0.
+    """
     yield from result.measured().items()
+    yield from ((name, figure) for name, figure in result.figures.items() if name != DRIFT)
     for point in result.points:
         yield from point.values.items()
 
@@ -167,15 +189,17 @@ def _read(record: str) -> ProbeResult:
 
 def _parse_export(text: str) -> list[ProbeResult]:
     where = "imported measurements"
+    if not text.strip():
+        raise DataError(where, "", "", "JSON as exported by Fathom", "an empty file")
     if len(text) > MAX_IMPORT_CHARACTERS:
         raise DataError(where, "", "", f"at most {MAX_IMPORT_CHARACTERS:,} characters", len(text))
     try:
         content = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise DataError(where, "", "", "JSON as exported by Fathom", str(problem)) from problem
     if not isinstance(content, dict) or content.get("fathom_probes") != EXPORT_VERSION:
         raise DataError(where, "", "fathom_probes", str(EXPORT_VERSION), "something else")
     rows = content.get("results")
     if not isinstance(rows, list):
         raise DataError(where, "", "results", "a list", type(rows).__name__)
-    return [decode(ProbeResult, row, where=where) for row in rows]
+    return [decode(ProbeResult, row, where=f"{where}, result {number}") for number, row in enumerate(rows, 1)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from advisor.catalog.quantity import Basis, Quantity
 from probes.result import Measured, ProbeResult
 
-__all__ = ["Surprise", "surprises"]
+__all__ = ["Surprise", "measured_with_duration", "surprises"]
 
 _BUSY = ("foreign_load", "steal", "swapping", "throttled")
 _SPEED = ("prefill_tok_s", "ttft_ms", "decode_tok_s")
@@ -25,17 +25,27 @@ class Surprise:
     reasons: tuple[str, ...]
 
 
+def measured_with_duration(result: ProbeResult) -> dict[str, Measured]:
+    """The headline figures, and how long all of it took where the run came to its end and that was foreseen."""
+    measured = result.measured()
+    if measured and result.is_valid and result.predicted.duration_s is not None:
+        measured["duration_s"] = Measured.of([result.duration_s])
+    return measured
+
+
 def surprises(result: ProbeResult) -> tuple[Surprise, ...]:
     """None where everything measured lies inside its interval, or nothing was foreseen."""
     foreseen = result.predicted.items()
     outside = {
         name: (seen, foreseen[name])
-        for name, seen in result.measured().items()
+        for name, seen in measured_with_duration(result).items()
         if name in foreseen and not _inside(seen, foreseen[name])
     }
     if "prefill_tok_s" in outside:
         outside.pop("ttft_ms", None)  # the same seconds
     outside.pop("mbu", None)  # follows from rate and bandwidth
+    if any(name in outside for name in (*_SPEED, "load_s")):
+        outside.pop("duration_s", None)  # follows from these
     return tuple(
         Surprise(name, seen.value / said.value, tuple(_reasons(name, seen, said, result)) or ("unknown",))
         for name, (seen, said) in outside.items()
@@ -61,6 +71,8 @@ def _reasons(name: str, seen: Measured, said: Quantity, result: ProbeResult) -> 
         yield "bandwidth"
     if name == "load_s":
         yield "first_writes"
+    if name == "duration_s" and "saturated" in result.flags and seen.value > said.high:
+        yield "drained"
 
 
 def _other_bandwidth(rate_ratio: float, result: ProbeResult) -> bool:

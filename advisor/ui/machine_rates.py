@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from advisor.catalog.errors import FathomError
-from advisor.catalog.text import translate
 from advisor.report.numbers import bytes_text, number, percent_text, range_text
 from advisor.ui import probing
-from advisor.ui.text import language, plain, t
+from advisor.ui.probe_numbers import remark
+from advisor.ui.text import plain, t
 from probes.machine_records import Machine
 from probes.result import Measured, Point, ProbeResult
 from probes.spec import Kind
@@ -51,7 +51,7 @@ def _warnings(run: ProbeResult) -> None:
     if "noisy" in run.flags:
         st.warning(t("machine.noisy"), icon=":material/warning:")
     for key in run.conditions.warnings:
-        st.caption(f":material/warning: {translate(language(), f'probes.warning.{key}')}")
+        st.caption(f":material/warning: {remark('warning', key)}")
     steal = run.conditions.steal_share
     st.caption(t("machine.steal_unknown") if steal is None else t("machine.steal_during", share=percent_text(steal)))
 

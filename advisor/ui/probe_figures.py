@@ -17,6 +17,7 @@ _VALUES = (
     "decode_tok_s", "prefill_tok_s", "output_tok_s", "goodput_requests_per_s", "p95_ttft_ms", "queue_length",
     "step_ms", "resident_bytes", "read_bytes_per_s",
 )  # fmt: skip
+_OF_ALL = ("output_tok_s", "step_ms")  # of one sequence alone they say the same as its rate
 _SCALES = {"read_bytes_per_s": 1e9, "resident_bytes": 2**30, "p95_ttft_ms": 1e3}  # to the unit that the axis names
 _POSITIONS = ("context_tokens", "prompt_tokens", "batch", "elapsed_s", "moe_layers", "dense_layers", "threads")
 
@@ -28,7 +29,7 @@ def point_lines(points: Sequence[Point], language: str) -> list[Lines]:
     """
     figures: list[Lines] = []
     for value in _VALUES:
-        if (figures and value == "read_bytes_per_s") or (value == "output_tok_s" and _single(points)):
+        if (figures and value == "read_bytes_per_s") or (value in _OF_ALL and _single(points)):
             continue
         for position in _POSITIONS:
             found = [p for p in points if value in p.values and position in p.at]

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from advisor.catalog.text import translate
-from advisor.commands.probe_spec import DEFAULT_SWEEPS, MLA_RESIDENT_EXPERTS, sweep_formats
-from advisor.ui import backend, probing
+from advisor.commands.probe_spec import MLA_RESIDENT_EXPERTS
+from advisor.ui import probing
 from advisor.ui.probe_engine import choose_engine, model_of
-from advisor.ui.probe_names import device_name
+from advisor.ui.probe_names import catalogue_format, device_name
+from advisor.ui.probe_sweep import choose_axis, choose_values
 from advisor.ui.text import language, t
 from probes.machine_records import Machine
 from probes.need import memory_limit
@@ -50,13 +51,17 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         engine = choose_engine(Kind(kind))
         variants = probing.probe_variants(with_moe=kind == Kind.SLICE, engine=engine)
         variant = _select("variant", list(variants), variants, DEFAULT_VARIANT, width=300)
-        names = {name: backend.catalog().formats[name].name for name in probing.probe_formats(engine)}
+        names = {name: catalogue_format(name) for name in probing.probe_formats(engine)}
         chosen = _select("format", list(names), names, DEFAULT_FORMATS.get(engine, DEFAULT_FORMAT), width=220)
         quick = kind == Kind.FULL and st.toggle(
             t("probe.quick"), key="probe.quick", help=t("probe.quick_help"), persist_state="session"
         )
-        axis = _axis() if kind == Kind.SWEEP else None
+        axis = choose_axis() if kind == Kind.SWEEP else None
+    values = choose_values(axis, engine) if axis else ()
     model = model_of(engine, Kind(kind), variant, chosen)
+    if axis and not values:
+        st.caption(t("probe.values_none"))
+        return None
     architecture = model.architecture
     prompts, output, repeats = ((32,), 8, 1) if quick else ((128, 512), 32, 3)
     sustained = kind == Kind.SUSTAINED
@@ -75,8 +80,8 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         slice_layers=_SLICES if kind == Kind.SLICE else (),
         resident_experts=MLA_RESIDENT_EXPERTS if architecture.is_moe else None,
         sweep_axis=axis,
-        sweep_values=DEFAULT_SWEEPS[axis] if axis else (),
-        sweep_formats=sweep_formats(engine) if axis is SweepAxis.FORMAT else (),
+        sweep_values=tuple(int(value) for value in values) if axis is not SweepAxis.FORMAT else (),
+        sweep_formats=values if axis is SweepAxis.FORMAT else (),
         load=load,
         timeout_s=_timeout(load) if load else 900.0,
         memory_limit_bytes=limit,
@@ -136,19 +141,6 @@ def _load(*, with_slots: bool = True) -> LoadTarget:
             t("probe.tpot_limit"), 1.0, 1e6, 200.0, key="probe.tpot_limit", persist_state="session"
         )
     return LoadTarget(rate, duration, int(slots), ttft_limit_ms=limit, tpot_limit_ms=steady)
-
-
-def _axis() -> SweepAxis:
-    chosen = st.segmented_control(  # unlike a list, its labels follow the language at once
-        t("probe.axis"),
-        [str(axis) for axis in SweepAxis],
-        default=str(SweepAxis.CONTEXT),
-        format_func=lambda axis: t(f"probe.axis_of.{axis}"),
-        key="probe.axis",
-        required=True,
-        persist_state="session",
-    )
-    return SweepAxis(str(chosen))
 
 
 def _kind_name(kind: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from advisor.catalog.text import translate
+from advisor.catalog.text import name_in, translate
 from advisor.ui import backend
 from advisor.ui.text import language, t
 from probes.result import ProbeResult
 from probes.spec import ProbeSpec, SweepAxis
 
-__all__ = ["device_name", "format_name", "kind_name", "model_name", "result_title", "spec_title"]
+__all__ = ["catalogue_format", "device_name", "format_name", "kind_name", "model_name", "result_title", "spec_title"]
 
 
 def model_name(spec: ProbeSpec) -> str:
@@ -18,8 +18,13 @@ def model_name(spec: ProbeSpec) -> str:
 
 
 def format_name(spec: ProbeSpec) -> str:
-    known = backend.catalog().formats.get(spec.format_id)
-    return known.name if known else spec.format_id
+    return catalogue_format(spec.format_id)
+
+
+def catalogue_format(format_id: str) -> str:
+    """Its name in the reader's language; one that the catalogue does not have keeps its id."""
+    known = backend.catalog().formats.get(format_id)
+    return name_in(language(), known.name) if known else format_id
 
 
 def device_name(device: str) -> str:

@@ -1,22 +1,39 @@
-"""Measured beside predicted, as tables."""
+"""Measured beside predicted, as tables: while a probe runs, and when it has ended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 
 import streamlit as st
 
 from advisor.catalog.quantity import Quantity
-from advisor.catalog.text import translate
+from advisor.catalog.text import texts
+from advisor.evidence.surprises import measured_with_duration, surprises
 from advisor.report.numbers import bytes_text, duration_text, gib_text, number, range_text
 from advisor.report.surprise_text import surprise_texts
 from advisor.ui.probe_names import result_title
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import basis_badges
-from probes.result import Measured, Prediction, ProbeResult
+from probes.result import Measured, Point, Prediction, ProbeResult
+from probes.spec import Kind
 
-__all__ = ["comparison_rows", "comparison_table", "figure_text", "prediction_table", "runs_table"]
+__all__ = [
+    "comparison_rows",
+    "comparison_table",
+    "figure_text",
+    "live_table",
+    "prediction_table",
+    "remark",
+    "runs_table",
+    "so_far",
+]
 
+_ORDER = tuple(field.name for field in fields(Prediction))
+_NOT_MEASURED = {
+    Kind.SWEEP: ("prefill_tok_s", "ttft_ms"),
+    Kind.SUSTAINED: ("prefill_tok_s", "ttft_ms", "decode_tok_s"),  # its own percentiles in their place
+}
 _FIRST = ("peak_bytes", "duration_s")  # what decides whether to start
 
 
@@ -39,43 +56,64 @@ def prediction_table(prediction: Prediction) -> None:
     basis_badges(list(found.values()))
 
 
-def comparison_rows(result: ProbeResult) -> list[Mapping[str, str]]:
-    """One row per figure: what was seen, what was foreseen, and their ratio."""
-    foreseen = result.predicted.items()
-    return [
-        {
-            "name": t(f"probe.figure.{name}"),
-            "measured": f"{figure_text(name, seen.value)} ({_spread(name, seen)})"
-            if seen.n > 1
-            else figure_text(name, seen.value),
-            "predicted": _interval(name, foreseen[name]) if name in foreseen else "–",
-            "ratio": number(seen.value / foreseen[name].value, 3) if name in foreseen and foreseen[name].value else "–",
-        }
-        for name, seen in result.measured().items()
-    ]
+def comparison_rows(
+    measured: Mapping[str, Measured], foreseen: Mapping[str, Quantity], explained: Collection[str] | None = None
+) -> list[dict[str, str]]:
+    """One row per figure: what was seen, what was foreseen, their ratio, and whether it lies inside.
+
+    `explained`: figures outside that have a reason of their own; the others outside follow from them. None: not known.
+    """
+    names = [name for name in _ORDER if name in measured or name in foreseen]
+    rows = [_row(name, measured.get(name), foreseen.get(name)) for name in names]
+    for name, row in zip(names, rows, strict=True):
+        if explained is not None and row["inside"] == t("history.no") and name not in explained:
+            row["inside"] = t("history.follows")
+    return rows
 
 
 def comparison_table(result: ProbeResult) -> None:
-    """Figures of one run, and what was unusual about it."""
+    """Figures of one run, whether they were foreseen, and what was unusual about it."""
     for kind, keys in (("flag", result.flags), ("warning", result.conditions.warnings)):
         for key in keys:
-            st.caption(f":material/warning: {translate(language(), f'probes.{kind}.{key}')}")
-    for text in surprise_texts(result, language()):
-        st.caption(f":material/difference: {plain(text)}")
-    rows = comparison_rows(result)
-    if not rows:
+            st.caption(f":material/warning: {remark(kind, key)}")
+    measured = measured_with_duration(result)
+    if not measured:
         return
-    st.table(
-        {
-            t("history.figure"): [row["name"] for row in rows],
-            t("history.measured"): [plain(row["measured"]) for row in rows],
-            t("history.predicted"): [plain(row["predicted"]) for row in rows],
-            t("history.ratio"): [row["ratio"] for row in rows],
-        },
-        border="horizontal",
-        hide_index=True,
-        alt=t("history.alt"),
-    )
+    _verdict(result, measured)
+    foreseen = {name: said for name, said in result.predicted.items().items() if name in measured}
+    _table(comparison_rows(measured, foreseen, {found.name for found in surprises(result)}), t("history.alt"))
+
+
+def remark(kind: str, key: str) -> str:
+    """What is unusual in words; a key that a newer Fathom wrote stays as it is."""
+    return texts(language()).get(f"probes.{kind}.{key}") or plain(key)
+
+
+def live_table(kind: Kind, points: Sequence[Point], predicted: Prediction) -> None:
+    """What a running probe has measured so far, beside what was foreseen; nothing where nothing was."""
+    left_out = ("duration_s", "mbu", *_NOT_MEASURED.get(kind, ()))  # the bar shows the one; the other follows
+    foreseen = {name: said for name, said in predicted.items().items() if name not in left_out}
+    if foreseen:
+        _table(comparison_rows(so_far(points), foreseen), t("probe.live_alt"))
+
+
+def so_far(points: Sequence[Point]) -> dict[str, Measured]:
+    """Headline figures of the points that have come: best reading of memory, longest prompt, first decode."""
+    reads = [p.values["read_bytes_per_s"] for p in points if p.name == "bandwidth" and "read_bytes_per_s" in p.values]
+    prompts = [p for p in points if p.name == "prefill" and "prefill_tok_s" in p.values]
+    decodes = [p.values["decode_tok_s"] for p in points if "decode_tok_s" in p.values]
+    resident = [p.values["resident_bytes"] for p in points if "resident_bytes" in p.values]
+    found: dict[str, Measured] = {}
+    if resident:
+        found["peak_bytes"] = max(resident, key=lambda m: m.value)
+    if prompts:
+        longest = max(prompts, key=lambda p: p.at.get("prompt_tokens", 0))
+        found |= {name: longest.values[name] for name in ("prefill_tok_s", "ttft_ms") if name in longest.values}
+    if decodes:
+        found["decode_tok_s"] = decodes[0]
+    if reads:
+        found["bandwidth_bytes_per_s"] = max(reads, key=lambda m: m.value)
+    return found
 
 
 def runs_table(results: Sequence[ProbeResult]) -> None:
@@ -100,6 +138,44 @@ def figure_text(name: str, value: float) -> str:
     if name.endswith("_ms"):
         return duration_text(value / 1e3)
     return duration_text(value) if name.endswith("_s") and not name.endswith("tok_s") else number(value)
+
+
+def _table(rows: Sequence[Mapping[str, str]], alt: str) -> None:
+    columns = ("figure", "measured", "predicted", "ratio", "inside")
+    st.table(
+        {t(f"history.{column}"): [plain(row[column]) for row in rows] for column in columns},
+        border="horizontal",
+        hide_index=True,
+        alt=alt,
+    )
+
+
+def _row(name: str, seen: Measured | None, said: Quantity | None) -> dict[str, str]:
+    measured = "–" if seen is None else figure_text(name, seen.value)
+    row = {"figure": t(f"probe.figure.{name}"), "measured": measured, "predicted": "–", "ratio": "–", "inside": "–"}
+    if seen is not None and seen.n > 1:
+        row["measured"] = f"{measured} ({_spread(name, seen)})"
+    if said is not None:
+        row["predicted"] = f"{figure_text(name, said.value)} ({_interval(name, said)})"
+    if seen is not None and said is not None and said.value:
+        row["ratio"] = number(seen.value / said.value, 3)
+        row["inside"] = t("history.yes" if said.low <= seen.value <= said.high else "history.no")
+    return row
+
+
+def _verdict(result: ProbeResult, measured: Mapping[str, Measured]) -> None:
+    """How many figures lie inside their intervals, and the reason for each that does not."""
+    foreseen = result.predicted.items()
+    pairs = [(seen, foreseen[name]) for name, seen in measured.items() if name in foreseen]
+    if not pairs:
+        return
+    inside = sum(said.low <= seen.value <= said.high for seen, said in pairs)
+    if inside == len(pairs):
+        st.markdown(f":material/check_circle: {t('history.all_inside', count=len(pairs))}")
+        return
+    st.markdown(f":material/difference: {t('history.some_inside', inside=inside, count=len(pairs))}")
+    for text in surprise_texts(result, language()):
+        st.caption(plain(text))
 
 
 def _beside(name: str, seen: Mapping[str, Measured], first: Mapping[str, Measured]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from advisor.report.numbers import bytes_text, duration_text, gib_text, number
-from advisor.ui import backend
+from advisor.ui.probe_names import catalogue_format
 from advisor.ui.text import plain, t
 from probes.engines.precision import canonical_format
 from probes.result import Conditions, Point, ProbeResult
@@ -72,8 +72,7 @@ def formats_table(spec: ProbeSpec, measured: Sequence[Point]) -> None:
 
 
 def _format(name: str) -> str:
-    known = backend.catalog().formats.get(canonical_format(name))
-    return known.name if known else name
+    return catalogue_format(canonical_format(name))
 
 
 def _text(name: str, result: ProbeResult) -> str:

@@ -7,13 +7,14 @@ import streamlit as st
 from advisor.catalog.errors import FathomError
 from advisor.catalog.text import translate
 from advisor.jobs.registry import ProbeRegistry, Snapshot
-from advisor.report.numbers import gib_text, number
+from advisor.report.numbers import gib_text
 from advisor.ui import probing
 from advisor.ui.machine_rates import benchmark_table, rates_table
 from advisor.ui.probe_figures import point_lines
 from advisor.ui.probe_form import probe_spec
 from advisor.ui.probe_names import spec_title
-from advisor.ui.probe_numbers import comparison_table, prediction_table
+from advisor.ui.probe_numbers import comparison_table, live_table, prediction_table
+from advisor.ui.probe_progress import progress_share, progress_text
 from advisor.ui.probe_summary import formats_table, summary_table
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import chart, problem_state
@@ -25,8 +26,8 @@ __all__ = ["begin_probe", "probe_form", "watch_probe"]
 
 _LAST = "probe.last"
 _PROBLEM = "probe.problem"
-_POLL_S = 0.5
-_CHARTS_S = 1.0
+_POLL_S = 1.0  # both take processor time from what is measured
+_CHARTS_S = 2.0
 _COLOURS = {State.DONE: "green", State.RUNNING: "blue", State.QUEUED: "blue", State.CANCELLED: "gray"}
 
 
@@ -72,9 +73,6 @@ def _head(registry: ProbeRegistry, snapshot: Snapshot) -> None:
 
 
 def _body(snapshot: Snapshot) -> None:
-    if snapshot.points:
-        for figure in point_lines(snapshot.points, language()):
-            chart(figure, key=f"probe.points.{figure.title}", height=220)
     if snapshot.error:
         st.error(plain(snapshot.error), icon=":material/error:")
     if snapshot.spec.kind is Kind.MACHINE:
@@ -83,7 +81,10 @@ def _body(snapshot: Snapshot) -> None:
         comparison_table(snapshot.result)
         summary_table(snapshot.result)
     else:
+        live_table(snapshot.spec.kind, snapshot.points, snapshot.predicted)
         formats_table(snapshot.spec, snapshot.points)
+    for figure in point_lines(snapshot.points, language()):
+        chart(figure, key=f"probe.points.{figure.title}", height=220)
 
 
 def _rates(snapshot: Snapshot) -> None:
@@ -94,9 +95,7 @@ def _rates(snapshot: Snapshot) -> None:
 
 
 def _progress(registry: ProbeRegistry, snapshot: Snapshot) -> None:
-    phase = translate(language(), f"probes.phase.{snapshot.phase}") if snapshot.phase else t("probe.starting")
-    share = min(1.0, snapshot.done / snapshot.total) if snapshot.total else 0.0
-    st.progress(share, t("probe.progress", phase=phase, seconds=number(snapshot.elapsed_s, 2)))
+    st.progress(progress_share(snapshot), progress_text(snapshot))
     st.button(
         t("probe.cancel"),
         key="probe.cancel",

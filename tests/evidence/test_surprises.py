@@ -59,3 +59,14 @@ def test_sentences(language):
     (text,) = surprise_texts(result(5.0, flags=("slow_decode_kernel",)), language)
     assert "0.50" in text
     assert texts(language)["probes.why.slow_kernel"] in text
+
+
+def test_a_longer_run_is_explained_unless_it_follows_from_slower_figures():
+    foreseen = replace(result(10.0).predicted, duration_s=Quantity(300.0, 250.0, 400.0, Basis.ESTIMATED, "phases"))
+    late = replace(result(10.0, flags=("saturated",)), predicted=foreseen, duration_s=633.0)
+    (found,) = surprises(late)
+    assert (found.name, found.reasons) == ("duration_s", ("drained",))
+    slow = replace(result(5.0), predicted=foreseen, duration_s=633.0)
+    assert [found.name for found in surprises(slow)] == ["decode_tok_s"]
+    cut = replace(late, state=State.CANCELLED)  # it never came to its end
+    assert surprises(cut) == ()

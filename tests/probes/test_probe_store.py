@@ -91,6 +91,46 @@ def test_one_absurd_record_rejects_the_whole_import(store_path, result):
     assert Store(store_path).history() == []
 
 
+BAD_CHANGES = {
+    "peak_bytes": float("inf"),
+    "started_at": "2026-13-45",  # would break every list that is ordered by time
+    "duration_s": float("nan"),
+    "id": None,
+    "figures": {"output_tok_s": {"value": 1e9, "low": 1e9, "high": 1e9}},
+    "predicted": {"decode_tok_s": {"value": float("inf"), "low": 1, "high": 2, "basis": "measured"}},
+    "points": [{"name": "decode", "at": [1, 2]}],
+    "conditions": {"gpu": "hot"},
+}
+
+
+@pytest.mark.parametrize("field", BAD_CHANGES)
+def test_a_record_that_would_break_a_page_is_named_and_refused(store_path, result, field):
+    record = {**encode(result("odd")), field: BAD_CHANGES[field]}
+    with pytest.raises((DataError, InputError), match=r"result 2|probe odd"):
+        Store(store_path).import_json(json.dumps({"fathom_probes": 1, "results": [encode(result("good")), record]}))
+    assert Store(store_path).history() == []
+
+
+def test_positions_must_be_numbers(store_path, result):
+    run = result("odd", points=(Point("decode", {"batch": float("nan")}, {"decode_tok_s": Measured.of([1.0])}),))
+    with pytest.raises(InputError, match="position batch"):
+        Store(store_path).add(run)
+
+
+def test_memory_may_shrink(store_path, result):
+    drift = {"memory_drift_bytes_per_hour": Measured(-1e6, -2e6, 1e6)}
+    Store(store_path).add(result("steady", figures=drift))
+    assert Store(store_path).get("steady").figures == drift
+
+
+@pytest.mark.parametrize(
+    ("text", "got"), [("  ", "an empty file"), ("[" * 100_000, "recursion"), ("\0x" * 500_000, "JSON")]
+)
+def test_what_is_no_export_is_one_message(store_path, text, got):
+    with pytest.raises(DataError, match=got):
+        Store(store_path).import_json(text)
+
+
 def test_a_full_disk_is_explained_and_history_stays(store_path, result):
     store = Store(store_path)
     store.add(result("kept"))

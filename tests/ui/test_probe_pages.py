@@ -7,10 +7,15 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from advisor.catalog.quantity import Basis, Quantity
+from advisor.catalog.text import translate
+from advisor.jobs.registry import Snapshot
 from advisor.report.numbers import duration_text, range_text
 from advisor.ui.probe_figures import point_lines
-from advisor.ui.probe_numbers import figure_text
-from probes.result import Measured, Point
+from advisor.ui.probe_numbers import figure_text, so_far
+from advisor.ui.probe_progress import progress_share, progress_text
+from probes.result import Measured, Point, Prediction, State
+from probes.spec import ProbeSpec
 
 
 @pytest.mark.parametrize(
@@ -110,3 +115,91 @@ def test_a_server_is_measured_under_load_from_the_page(open_page: Callable[..., 
     assert not app.error
     assert app.number_input(key="probe.rate").value == 10.0
     assert not app.button(key="probe.start").disabled
+
+
+def _running(**changes: object) -> Snapshot:
+    return Snapshot("p1", ProbeSpec("deepseek-r1-distill-qwen-1.5b", "bf16"), State.RUNNING, **changes)  # type: ignore[arg-type]
+
+
+def test_progress_says_the_step_of_how_many_and_the_time_of_how_much() -> None:
+    foreseen = Prediction(duration_s=Quantity(58.0, 29.0, 115.0, Basis.ESTIMATED, "phases"))
+    run = _running(phase="prefill", done=0, total=2, elapsed_s=26.2, predicted=foreseen)
+    assert progress_text(run) == "processing prompts, 1 of 2 · 26 s so far, 29–115 s foreseen"
+    assert progress_share(run) == pytest.approx(26.2 / 58)
+    assert progress_share(_running(elapsed_s=900.0, predicted=foreseen)) < 1
+    load = _running(phase="sustained", done=120, total=300, elapsed_s=131.0)
+    assert progress_text(load) == "serving requests, 120 s of 300 s · 131 s so far"
+    assert progress_share(load) == pytest.approx(0.4)
+
+
+def test_a_running_probe_shows_what_it_has_measured_so_far() -> None:
+    points = [
+        Point("bandwidth", {"threads": 1}, _one(read_bytes_per_s=9e9)),
+        Point("bandwidth", {"threads": 2}, _one(read_bytes_per_s=20e9)),
+        Point("prefill", {"prompt_tokens": 512}, _one(prefill_tok_s=15.0, ttft_ms=34_000.0)),
+        Point("prefill", {"prompt_tokens": 128}, _one(prefill_tok_s=19.0, ttft_ms=7_000.0)),
+        Point("decode", {"context_tokens": 512, "batch": 1}, _one(decode_tok_s=6.0)),
+        Point("decode", {"context_tokens": 1024, "batch": 1}, _one(decode_tok_s=5.0)),
+    ]
+    assert {name: seen.value for name, seen in so_far(points).items()} == {
+        "bandwidth_bytes_per_s": 20e9, "prefill_tok_s": 15.0, "ttft_ms": 34_000.0, "decode_tok_s": 6.0,
+    }  # fmt: skip
+    assert so_far(()) == {}
+
+
+def _measured_beside_foreseen() -> None:
+    from advisor.catalog.quantity import Basis, Quantity
+    from advisor.ui.probe_numbers import comparison_table, live_table
+    from probes.result import Measured, Prediction, ProbeResult, State
+    from probes.spec import Kind, ProbeSpec
+
+    said = Prediction(
+        decode_tok_s=Quantity(10.0, 9.0, 11.0, Basis.CALIBRATED, ""),
+        duration_s=Quantity(9.0, 5.0, 18.0, Basis.ESTIMATED, ""),
+    )
+    spec = ProbeSpec("deepseek-r1-distill-qwen-1.5b", "bf16")
+    inside = ProbeResult("p1", spec, State.DONE, "f1", "2026-11-22T06:00:00+00:00", 9.0, predicted=said,
+                         decode_tok_s=Measured.of([10.0]), flags=("of_a_newer_version",))  # fmt: skip
+    comparison_table(inside)
+    slower = ProbeResult("p2", spec, State.DONE, "f1", "2026-11-22T06:00:00+00:00", 30.0, predicted=said,
+                         decode_tok_s=Measured.of([5.0]))  # fmt: skip
+    comparison_table(slower)
+    live_table(Kind.FULL, (), said)
+    live_table(Kind.SUSTAINED, (), said)  # measures other figures than one sequence alone
+
+
+def test_every_figure_says_whether_it_lies_inside_and_why_not() -> None:
+    app = AppTest.from_function(_measured_beside_foreseen).run(timeout=30)
+    assert not app.exception
+    inside, slower, live = (table.value for table in app.table)
+    assert list(inside["Inside the interval"]) == ["yes", "yes"]
+    foreseen = [text.replace("\\", "") for text in inside["Predicted before the run"]]
+    assert foreseen == ["10 (9–11)", "9 s (5–18 s)"]
+    assert list(slower["Inside the interval"]) == ["no", "no, follows from the others"]
+    assert list(live["Measured"]) == ["–"]
+    said = " ".join(item.value for item in app.markdown)
+    assert "all 2 figures lie inside" in said
+    assert "0 of 2 figures" in said
+    captions = " ".join(item.value for item in app.caption)
+    assert "0.50 × the prediction" in captions
+    assert any("newer" in item.value for item in app.caption)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_values_of_a_sweep_can_be_chosen(open_page: Callable[..., AppTest], language: str) -> None:
+    app = open_page("machine", language)
+    app.segmented_control(key="probe.kind").set_value(translate(language, "probes.kind.sweep")).run()
+    assert not app.exception
+    pills = app.pills(key="probe.values.context.torch")
+    assert pills.value == ["512", "1024", "2048", "4096", "8192"]
+    pills.set_value([]).run()
+    assert not app.exception
+    assert not [button for button in app.button if button.key == "probe.start"]
+    app.pills(key="probe.values.context.torch").set_value(["1024", "512"]).run()
+    assert not app.exception
+    assert app.button(key="probe.start")
+    app.segmented_control(key="probe.axis").set_value(translate(language, "ui.probe.axis_of.format")).run()
+    assert not app.exception
+    assert len(app.pills(key="probe.values.format.torch").value) == 4
+    if language == "zh":
+        assert "INT8 weights and activations" not in str(app.selectbox(key="probe.format").options)
