@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import random
 import time
@@ -234,9 +235,11 @@ def parse_metrics(text: str) -> dict[str, float]:
         if line.startswith("#") or len(words) != 2 or not name or name.endswith("_bucket"):
             continue
         try:
-            found[name] = found.get(name, 0.0) + float(words[1])
+            value = float(words[1])
         except ValueError:
             continue
+        if math.isfinite(value):  # "NaN" is what a summary says before its first value
+            found[name] = found.get(name, 0.0) + value
     return found
 
 

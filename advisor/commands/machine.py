@@ -10,7 +10,7 @@ from advisor.catalog import load_catalog
 from advisor.catalog.errors import InputError
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes, format_ops
-from advisor.commands.probe_output import language, show_progress
+from advisor.commands.probe_output import keep, language, show_progress
 from advisor.report.gauges import gauges
 from probes.codec import encode
 from probes.device_lock import DeviceLock
@@ -67,7 +67,7 @@ def _bench(machine: Machine, device: str, repeats: int) -> ProbeResult:
     result = process.result()
     lock.release()
     if result.is_valid:
-        store.add(result)
+        keep(store, result)
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from advisor.commands.probe_output import keep
 from probes.codec import encode
 from probes.fleet import NodeOutcome, probe_fleet
 from probes.result import Measured, State
@@ -20,7 +21,7 @@ def run_fleet(spec: ProbeSpec, address: str, *, as_json: bool, store: Store | No
     for outcome in probe_fleet(spec, address):
         rows.append(outcome)
         if store is not None and outcome.result is not None and outcome.result.state is not State.REFUSED:
-            store.add(outcome.result)
+            keep(store, outcome.result)
         if not as_json:
             sys.stdout.write(_line(outcome) + "\n")
             sys.stdout.flush()

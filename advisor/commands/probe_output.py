@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from advisor.catalog.errors import FathomError
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import texts, translate
 from advisor.catalog.units import format_bytes
@@ -14,8 +15,9 @@ from advisor.report.surprise_text import surprise_texts
 from probes.codec import encode
 from probes.foresee import Foresight
 from probes.result import Event, EventKind, Measured, ProbeResult
+from probes.store import Store
 
-__all__ = ["as_json", "language", "print_result", "show_progress"]
+__all__ = ["as_json", "keep", "language", "print_result", "show_progress"]
 
 
 def language() -> str:
@@ -53,6 +55,14 @@ def as_json(result: ProbeResult, foresight: Foresight, remark: str) -> dict[str,
         "prediction_missing": foresight.unknown,
         "remark": remark,
     }
+
+
+def keep(store: Store, result: ProbeResult) -> None:
+    """Store it; one that cannot be stored is still shown, with one line on why."""
+    try:
+        store.add(result)
+    except FathomError as problem:
+        sys.stderr.write(translate(language(), "probes.command.not_stored", reason=problem) + "\n")
 
 
 def show_progress(event: Event, elapsed_s: float) -> None:

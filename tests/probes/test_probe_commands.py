@@ -10,8 +10,9 @@ import pytest
 from advisor.catalog import load_catalog
 from advisor.catalog.text import texts
 from advisor.cli import main
-from advisor.commands import probe
+from advisor.commands import machine, probe, probe_fleet
 from probes.engines.precision import RUNNABLE_FORMATS
+from probes.fleet import NodeOutcome
 from probes.result import State
 from probes.spec import Kind
 from probes.store import Store
@@ -52,6 +53,8 @@ def test_a_model_that_cannot_fit_is_answered_not_started(capsys):
     [
         (["no-such-model"], "no-such-model"),
         (["--format", "gguf-q4_k_m"], "no kernels for format"),
+        (["--format", "fp8"], "need an accelerator"),
+        (["--sweep", "format", "--formats", "bf16", "fp8"], "need an accelerator"),
         (["--prompt", "0"], "prompt tokens"),
         (["--repeats", "-1"], "repeats"),
         (["--resume", "nothing", "--rate", "1"], "stored sustained run"),
@@ -76,6 +79,46 @@ def test_export_and_import(tmp_path, capsys, result):
     assert main(["probe", "--export", str(out)]) == 0
     assert main(["probe", "--import", str(out)]) == 0
     assert "0 new" in capsys.readouterr().out
+
+
+class _Measured:
+    """A probe that has ended."""
+
+    elapsed_s = 1.0
+
+    def __init__(self, outcome):
+        self._outcome = outcome
+
+    def events(self):
+        return ()
+
+    def result(self):
+        return self._outcome
+
+
+@pytest.fixture
+def no_store(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "probes.sqlite"
+    monkeypatch.setenv("FATHOM_STORE", str(place))
+    return Store(place)
+
+
+def test_a_benchmark_is_shown_though_it_cannot_be_stored(monkeypatch, capsys, result, no_store):
+    monkeypatch.setattr(machine, "ProbeProcess", lambda *_: _Measured(result("bench")))
+    assert main(["machine", "--bench", "--device", "cpu", "--json"]) == 0
+    out, error = capsys.readouterr()
+    assert json.loads(out)["bench"]["state"] == "done"
+    assert "folder that can be written" in error
+
+
+def test_a_fleet_is_gathered_though_it_cannot_be_stored(monkeypatch, capsys, result, spec, no_store):
+    rows = [NodeOutcome(name, "cpu", result(name)) for name in ("a", "b")]
+    monkeypatch.setattr(probe_fleet, "probe_fleet", lambda *_: iter(rows))
+    assert probe_fleet.run_fleet(spec, "auto", as_json=True, store=no_store) == 0
+    out, error = capsys.readouterr()
+    assert [row["node"] for row in json.loads(out)["nodes"]] == ["a", "b"]
+    assert error.count("folder that can be written") == 2
 
 
 @pytest.mark.probe

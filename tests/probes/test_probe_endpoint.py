@@ -210,7 +210,8 @@ def test_the_worker_process_reports_an_endpoint_that_dies(serve):
 
 
 def test_metrics_text():
-    text = '# HELP x\nr_total{a="1"} 2\nr_total{a="2"} 3\nlatency_bucket{le="1"} 9\nbroken\nnan_value x\nuse 0.5\n'
+    text = '# HELP x\nr_total{a="1"} 2\nr_total{a="2"} 3\nlatency_bucket{le="1"} 9\n'
+    text += 'broken\nnan_value x\nuse 0.5\nuse NaN\nq{x="1"} +Inf\n'
     assert parse_metrics(text) == {"r_total": 5.0, "use": 0.5}
 
 
