@@ -9,7 +9,8 @@ from pathlib import Path
 from probes.layers import slices_of
 from probes.measure import DROPPED_STEPS, FEWEST_ROUNDS, MIN_STEPS, SAMPLE_BUDGET_S, SLICE_PREFILL_S
 from probes.need import DEFAULT_DEPTHS
-from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
+from probes.spec import EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
+from probes.traffic import DRAIN_FACTOR
 
 __all__ = ["duration_s", "kernels_on_disk"]
 
@@ -31,7 +32,7 @@ def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_
     prompts = {tokens: tokens / max(prefill_tok_s, 1e-9) for tokens in spec.prompt_tokens}
     fixed, choose = BENCHMARK_S + load_s, CHOOSE_S + (0.0 if kernels_on_disk() else COMPILE_S)
     if spec.kind is Kind.SUSTAINED and spec.load is not None:
-        return fixed + choose + sum(prompts.values()) + spec.load.duration_s + spec.output_tokens * step
+        return fixed + choose + sum(prompts.values()) + _serving_s(spec, spec.load, max(prompts.values()), step)
     if spec.kind is Kind.SLICE:
         return fixed + choose + _slice_s(spec, slice_share * max(prompts.values()), slice_share * step)
     if spec.kind is Kind.SWEEP:
@@ -49,6 +50,15 @@ def kernels_on_disk() -> bool:
     own = os.environ.get("NUMBA_CACHE_DIR")
     folders = [Path(own)] if own else [ENGINES / "__pycache__"]
     return any(True for folder in folders for _ in folder.rglob("*.nbi"))
+
+
+def _serving_s(spec: ProbeSpec, load: LoadTarget, prompt: float, step: float) -> float:
+    """Until the last request is answered: those that come faster than they are served are answered afterwards, for as
+    long as the run allows. Prompts are processed one after the other, the steps of all slots together.
+    """
+    each = prompt + spec.output_tokens * step / max(1, load.slots)
+    served = max(load.duration_s, load.requests_per_s * load.duration_s * each)
+    return min(served, DRAIN_FACTOR * load.duration_s) + spec.output_tokens * step
 
 
 def _prompts_s(spec: ProbeSpec, seconds: Iterable[float]) -> float:

@@ -90,7 +90,7 @@ def run_sustained(session: Session) -> ProbeResult:
             figures=figures,
             versions=dict(engine.versions()),
         ),
-        _flags(drift, memory, queue, target),
+        _flags(drift, memory, queue, whole),
     )
 
 
@@ -101,7 +101,7 @@ def _serve(
     coming = next(source, None)
     whole, window = Account(target), Account(target)
     memory: list[tuple[float, float]] = []
-    queue_at_end = 0
+    queue_at_end, last = 0, 0.0
     start = window_start = time.perf_counter()
     while True:
         now = time.perf_counter() - start
@@ -109,8 +109,9 @@ def _serve(
         server.admit(now, start)
         for request in server.step(start):
             window.finish(request)
-        if now <= target.duration_s:
+        if last <= target.duration_s:  # also the first look after the end: one prompt may take longer than the rest
             queue_at_end = len(server.waiting)
+        last = now
         if time.perf_counter() - window_start >= WINDOW_S:
             memory.append((now, float(own_resident_bytes())))
             _report(session, window, server, now, time.perf_counter() - window_start)
@@ -167,9 +168,11 @@ def _report(session: Session, window: Account, server: Server, now: float, secon
     session.reporter.point("histogram", window.tpot_ms.bins(), {}, "tpot_ms")
 
 
-def _flags(drift: Measured | None, memory: list[tuple[float, float]], queue: int, target: LoadTarget) -> list[str]:
-    flags = []
-    if queue > max(2 * target.slots, target.requests_per_s * target.ttft_limit_ms / 1e3):
+def _flags(drift: Measured | None, memory: list[tuple[float, float]], queue: int, whole: Account) -> list[str]:
+    """Too fast is a queue beyond what one batch explains, or that nothing was answered while requests waited."""
+    flags, target = [], whole.target
+    usual = max(2 * target.slots, target.requests_per_s * target.ttft_limit_ms / 1e3)
+    if queue > (usual if whole.finished else 0):
         flags.append("saturated")
     if grows(drift, memory):
         flags.append("memory_grows")

@@ -14,7 +14,7 @@ from probes.machine import detect
 from probes.need import need_of
 from probes.quick import LoadRates, quick_load
 from probes.result import Measured, ProbeResult, State
-from probes.spec import ProbeSpec
+from probes.spec import Kind, LoadTarget, ProbeSpec
 
 SMALL, LARGE = "deepseek-r1-distill-qwen-1.5b", "deepseek-r1-distill-qwen-7b"
 RATES = LoadRates(normals_per_s=50e6, first_writes_bytes_per_s=1e9)
@@ -93,3 +93,14 @@ def test_kernels_that_are_on_disk_need_no_compiling(catalog, monkeypatch, tmp_pa
     (tmp_path / "engines" / "numba_float.product-30.py311.nbi").write_bytes(b"")
     warm = duration.duration_s(spec, 100.0, 10.0, 1.0, 1.0)
     assert cold - warm == pytest.approx(2 * duration.COMPILE_S)  # one number of rows for the prompt, one for decoding
+
+
+@pytest.mark.parametrize(("rate", "serving_s"), [(0.05, 300.0), (0.2, 384.0), (1.0, 600.0)])
+def test_requests_that_come_too_fast_take_longer_to_serve(catalog, rate, serving_s):
+    """128 tokens at 20 per second are 6.4 s each, one after the other: 60 requests take 384 s, and a run of 300 s ends
+    after twice its length at the latest.
+    """
+    spec = spec_of(catalog, SMALL, prompt_tokens=(128,), kind=Kind.SUSTAINED, output_tokens=1)
+    idle = duration.duration_s(replace(spec, load=LoadTarget(1e-9, 300.0)), 20.0, 1e9, 1.0, 1.0)
+    run = duration.duration_s(replace(spec, load=LoadTarget(rate, 300.0)), 20.0, 1e9, 1.0, 1.0)
+    assert run - idle == pytest.approx(serving_s - 300.0)
