@@ -56,11 +56,12 @@ class Accelerator:
     vendor: str  # nvidia | amd | intel | apple | huawei
     name: str
     memory_bytes: int
-    torch_device: str = ""  # cuda:0, mps, ...; empty: torch cannot use it
+    torch_device: str = ""  # cuda:0, cuda:GPU-<uuid>, mps, ...; empty: the probes' torch cannot use it
     free_bytes: int | None = None
     compute_capability: float | None = None
     driver: str = ""
     state: Mapping[str, float | str] = field(default_factory=dict)
+    uuid: str = ""  # NVIDIA only
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import ModuleType
+from typing import TypeVar
 
 import psutil
 
+from probes.cuda_visible import BUS_ORDER, ORDER, VISIBLE, visible_cards
 from probes.machine_records import Accelerator
 
 __all__ = ["find_nvidia", "gpu_energy_joules", "gpu_state"]
+
+T = TypeVar("T")
 
 THROTTLE_NAMES = {
     0x4: "power_cap", 0x8: "hardware_slowdown", 0x20: "software_thermal", 0x40: "hardware_thermal", 0x80: "power_brake",
@@ -17,8 +23,8 @@ THROTTLE_NAMES = {
 
 
 def find_nvidia() -> tuple[list[Accelerator], list[tuple[str, str]]]:
-    """GPUs and notes. No driver is the plain note `nvidia_absent`; anything else that fails is `nvml_failed` with its
-    text.
+    """GPUs that CUDA_VISIBLE_DEVICES leaves to this process, and notes. No driver is the plain note `nvidia_absent`;
+    anything else that fails is `nvml_failed` with its text.
     """
     try:
         import pynvml
@@ -40,15 +46,37 @@ def find_nvidia() -> tuple[list[Accelerator], list[tuple[str, str]]]:
 def _each(nvml: ModuleType, count: int, driver: str) -> tuple[list[Accelerator], list[tuple[str, str]]]:
     found: list[Accelerator] = []
     notes: list[tuple[str, str]] = [] if count else [("nvidia_absent", "")]
-    for index in range(count):
+    uuids = [_uuid(nvml, index) for index in range(count)]
+    seen = visible_cards(uuids, os.environ.get(VISIBLE))
+    for index in seen:
         try:
-            found.append(_describe(nvml, index, driver))
+            found.append(_describe(nvml, index, driver, uuids[index]))
         except nvml.NVMLError as problem:  # one broken card must not hide the others
             notes.append(("nvml_failed", f"GPU {index}: {problem}"))
-    return found, notes
+    hidden = [index for index in range(count) if index not in seen]
+    if hidden:
+        notes.append(("nvidia_hidden", ", ".join(f"GPU {index}" for index in hidden)))
+    return _named(found, seen), notes
 
 
-def _describe(nvml: ModuleType, index: int, driver: str) -> Accelerator:
+def _uuid(nvml: ModuleType, index: int) -> str:
+    """Empty for a card that does not answer: it keeps its place in the order."""
+    return _text(_try(nvml, lambda: nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index))) or "")
+
+
+def _named(cards: Sequence[Accelerator], seen: Sequence[int]) -> list[Accelerator]:
+    """With the device that a probe asks for: CUDA's number, which is the place among those that are visible. With a
+    card lost, or under another order than NVML's with unlike cards, the numbers are not known here: UUIDs then.
+    """
+    unlike = len({card.name for card in cards}) > 1
+    sure = len(cards) == len(seen) and (not unlike or os.environ.get(ORDER, BUS_ORDER) == BUS_ORDER)
+    return [
+        replace(card, torch_device=f"cuda:{seen.index(card.index) if sure or not card.uuid else card.uuid}")
+        for card in cards
+    ]
+
+
+def _describe(nvml: ModuleType, index: int, driver: str, uuid: str) -> Accelerator:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = _try(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
     total, free = _shared_memory() if memory is None else (int(memory.total), int(memory.free))  # type: ignore[attr-defined]
@@ -59,10 +87,10 @@ def _describe(nvml: ModuleType, index: int, driver: str) -> Accelerator:
         name=_text(nvml.nvmlDeviceGetName(handle)),
         memory_bytes=total,
         free_bytes=free,
-        torch_device=f"cuda:{index}",
         compute_capability=None if capability is None else capability[0] + capability[1] / 10,
         driver=driver,
         state=_state(nvml, handle),
+        uuid=uuid,
     )
 
 
@@ -72,28 +100,37 @@ def _shared_memory() -> tuple[int, int]:
     return int(memory.total), int(memory.available)
 
 
-def gpu_state(index: int) -> dict[str, float | str]:
-    """Clocks, power, temperature and throttling now; empty where NVML cannot say."""
-    return _with_handle(index, _state) or {}
+def gpu_state(card: str) -> dict[str, float | str]:
+    """Clocks, power, temperature and throttling now; empty where NVML cannot say. `card`: its UUID or PCI bus id, as
+    CUDA tells them, because CUDA's numbers are not NVML's.
+    """
+    return _with_handle(card, _state) or {}
 
 
-def gpu_energy_joules(index: int) -> float | None:
-    """Energy counter since the driver was loaded (Volta and later), or None."""
+def gpu_energy_joules(card: str) -> float | None:
+    """Energy counter since the driver was loaded (Volta and later), or None. `card` as above."""
     return _with_handle(
-        index, lambda nvml, handle: _scaled(_try(nvml, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)), 1e-3)
+        card, lambda nvml, handle: _scaled(_try(nvml, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)), 1e-3)
     )
 
 
-def _with_handle(index: int, read: Callable[[ModuleType, object], object]) -> object:
+def _with_handle(card: str, read: Callable[[ModuleType, object], T]) -> T | None:
+    if not card:
+        return None
     try:
         import pynvml
     except ImportError:
         return None
     try:
         pynvml.nvmlInit()
-        return read(pynvml, pynvml.nvmlDeviceGetHandleByIndex(index))
+        return read(pynvml, _handle(pynvml, card))
     except pynvml.NVMLError:
         return None
+
+
+def _handle(nvml: ModuleType, card: str) -> object:
+    is_uuid = card.startswith("GPU-")
+    return nvml.nvmlDeviceGetHandleByUUID(card) if is_uuid else nvml.nvmlDeviceGetHandleByPciBusId(card)
 
 
 def _state(nvml: ModuleType, handle: object) -> dict[str, float | str]:

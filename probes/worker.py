@@ -16,6 +16,7 @@ from typing import IO
 
 from advisor.catalog.errors import FathomError
 from probes.codec import decode, encode
+from probes.cuda_visible import cuda_environment
 from probes.engines.base import EngineUnavailableError, InvalidOutputError
 from probes.measure import Reporter
 from probes.memory_guard import join_group, limit_address_space, watch_memory
@@ -41,6 +42,7 @@ def main() -> int:
     faulthandler.enable()
     try:
         spec = decode(ProbeSpec, json.loads(line), where="probe spec")
+        os.environ.update(cuda_environment(spec.device))  # nothing has asked CUDA for its devices yet
         channel.send(Event(EventKind.RESULT, result=_measure(spec, channel)))
     except MemoryError as problem:
         return channel.fail(State.OUT_OF_MEMORY, str(problem) or "an allocation failed")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from advisor.catalog.errors import InputError
+from probes.cuda_visible import by_uuid
 from probes.engines.base import InvalidOutputError
 from probes.engines.decoder import Decoder
 from probes.engines.norm import compiled_norm
@@ -190,7 +191,7 @@ def select_device(name: str) -> torch.device:
     if not present.get(kind, False):
         usable = ", ".join(k for k, there in present.items() if there)
         raise InputError("device", f"a device that this torch can use ({usable})", name)
-    return torch.device(name)
+    return torch.device("cuda", 0) if by_uuid(name) else torch.device(name)  # by UUID: the only one that it can see
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:

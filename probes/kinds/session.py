@@ -14,6 +14,7 @@ import psutil
 from probes.bench import Canary, gemm_rate, read_bandwidth
 from probes.cpu import read_cpu
 from probes.disk_bench import cached_share
+from probes.engines.cuda_card import card_of
 from probes.engines.precision import Precision
 from probes.engines.torch_engine import select_device, set_threads
 from probes.measure import Reporter
@@ -41,6 +42,7 @@ class Session:
     def __init__(self, spec: ProbeSpec, reporter: Reporter) -> None:
         self.spec, self.reporter = spec, reporter
         self.device = select_device(spec.device)
+        self.card = card_of(self.device)
         self.cpu = read_cpu()
         self.threads = spec.threads or self.cpu.cores
         set_threads(self.threads)
@@ -129,7 +131,7 @@ class Session:
             canary_bytes_per_s=median(self.canaries) if self.canaries else None,
             hardware_threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
             page_cache_resident=self._page_cache,
-            gpu=gpu_state(self.device.index or 0) if self.device.type == "cuda" else {},
+            gpu=self.gauges(),
             energy_joules=used,
             energy_source=self._energy.source if used is not None else "",
             warnings=self._warnings(foreign, steal),
@@ -146,10 +148,14 @@ class Session:
         total = sum(size for size, _ in known)
         self._page_cache = sum(size * share for size, share in known) / total if total else None
 
+    def gauges(self) -> dict[str, float | str]:
+        """Clocks, power, temperature and throttling of the GPU that computes; empty without one."""
+        return {} if self.card is None else gpu_state(self.card)
+
     def energy(self) -> EnergyReading:
         """The energy counter of the device that computes."""
-        joules = gpu_energy_joules(self.device.index or 0) if self.device.type == "cuda" else rapl_joules()
-        source = "nvml" if self.device.type == "cuda" else "rapl"
+        joules = rapl_joules() if self.card is None else gpu_energy_joules(self.card)
+        source = "rapl" if self.card is None else "nvml"
         return EnergyReading(joules, source if joules is not None else "")
 
     def joules_since(self, earlier: EnergyReading) -> float | None:
@@ -187,6 +193,6 @@ class Session:
             found.append("unsteady_memory")
         if psutil.swap_memory().used > self._swap:
             found.append("swapping")
-        if self.device.type == "cuda" and str(gpu_state(self.device.index or 0).get("throttle", "none")) != "none":
+        if str(self.gauges().get("throttle", "none")) != "none":
             found.append("throttled")
         return tuple(found)

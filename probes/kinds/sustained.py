@@ -12,7 +12,6 @@ from probes.engines.base import Engine
 from probes.engines.factory import make_engine
 from probes.kinds.full import SPARE_TOKENS, load
 from probes.kinds.session import Session
-from probes.nvidia import gpu_state
 from probes.result import Measured, ProbeResult
 from probes.spec import LoadTarget
 from probes.system import own_peak_bytes, own_resident_bytes
@@ -157,10 +156,9 @@ def _report(session: Session, window: Account, server: Server, now: float, secon
     values["queue_length"] = Measured.of([float(len(server.waiting))])
     values["active"] = Measured.of([float(len(server.active))])
     values["resident_bytes"] = Measured.of([float(own_resident_bytes())])
-    if session.device.type == "cuda":
-        state = gpu_state(session.device.index or 0)
-        names = ("temperature_c", "power_w", "sm_clock_hz")
-        values |= {name: Measured.of([float(state[name])]) for name in names if name in state}
+    state = session.gauges()
+    names = ("temperature_c", "power_w", "sm_clock_hz")
+    values |= {name: Measured.of([float(state[name])]) for name in names if name in state}
     at = {"elapsed_s": now + target.elapsed_before_s}
     session.reporter.point("window", at, values)
     session.reporter.point("tally", window.tally(seconds), {})

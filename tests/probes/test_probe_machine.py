@@ -48,6 +48,8 @@ def fake_nvml(**overrides: object) -> ModuleType:
         "nvmlSystemGetDriverVersion": lambda: b"580.95",
         "nvmlDeviceGetCount": lambda: 1,
         "nvmlDeviceGetHandleByIndex": lambda i: i,
+        "nvmlDeviceGetHandleByUUID": lambda uuid: {f"GPU-{i}{i}{i}": i for i in range(4)}[uuid],
+        "nvmlDeviceGetUUID": lambda h: f"GPU-{h}{h}{h}".encode(),
         "nvmlDeviceGetName": lambda h: "NVIDIA H100 80GB HBM3",
         "nvmlDeviceGetMemoryInfo": lambda h: SimpleNamespace(total=85_520_809_984, free=80_000_000_000),
         "nvmlDeviceGetCudaComputeCapability": lambda h: (9, 0),
@@ -99,8 +101,8 @@ def test_a_card_is_described_and_missing_figures_are_left_out(monkeypatch):
     assert card.state["throttle"] == "power_cap, hardware_thermal"
     assert card.state["power_limit_w"] == 700.0
     assert "mig" not in card.state
-    assert gpu_energy_joules(0) == 5.0
-    assert gpu_state(0)["temperature_c"] == 33.0
+    assert gpu_energy_joules(card.uuid) == 5.0
+    assert gpu_state(card.uuid)["temperature_c"] == 33.0
 
 
 def test_no_driver_is_said_plainly(monkeypatch):
@@ -112,8 +114,8 @@ def test_no_driver_is_said_plainly(monkeypatch):
     nvml.nvmlInit = absent
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     assert find_nvidia() == ([], [("nvidia_absent", "")])
-    assert gpu_energy_joules(0) is None
-    assert gpu_state(0) == {}
+    assert gpu_energy_joules("GPU-000") is None
+    assert gpu_state("GPU-000") == {}
 
 
 def test_nvml_present_but_failing_is_a_note_with_its_text(monkeypatch):
@@ -138,7 +140,7 @@ def test_one_lost_card_does_not_hide_the_others(monkeypatch):
     nvml.nvmlDeviceGetHandleByIndex = handle
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     cards, notes = find_nvidia()
-    assert [card.index for card in cards] == [1]
+    assert [(card.index, card.torch_device) for card in cards] == [(1, "cuda:GPU-111")]  # CUDA may number anew
     assert notes == [("nvml_failed", "GPU 0: GPU is lost")]
 
 
