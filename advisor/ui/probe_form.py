@@ -51,7 +51,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         engine = choose_engine(Kind(kind))
         variants = probing.probe_variants(with_moe=kind == Kind.SLICE, engine=engine)
         variant = _select("variant", list(variants), variants, DEFAULT_VARIANT, width=300)
-        names = {name: catalogue_format(name) for name in probing.probe_formats(engine)}
+        names = {name: catalogue_format(name) for name in probing.probe_formats(engine, device)}
         chosen = _select("format", list(names), names, DEFAULT_FORMATS.get(engine, DEFAULT_FORMAT), width=220)
         quick = kind == Kind.FULL and st.toggle(
             t("probe.quick"), key="probe.quick", help=t("probe.quick_help"), persist_state="session"

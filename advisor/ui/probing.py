@@ -72,8 +72,8 @@ def probe_variants(*, with_moe: bool = False, engine: EngineName = EngineName.TO
     return {v.id: v.name for v in sorted(found, key=lambda v: backend.model_profile(v.id).total_params)}
 
 
-def probe_formats(engine: EngineName = EngineName.TORCH) -> list[str]:
-    """What the engine can run on a processor, in the catalogue's order."""
+def probe_formats(engine: EngineName = EngineName.TORCH, device: str = "cpu") -> list[str]:
+    """What the engine can run on the device, in the catalogue's order; torch has FP8 products for CUDA only."""
     formats = backend.catalog().formats
     if engine is EngineName.ORT:
         return [name for name in formats if name in ORT_FORMATS]
@@ -81,4 +81,5 @@ def probe_formats(engine: EngineName = EngineName.TORCH) -> list[str]:
         return [name for name in formats if name in OPENVINO_FORMATS]
     if engine is EngineName.LLAMACPP:
         return [name for name, f in formats.items() if f.offered and can_store(f)]
-    return [name for name in formats if name in RUNNABLE_FORMATS and name != "fp8"]
+    on_cuda = device.startswith("cuda")
+    return [name for name in formats if name in RUNNABLE_FORMATS and (on_cuda or name != "fp8")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from advisor.ui import probe_engine
+from advisor.ui import probe_engine, probing
 from probes.spec import EngineName
 from tests.probes.test_probe_model import SMALL
 from tests.ui.conftest import OpenPage
@@ -82,3 +82,9 @@ def test_the_weights_of_a_slice_are_made_up(open_page: OpenPage, monkeypatch: py
     app.segmented_control(key="probe.kind").set_value("slice").run()
     assert not app.exception
     assert not [field for field in app.text_input if field.key == "probe.checkpoint"]
+
+
+def test_fp8_is_offered_where_torch_can_multiply_it() -> None:
+    assert "fp8" in probing.probe_formats(device="cuda:0")
+    assert "fp8" not in probing.probe_formats(device="cpu")
+    assert "bf16" in probing.probe_formats(device="mps")

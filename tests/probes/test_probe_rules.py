@@ -1,0 +1,82 @@
+"""The rules on figures: what cannot be true is invalid, what is true of a kernel or of a bad moment only is said."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("torch")
+
+from probes.kinds.full import decode_flags, prefill_flags
+from probes.kinds.slices import _without_outliers
+from probes.kinds.sustained import _flags
+from probes.measure import DecodeRounds
+from probes.result import Conditions, Measured, Point, ProbeResult, State
+from probes.spec import LoadTarget, ProbeSpec
+from tests.jobs.test_registry import TINY
+
+BEST = 20e9  # bytes per second that memory was read at
+GIB = 2**30
+
+
+def session(*, warnings: tuple[str, ...] = (), gemm: float = 1e12) -> SimpleNamespace:
+    spec = ProbeSpec("tiny", "bf16", TINY)
+    points = [Point("gemm", {}, {"ops_per_s": Measured.of([gemm])}, "bf16")]
+    return SimpleNamespace(
+        device=SimpleNamespace(type="cpu"), cache_bytes=8 * 2**20, spec=spec, reporter=SimpleNamespace(points=points),
+        best_read=lambda: Measured.of([BEST]), conditions=lambda: Conditions(warnings=warnings),
+    )  # fmt: skip
+
+
+def flags(rate: float, *, tensor_bytes: int = GIB, steps: tuple[float, ...] = (), **state: object) -> list[str]:
+    """Of a model that reads `rate` bytes per second while it decodes."""
+    step = GIB / rate
+    rounds = DecodeRounds(steps or (step,) * 8, (step,) * 3, (BEST,), GIB)
+    return decode_flags(session(**state), SimpleNamespace(tensor_bytes=tensor_bytes), rounds, Measured.of([BEST]))
+
+
+def test_a_model_cannot_read_faster_than_memory() -> None:
+    assert flags(1.2 * BEST) == ["invalid_faster_than_memory"]
+    assert flags(1.05 * BEST) == []  # within what two readings differ by
+    assert flags(3 * BEST, tensor_bytes=2**20) == ["fits_in_cache"]  # which is another matter
+
+
+def test_a_slow_kernel_is_told_from_a_slow_moment() -> None:
+    assert flags(0.45 * BEST) == ["slow_decode_kernel"]
+    assert flags(0.55 * BEST) == []
+    assert flags(0.45 * BEST, warnings=("foreign_load",)) == []  # others slow a step more than a plain reading
+    assert flags(0.25 * BEST, warnings=("foreign_load",)) == ["slow_decode_kernel"]
+
+
+def test_scattered_steps_are_noisy() -> None:
+    step = GIB / (0.9 * BEST)
+    assert flags(0.9 * BEST, steps=(step, step, step, 1.6 * step, 1.6 * step)) == ["noisy"]
+
+
+def test_products_under_a_quarter_of_the_machine_are_a_slow_kernel() -> None:
+    run = ProbeResult("p", ProbeSpec("tiny", "bf16", TINY), State.DONE, "f", "", 1.0, prefill_tok_s=Measured.of([1e4]))
+    reached = _operations(1e4)
+    assert prefill_flags(session(gemm=5 * reached), run) == ["slow_prefill_kernel"]
+    assert prefill_flags(session(gemm=3 * reached), run) == []
+    assert prefill_flags(session(gemm=5 * reached, warnings=("foreign_load",)), run) == []
+
+
+def _operations(tok_s: float) -> float:
+    """By hand: two layers of (q 128x128, k and v 128x64 each, o 128x128, three of 128x256) and a head of 128x512."""
+    layer = 128 * 128 + 2 * 128 * 64 + 128 * 128 + 3 * 128 * 256
+    return 2 * (2 * layer + 128 * 512) * tok_s
+
+
+def test_disturbed_rounds_of_a_slice_are_left_out() -> None:
+    assert _without_outliers([1.0, 1.1, 0.9, 1.4]) == ([1.0, 1.1, 0.9], True)
+    assert _without_outliers([1.0, 1.1, 0.9]) == ([1.0, 1.1, 0.9], False)
+
+
+def test_a_queue_that_grows_is_saturated_and_memory_that_grows_a_leak() -> None:
+    """A slope of 1 GB per hour over an hour with 4 GB in use; limit 2 s at 10 requests per second: 20 may wait."""
+    target = LoadTarget(10.0, 3600.0, 8, ttft_limit_ms=2000.0)
+    memory = [(0.0, 3e9), (3600.0, 4e9)]
+    leak, flat = Measured(1e9, 0.9e9, 1.1e9), Measured(1e9, -1e8, 2.1e9)
+    assert _flags(leak, memory, 21, target) == ["saturated", "memory_grows"]
+    assert _flags(flat, memory, 20, target) == []
