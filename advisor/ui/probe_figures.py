@@ -15,10 +15,12 @@ __all__ = ["point_lines"]
 # What is drawn for points of this name, and the order of positions to try.
 _VALUES = (
     "decode_tok_s", "prefill_tok_s", "output_tok_s", "goodput_requests_per_s", "p95_ttft_ms", "queue_length",
-    "step_ms", "resident_bytes", "read_bytes_per_s",
+    "step_ms", "resident_bytes", "temperature_c", "power_w", "sm_clock_hz", "read_bytes_per_s",
 )  # fmt: skip
 _OF_ALL = ("output_tok_s", "step_ms")  # of one sequence alone they say the same as its rate
-_SCALES = {"read_bytes_per_s": 1e9, "resident_bytes": 2**30, "p95_ttft_ms": 1e3}  # to the unit that the axis names
+_SCALES = {  # to the unit that the axis names
+    "read_bytes_per_s": 1e9, "resident_bytes": 2**30, "p95_ttft_ms": 1e3, "sm_clock_hz": 1e9,
+}  # fmt: skip
 _POSITIONS = ("context_tokens", "prompt_tokens", "batch", "elapsed_s", "moe_layers", "dense_layers", "threads")
 
 

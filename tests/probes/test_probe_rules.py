@@ -14,6 +14,7 @@ from probes.kinds.sustained import _flags
 from probes.measure import DecodeRounds
 from probes.result import Conditions, Measured, Point, ProbeResult, State
 from probes.spec import LoadTarget, ProbeSpec
+from probes.traffic import Account
 from tests.jobs.test_registry import TINY
 
 BEST = 20e9  # bytes per second that memory was read at
@@ -78,5 +79,6 @@ def test_a_queue_that_grows_is_saturated_and_memory_that_grows_a_leak() -> None:
     target = LoadTarget(10.0, 3600.0, 8, ttft_limit_ms=2000.0)
     memory = [(0.0, 3e9), (3600.0, 4e9)]
     leak, flat = Measured(1e9, 0.9e9, 1.1e9), Measured(1e9, -1e8, 2.1e9)
-    assert _flags(leak, memory, 21, target) == ["saturated", "memory_grows"]
-    assert _flags(flat, memory, 20, target) == []
+    whole = Account(target, finished=5)
+    assert _flags(leak, memory, 21, whole) == ["saturated", "memory_grows"]
+    assert _flags(flat, memory, 20, whole) == []

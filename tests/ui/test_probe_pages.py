@@ -57,6 +57,20 @@ def test_a_sustained_run_is_drawn_over_time() -> None:
     assert figures["Requests waiting"].x_label == "time (s)"
 
 
+@pytest.mark.parametrize(
+    ("language", "temperature"), [("en", "Temperature of the accelerator (°C)"), ("zh", "加速器温度（°C）")]
+)
+def test_heat_power_and_clocks_of_a_sustained_run_are_drawn(language: str, temperature: str) -> None:
+    windows = [
+        Point("window", {"elapsed_s": 5.0 * i}, _one(temperature_c=60.0 + i, power_w=650.0, sm_clock_hz=1.98e9))
+        for i in (1, 2)
+    ]
+    figures = {figure.y_label: figure.lines[0].y for figure in point_lines(windows, language)}
+    assert len(figures) == 3
+    assert figures[temperature] == (61.0, 62.0)
+    assert (1.98, 1.98) in figures.values()
+
+
 def test_bandwidth_is_in_gigabytes_and_gives_way_to_the_model_itself() -> None:
     bandwidth = [Point("bandwidth", {"threads": n}, _one(read_bytes_per_s=n * 5e9)) for n in (1, 2)]
     (figure,) = point_lines(bandwidth, "en")
