@@ -27,6 +27,7 @@ class State(StrEnum):
     INVALID = "invalid"  # ran to its end, but the figures break a rule (see `flags`): kept, never used for calibration
     REFUSED = "refused"  # would not fit: never started
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"  # the program that watched it was killed, or the machine went down
     FAILED = "failed"
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"

@@ -17,6 +17,7 @@ from advisor.commands.probe_spec import add_spec_arguments, spec_from
 from advisor.evidence.in_force import known
 from probes.device_lock import DeviceLock
 from probes.foresee import Foresight, foresee
+from probes.journal import Journal, recover, settle
 from probes.machine import detect
 from probes.machine_records import Machine
 from probes.place import with_own
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     store = Store()
+    recover(store)
     if arguments.export:
         return _export(store, Path(arguments.export))
     if arguments.import_file:
@@ -57,8 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     if spec.load is not None and spec.load.resume_id:
         spec = continuation(spec, _earlier(store, spec.load.resume_id))
     foresight = foresee(spec, machine, catalog, history)
-    result = _refused(spec, machine, foresight) or completed(_measure(spec, machine, foresight, store), store)
-    remark = "" if arguments.no_store or result.state is State.REFUSED else _keep(store, result)
+    if (refused := _refused(spec, machine, foresight)) is not None:
+        result, remark = refused, ""
+    else:
+        result, remark = _measure(spec, machine, foresight, store, keep=not arguments.no_store)
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(result, foresight, remark), indent=1) + "\n")
     else:
@@ -66,23 +70,35 @@ def run(arguments: argparse.Namespace) -> int:
     return {State.DONE: 0, State.REFUSED: NOTHING_FITS}.get(result.state, NOT_MEASURED)
 
 
-def _measure(spec: ProbeSpec, machine: Machine, foresight: Foresight, store: Store) -> ProbeResult:
-    """Runs the child in the foreground; Ctrl-C cancels it and keeps what was measured. Raises InputError while another
-    process probes the device.
+def _measure(
+    spec: ProbeSpec, machine: Machine, foresight: Foresight, store: Store, *, keep: bool
+) -> tuple[ProbeResult, str]:
+    """Runs the child in the foreground; Ctrl-C cancels it and keeps what was measured. Returns the result, and where
+    it is stored or why it is not. Raises InputError while another process probes the device.
     """
     lock = DeviceLock(None if spec.endpoint else store.folder, spec.device)
     lock.take()
     who = new_probe_id(), machine.fingerprint, machine.name
     identity = Identity(*who, foresight.prediction, foresight.place)
     process = ProbeProcess(spec, identity)
+    journal = Journal(store, process) if keep else None
     try:
         for event in process.events():
+            if journal is not None:
+                journal.keep(event, process.elapsed_s)
             show_progress(event, process.elapsed_s)
     except KeyboardInterrupt:
         process.cancel()
     result = process.result()
     lock.release()
-    return result
+    return (completed(result, store), "") if journal is None else _stored(store, result, journal)
+
+
+def _stored(store: Store, result: ProbeResult, journal: Journal) -> tuple[ProbeResult, str]:
+    result, problem = settle(store, result, journal)
+    if problem is not None:
+        return result, translate(language(), "probes.command.not_stored", reason=problem)
+    return result, translate(language(), "probes.command.stored", id=result.id, path=store.name)
 
 
 def _refused(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeResult | None:
@@ -117,14 +133,6 @@ def _history(store: Store, machine: Machine) -> list[ProbeResult]:
     except FathomError as problem:
         sys.stderr.write(translate(language(), "probes.command.not_stored", reason=problem) + "\n")
         return []
-
-
-def _keep(store: Store, result: ProbeResult) -> str:
-    try:
-        store.add(result)
-    except FathomError as problem:
-        return translate(language(), "probes.command.not_stored", reason=problem)
-    return translate(language(), "probes.command.stored", id=result.id, path=store.name)
 
 
 def _export(store: Store, path: Path) -> int:

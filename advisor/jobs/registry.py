@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
-from advisor.catalog.errors import FathomError, InputError
+from advisor.catalog.errors import InputError
 from probes.device_lock import DeviceLock
+from probes.journal import Journal, recover, settle
 from probes.machine import detect
 from probes.machine_records import Machine
 from probes.need import memory_limit
 from probes.process import Identity, ProbeProcess, new_probe_id
 from probes.result import Event, EventKind, Place, Point, Prediction, ProbeResult, State
-from probes.resume import completed
 from probes.spec import ProbeSpec
 from probes.store import Store
 
@@ -44,10 +44,14 @@ class Snapshot:
 
 
 class ProbeRegistry:
-    """One per process (the app keeps it in `st.cache_resource`). Results go to the store even when nobody watches."""
+    """One per process (the app keeps it in `st.cache_resource`). Results go to the store even when nobody watches.
+
+    What an earlier process was watching when it was killed is stored at the start.
+    """
 
     def __init__(self, store: Store | None = None, machine: Machine | None = None) -> None:
         self.store = store or Store()
+        recover(self.store)
         self._machine = machine
         self._lock = threading.Lock()
         self._snapshots: dict[str, Snapshot] = {}
@@ -63,6 +67,7 @@ class ProbeRegistry:
         A CPU probe without a memory limit gets the one that leaves the machine its share.
         """
         machine = self._detected()
+        recover(self.store)
         if spec.memory_limit_bytes is None and spec.device == "cpu" and spec.endpoint is None:
             spec = replace(spec, memory_limit_bytes=memory_limit())
         self._await_cancelled()
@@ -77,7 +82,8 @@ class ProbeRegistry:
             self._processes[probe_id] = process
             self._snapshots[probe_id] = Snapshot(probe_id, spec, State.RUNNING, predicted=predicted)
             self._forget_oldest()
-        threading.Thread(target=self._follow, args=(process,), daemon=True, name=f"probe-{probe_id}").start()
+        follow = threading.Thread(target=self._follow, args=(process,), daemon=True, name=f"probe-{probe_id}")
+        follow.start()
         return probe_id
 
     def snapshot(self, probe_id: str) -> Snapshot | None:
@@ -146,10 +152,11 @@ class ProbeRegistry:
 
     def _follow(self, process: ProbeProcess) -> None:
         """Runs in a thread of its own until the child has ended and the result is stored."""
-        probe_id = process.identity.probe_id
+        probe_id, journal = process.identity.probe_id, Journal(self.store, process)
         for event in process.events():
+            journal.keep(event, process.elapsed_s)
             self._swap(probe_id, event)
-        result, problem = self._keep(process.result())
+        result, problem = settle(self.store, process.result(), journal)
         with self._lock:
             self._forget(probe_id)
             self._snapshots[probe_id] = replace(
@@ -158,17 +165,8 @@ class ProbeRegistry:
                 points=result.points,
                 result=result,
                 elapsed_s=result.duration_s,
-                error="; ".join(text for text in (result.error, problem) if text),
+                error="; ".join(text for text in (result.error, str(problem or "")) if text),
             )
-
-    def _keep(self, result: ProbeResult) -> tuple[ProbeResult, str]:
-        """Store it, joined with what it continues. A store that fails must not lose the figures on the page."""
-        try:
-            result = completed(result, self.store)
-            self.store.add(result)
-        except FathomError as problem:
-            return result, str(problem)
-        return result, ""
 
     def _swap(self, probe_id: str, event: Event) -> None:
         with self._lock:

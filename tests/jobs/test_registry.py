@@ -117,32 +117,67 @@ def test_figures_stay_visible_when_the_store_fails(tmp_path):
     assert "folder that can be written" in done.error
 
 
-def test_a_killed_server_leaves_no_orphan_and_an_intact_history(tmp_path):
+SERVER = """
+import json, sys, threading
+from pathlib import Path
+from advisor.jobs.registry import ProbeRegistry
+from probes.codec import decode
+from probes.spec import ProbeSpec
+from probes.store import Store
+registry = ProbeRegistry(Store(Path(sys.argv[1])))
+probe_id = registry.start(decode(ProbeSpec, json.loads(sys.argv[2])))
+while not registry.snapshot(probe_id).points:
+    threading.Event().wait(0.01)
+print("measuring", flush=True)
+threading.Event().wait()
+"""
+COMMAND = """
+import json, sys
+from pathlib import Path
+from advisor.commands import probe
+from probes.codec import decode
+from probes.foresee import Foresight
+from probes.machine import detect
+from probes.need import Need
+from probes.result import EventKind, Prediction
+from probes.spec import ProbeSpec
+from probes.store import Store
+probe.show_progress = lambda event, _: event.kind is EventKind.POINT and print("measuring", flush=True)
+spec, nothing = decode(ProbeSpec, json.loads(sys.argv[2])), Foresight(Prediction(), Need(0, 0, 0, 0), None)
+probe._measure(spec, detect(), nothing, Store(Path(sys.argv[1])), keep=True)
+"""
+
+
+@pytest.mark.parametrize("program", [SERVER, COMMAND], ids=["app", "command"])
+def test_a_killed_server_leaves_no_orphan_and_an_intact_history(tmp_path, program):
+    """The cut run is in it, with what had been measured; nobody else takes it while it runs."""
     path = tmp_path / "probes.sqlite"
     Store(path).add(_done())
-    program = (
-        "import json, sys, threading\n"
-        "from pathlib import Path\n"
-        "from advisor.jobs.registry import ProbeRegistry\n"
-        "from probes.codec import decode\n"
-        "from probes.spec import ProbeSpec\n"
-        "from probes.store import Store\n"
-        "registry = ProbeRegistry(Store(Path(sys.argv[1])))\n"
-        "registry.start(decode(ProbeSpec, json.loads(sys.argv[2])))\n"
-        "print('started', flush=True)\n"
-        "threading.Event().wait()\n"
-    )
     arguments = [sys.executable, "-c", program, str(path), json.dumps(encode(LONG))]
     server = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    assert server.stdout.readline() == "started\n"
+    assert server.stdout.readline() == "measuring\n"
     children = psutil.Process(server.pid).children(recursive=True)
     assert children
+    ProbeRegistry(Store(path))
+    assert [r.id for r in Store(path).history()] == ["before"]  # a second app leaves a living run alone
     server.send_signal(signal.SIGKILL)
     server.wait()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
-    assert [r.id for r in Store(path).history()] == ["before"]
+    ProbeRegistry(Store(path))
+    cut, before = Store(path).history()
+    assert before.id == "before"
+    assert (cut.state, cut.flags, cut.spec) == (State.INTERRUPTED, ("watcher_killed",), _limited(cut, LONG))
+    assert cut.points[0].name == "bandwidth"
+    assert cut.duration_s > 0
+    assert cut.fingerprint == detect().fingerprint
+    assert list(tmp_path.glob("*.running/*")) == []
+
+
+def _limited(cut: ProbeResult, spec: ProbeSpec) -> ProbeSpec:
+    """The app sets a limit on memory."""
+    return replace(spec, memory_limit_bytes=cut.spec.memory_limit_bytes)
 
 
 def _done() -> ProbeResult:
