@@ -49,7 +49,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         if kind == Kind.MACHINE:
             return ProbeSpec("", "", kind=Kind.MACHINE, device=device, memory_limit_bytes=limit)
         engine = choose_engine(Kind(kind))
-        variants = probing.probe_variants(with_moe=kind == Kind.SLICE, engine=engine)
+        variants = probing.probe_variants(engine)
         variant = _select("variant", list(variants), variants, DEFAULT_VARIANT, width=300)
         names = {name: catalogue_format(name) for name in probing.probe_formats(engine, device)}
         chosen = _select("format", list(names), names, DEFAULT_FORMATS.get(engine, DEFAULT_FORMAT), width=220)
@@ -78,7 +78,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         output_tokens=output,
         repeats=repeats,
         slice_layers=_SLICES if kind == Kind.SLICE else (),
-        resident_experts=MLA_RESIDENT_EXPERTS if architecture.is_moe else None,
+        resident_experts=MLA_RESIDENT_EXPERTS if architecture.is_moe and kind == Kind.SLICE else None,
         sweep_axis=axis,
         sweep_values=tuple(int(value) for value in values) if axis is not SweepAxis.FORMAT else (),
         sweep_formats=values if axis is SweepAxis.FORMAT else (),

@@ -54,8 +54,8 @@ def expect(spec: ProbeSpec) -> Foresight:
     return foresee(spec, here, catalog, history)
 
 
-def probe_variants(*, with_moe: bool = False, engine: EngineName = EngineName.TORCH) -> Mapping[str, str]:
-    """Dense models, and for slices also those with experts and latent attention, by id, smallest first.
+def probe_variants(engine: EngineName = EngineName.TORCH) -> Mapping[str, str]:
+    """What the engine can build, by id, smallest first; one that is too large is refused with its size.
 
     For llama.cpp: those that a synthetic file can hold.
     """
@@ -68,7 +68,7 @@ def probe_variants(*, with_moe: bool = False, engine: EngineName = EngineName.TO
     elif engine is EngineName.LLAMACPP:
         found = [v for v in every if can_write(v.architecture)]
     else:
-        found = [v for v in every if v.architecture.attention in kinds and (with_moe or not v.architecture.is_moe)]
+        found = [v for v in every if v.architecture.attention in kinds]
     return {v.id: v.name for v in sorted(found, key=lambda v: backend.model_profile(v.id).total_params)}
 
 

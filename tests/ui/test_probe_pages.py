@@ -217,3 +217,13 @@ def test_the_values_of_a_sweep_can_be_chosen(open_page: Callable[..., AppTest], 
     assert len(app.pills(key="probe.values.format.torch").value) == 4
     if language == "zh":
         assert "INT8 weights and activations" not in str(app.selectbox(key="probe.format").options)
+
+
+def test_a_model_that_cannot_fit_is_offered_and_refused_with_its_size(open_page: Callable[..., AppTest]) -> None:
+    """R1 has 671 billion parameters: whole, it fits on no machine that runs these tests."""
+    app = open_page("machine")
+    app.selectbox(key="probe.variant").set_value("deepseek-r1").run()
+    assert not app.exception
+    assert app.button(key="probe.start").disabled
+    (refusal,) = [item.value for item in app.warning if "TiB" in item.value]
+    assert "a few layers" in refusal
