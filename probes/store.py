@@ -198,7 +198,8 @@ def _parse_export(text: str) -> list[ProbeResult]:
     except (ValueError, RecursionError) as problem:
         raise DataError(where, "", "", "JSON as exported by Fathom", str(problem)) from problem
     if not isinstance(content, dict) or content.get("fathom_probes") != EXPORT_VERSION:
-        raise DataError(where, "", "fathom_probes", str(EXPORT_VERSION), "something else")
+        got = content.get("fathom_probes", "nothing") if isinstance(content, dict) else type(content).__name__
+        raise DataError(where, "", "fathom_probes", str(EXPORT_VERSION), got)
     rows = content.get("results")
     if not isinstance(rows, list):
         raise DataError(where, "", "results", "a list", type(rows).__name__)

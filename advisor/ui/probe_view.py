@@ -77,6 +77,9 @@ def _body(snapshot: Snapshot) -> None:
         st.error(plain(snapshot.error), icon=":material/error:")
     if snapshot.spec.kind is Kind.MACHINE:
         _rates(snapshot)
+    elif snapshot.result is not None and not snapshot.result.measured():
+        st.caption(t("probe.cut_short"))
+        live_table(snapshot.spec.kind, snapshot.points, snapshot.predicted)
     elif snapshot.result is not None:
         comparison_table(snapshot.result)
         summary_table(snapshot.result)

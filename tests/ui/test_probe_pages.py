@@ -227,3 +227,24 @@ def test_a_model_that_cannot_fit_is_offered_and_refused_with_its_size(open_page:
     assert app.button(key="probe.start").disabled
     (refusal,) = [item.value for item in app.warning if "TiB" in item.value]
     assert "a few layers" in refusal
+
+
+def _cut_short() -> None:
+    from advisor.catalog.quantity import Basis, Quantity
+    from advisor.jobs.registry import Snapshot
+    from advisor.ui.probe_view import _body
+    from probes.result import Measured, Point, Prediction, ProbeResult, State
+    from probes.spec import ProbeSpec
+
+    spec = ProbeSpec("deepseek-r1-distill-qwen-1.5b", "bf16")
+    said = Prediction(decode_tok_s=Quantity(10.0, 9.0, 11.0, Basis.CALIBRATED, ""))
+    points = (Point("decode", {"batch": 1}, {"decode_tok_s": Measured.of([9.5])}),)
+    result = ProbeResult("p1", spec, State.CANCELLED, "f1", "2026-11-22T06:00:00+00:00", 9.0, points=points)
+    _body(Snapshot("p1", spec, State.CANCELLED, predicted=said, points=points, result=result))
+
+
+def test_a_cancelled_probe_shows_what_it_had_measured() -> None:
+    app = AppTest.from_function(_cut_short).run(timeout=30)
+    assert not app.exception
+    assert "kept in the history" in " ".join(item.value for item in app.caption)
+    assert list(app.table[0].value["Measured"]) == ["9.5"]
