@@ -117,12 +117,14 @@ def so_far(points: Sequence[Point]) -> dict[str, Measured]:
 
 
 def runs_table(results: Sequence[ProbeResult]) -> None:
-    """Several runs side by side, and each against the first that is chosen."""
-    first = results[0].measured()
-    names = list(dict.fromkeys(name for result in results for name in result.measured()))
+    """Several runs side by side, and each figure against the first chosen run that has it."""
+    each = [result.measured() for result in results]
+    first: dict[str, Measured] = {}
+    for seen in each:
+        first = {**seen, **first}
+    names = [name for name in _ORDER if name in first]
     columns = {t("history.figure"): [t(f"probe.figure.{name}") for name in names]}
-    for number_, result in enumerate(results, 1):
-        seen = result.measured()
+    for number_, (result, seen) in enumerate(zip(results, each, strict=True), 1):
         columns[f"{number_}. {plain(result_title(result))}"] = [_beside(name, seen, first) for name in names]
     st.table(columns, border="horizontal", hide_index=True, alt=t("history.runs_alt", count=len(results)))
 
@@ -182,7 +184,7 @@ def _beside(name: str, seen: Mapping[str, Measured], first: Mapping[str, Measure
     if name not in seen:
         return "–"
     text = figure_text(name, seen[name].value)
-    if name not in first or seen is first or not first[name].value:
+    if seen[name] is first[name] or not first[name].value:
         return text
     return f"{text} (× {number(seen[name].value / first[name].value)})"
 
