@@ -188,7 +188,6 @@ def _environment(spec: ProbeSpec) -> dict[str, str]:
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(ROOT), environment.get("PYTHONPATH", "")) if p)
     environment["THP_MEM_ALLOC_ENABLE"] = "1"
     environment["PYTHONUNBUFFERED"] = "1"
-    environment.setdefault("GOMP_SPINCOUNT", "1000")  # idle threads must not keep a core from other libraries' threads
     if spec.threads:
         environment["OMP_NUM_THREADS"] = str(spec.threads)
     else:

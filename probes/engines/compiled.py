@@ -18,7 +18,7 @@ from probes.engines.numba_integer import BLOCK, LEVELS_8, LEVELS_16
 
 __all__ = [
     "EMPTY", "absorb", "attend", "bias_bits", "bits", "expand_float", "expand_int4", "expand_int8", "float_rows",
-    "float_vector", "int4_rows", "int8_rows", "leave", "normalise", "pairs_vector", "place_and_attend",
+    "float_two", "float_vector", "int4_rows", "int8_rows", "leave", "normalise", "pairs_vector", "place_and_attend",
 ]  # fmt: skip
 
 EMPTY = {t: torch.empty(0, dtype=t) for t in (torch.float32, torch.bfloat16, torch.float16)}
@@ -36,6 +36,11 @@ def float_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Pro
 def pairs_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
     """One row, bfloat16 weights in pairs; an even number of inputs."""
     return _product(numba_float.product_pairs, bits(weight).view(np.uint32), bias, dtype)
+
+
+def float_two(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
+    """Two rows."""
+    return _product(numba_float.product_two, bits(weight), bias, dtype)
 
 
 def float_rows(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:

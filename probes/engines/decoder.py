@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -25,7 +25,7 @@ from probes.layers import LayerCount, layer_numbers
 
 __all__ = ["Decoder"]
 
-Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # x (1, hidden), slots (1,), lengths (1,) -> (1, hidden)
+Whole = Callable[[Tensor, Tensor, Tensor, int], Tensor]  # x (1, hidden), slots (1,), lengths (1,), layers -> as x
 ATTENTION: Mapping[AttentionKind, type[GqaAttention | MlaAttention]] = {
     AttentionKind.GQA: GqaAttention,
     AttentionKind.MLA: MlaAttention,
@@ -40,37 +40,12 @@ class Layer:
         self, attention: Attention, feed_forward: DenseFeedForward | MoeFeedForward, norms: tuple[Norm, Norm]
     ) -> None:
         self.attention, self.feed_forward, self.norms = attention, feed_forward, norms
-        self._tuner: Tuner | None = None
-        self._whole: Step | None = None
-
-    def join(self, rope: Rope, tuner: Tuner) -> None:
-        """Offer the whole layer in one compiled call for one token, where there is one."""
-        attention, feed_forward = self.attention, self.feed_forward
-        if not (isinstance(attention, GqaAttention) and isinstance(feed_forward, DenseFeedForward)):
-            return
-        if not feed_forward.gated:
-            return
-        try:
-            from probes.engines.whole_layer import whole_step
-        except ImportError:
-            return
-        linears = (*attention.linears, *feed_forward.linears)
-        around, inside = (self.norms[0].weight, self.norms[1].weight), [n.weight for n in attention.norms]
-        self._whole = whole_step(linears, around, self.norms[0].epsilon, inside, rope.tables, attention.caches)
-        self._tuner = tuner
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
         x = x + self.attention.prefill(self.norms[0](x), slot, rope)
         return x + self.feed_forward(self.norms[1](x))
 
     def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
-        whole, tuner = self._whole, self._tuner
-        if whole is None or tuner is None or x.shape[0] > 1:
-            return self._pieces(x, at, rope)
-        ways = {"whole": lambda: whole(x, at.slots, at.lengths), "pieces": lambda: self._pieces(x, at, rope)}
-        return tuner.run(("layer", row_bucket(at.longest + 1)), ways)
-
-    def _pieces(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
         x = x + self.attention.decode(self.norms[0](x), at, rope)
         return x + self.feed_forward(self.norms[1](x))
 
@@ -92,9 +67,6 @@ class StreamLayer(Layer):
     ) -> None:
         super().__init__(attention, feed_forward, norms)
         self._connections = connections
-
-    def join(self, rope: Rope, tuner: Tuner) -> None:
-        """Streams have no such call."""
 
     def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
         x = self._connections[0](x, lambda y: self.attention.prefill(self.norms[0](y), slot, rope))
@@ -173,11 +145,8 @@ class Decoder:
         return StreamLayer(attention, feed_forward, norms, (around[0], around[1]))
 
     def join(self) -> None:
-        """Offer whole layers in one call, with the rotary tables of now."""
-        if self._device.type != "cpu":
-            return
-        for layer in self._all:
-            layer.join(self.rope, self._tuner)
+        """Offer all layers in one compiled call for one token, with the rotary tables of now, where there is one."""
+        self._whole = _whole(self._all, self.rope) if self._device.type == "cpu" else None
 
     def use(self, count: LayerCount) -> None:
         """Run only the first dense and the first mixture-of-experts layers; the rest stays loaded."""
@@ -204,11 +173,23 @@ class Decoder:
 
     def decode(self, ids: Tensor, at: Positions) -> Tensor:
         """ids (rows) -> logits (rows, vocabulary)."""
-        x = self._embedded(ids)
+        return self._logits(self._merged(self._through(self._embedded(ids), at)))
+
+    def _through(self, x: Tensor, at: Positions) -> Tensor:
+        whole = self._whole
+        if whole is None or x.shape[0] > 1:
+            return self._one_by_one(x, at)
+        ways = {
+            "whole": lambda: whole(x, at.slots, at.lengths, len(self.layers)),
+            "pieces": lambda: self._one_by_one(x, at),
+        }
+        return self._tuner.run(("layers", row_bucket(at.longest + 1)), ways)
+
+    def _one_by_one(self, x: Tensor, at: Positions) -> Tensor:
         rope = self.rope.rows(at.lengths)
         for layer in self.layers:
             x = layer.decode(x, at, rope)
-        return self._logits(self._merged(x))
+        return x
 
     def positions(self, lengths: Mapping[int, int]) -> Positions:
         """Where to write and read for sequences in slots (slot: tokens so far)."""
@@ -250,6 +231,25 @@ class Decoder:
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.head(self.norm(x))
+
+
+def _whole(layers: Sequence[Layer], rope: Rope) -> Whole | None:
+    """None where numba is missing, and for layers that it has no call for."""
+    try:
+        from probes.engines.whole_layer import DenseLayer, whole_step
+    except ImportError:
+        return None
+    found = []
+    for layer in layers:
+        attention, feed_forward, norms = layer.attention, layer.feed_forward, layer.norms
+        if isinstance(layer, StreamLayer) or not isinstance(attention, GqaAttention):
+            return None
+        if not (isinstance(feed_forward, DenseFeedForward) and feed_forward.gated):
+            return None
+        linears, inside = (*attention.linears, *feed_forward.linears), tuple(n.weight for n in attention.norms)
+        around = norms[0].weight, norms[1].weight
+        found.append(DenseLayer(around, norms[0].epsilon, linears, inside, attention.caches))
+    return whole_step(found, rope.tables)
 
 
 def _check(a: Architecture) -> None:

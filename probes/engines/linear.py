@@ -52,7 +52,7 @@ class Linear:
         return product(x)
 
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
-        """CPU kernels by name, those that are probably fast first."""
+        """CPU kernels by name."""
         raise NotImplementedError
 
     def on_accelerator(self, x: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class FloatLinear(Linear):
                 found["compiled-pairs"] = _pairs
             found |= {"mv": plain(_mv), "mv-native": _native(_mv)}
         elif rows <= FEW_ROWS:
-            found["compiled-rows"] = _rows
+            found["compiled-rows"] = _two if rows == 2 else _rows
         if sixteen and rows > 2:
             found["expand"] = plain(_expand)
         if rows > 1:
@@ -140,6 +140,12 @@ def _pairs(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) 
     from probes.engines.compiled import pairs_vector
 
     return pairs_vector(stored[0], bias, dtype)
+
+
+def _two(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
+    from probes.engines.compiled import float_two
+
+    return float_two(stored[0], bias, dtype)
 
 
 def _rows(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:

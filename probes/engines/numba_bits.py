@@ -16,7 +16,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-__all__ = ["AHEAD", "LINE", "float_of_bits", "kernel", "parallel_kernel", "prefetch", "put", "widen"]
+__all__ = ["AHEAD", "LINE", "array_at", "float_of_bits", "kernel", "parallel_kernel", "prefetch", "put", "widen"]
 
 # sums may be reordered; infinities and NaN keep their meaning, because the logits are checked for them
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -75,6 +75,23 @@ def prefetch(_context: Any, array: Any, _index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate
+
+
+@intrinsic
+def array_at(_context: Any, like: Any, _address: Any) -> Any:
+    """An array of the type and shape of `like` whose elements lie at an address (int64); who calls keeps them alive."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        given = context.make_array(signature.args[0])(context, builder, arguments[0])
+        found = context.make_array(signature.return_type)(context, builder)
+        for part in ("nitems", "itemsize", "shape", "strides"):
+            setattr(found, part, getattr(given, part))
+        found.data = builder.inttoptr(arguments[1], given.data.type)
+        found.meminfo = cgutils.get_null_value(found.meminfo.type)
+        found.parent = cgutils.get_null_value(found.parent.type)
+        return found._getvalue()
+
+    return like(like, types.int64), generate
 
 
 @intrinsic

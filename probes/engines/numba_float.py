@@ -9,7 +9,7 @@ from numba import prange
 
 from probes.engines.numba_bits import AHEAD, LINE, float_of_bits, kernel, parallel_kernel, prefetch, put, widen
 
-__all__ = ["expand", "product", "product_pairs", "product_rows"]
+__all__ = ["expand", "product", "product_pairs", "product_rows", "product_two"]
 
 PAIRS_IN_LINE = LINE // 4
 RUN = 64  # elements of each row between two looks ahead
@@ -150,6 +150,38 @@ def product_rows(weight, x, bias, y):  # type: ignore[no-untyped-def]
             totals = (t0, t1, t2, t3)
             for r in range(min(4, rows - 4 * group)):
                 put(y[4 * group + r], i, totals[r] + extra)
+
+
+@parallel_kernel
+def product_two(weight, x, bias, y):  # type: ignore[no-untyped-def]
+    """The same for two rows, in two thirds of the time of four: two rows of weights at once keep the sums busy."""
+    outputs, inputs = weight.shape
+    wide, half, biased = np.empty((2, inputs), np.float32), (outputs + 1) // 2, bias.shape[0] > 0
+    for j in range(inputs):
+        wide[0, j], wide[1, j] = widen(x[0, j]), widen(x[1, j])
+    for index in prange(half):
+        i = np.int64(index)
+        k, total = min(i + half, outputs - 1), np.empty(4, np.float32)
+        _two_by_two(weight[i], weight[k], wide, total)
+        for place in range(4):
+            row, value = k if place // 2 else i, total[place]
+            if biased:
+                value += widen(bias[row])
+            put(y[place % 2], row, value)
+
+
+@kernel
+def _two_by_two(first, second, x, total):  # type: ignore[no-untyped-def]
+    """total (4,) = two rows of weights, each times both of x (2, inputs)."""
+    x0, x1 = x[0], x[1]
+    s0, s1, t0, t1 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+    for j in range(x.shape[1]):
+        a, b = widen(first[j]), widen(second[j])
+        s0 += a * x0[j]
+        s1 += a * x1[j]
+        t0 += b * x0[j]
+        t1 += b * x1[j]
+    total[0], total[1], total[2], total[3] = s0, s1, t0, t1
 
 
 @parallel_kernel

@@ -1,7 +1,8 @@
-"""One token through a whole dense layer in one compiled call; for probe processes only.
+"""One token through all dense layers in one compiled call; for probe processes only.
 
 Weights stream through all caches, so between two products Python, torch and numpy start cold: in a model of 1.5 billion
-parameters the small calls take a sixth of a step. This puts them behind one.
+parameters the small calls take a sixth of a step, and one call for each layer still a thirtieth. This puts all behind
+one.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from numba import prange, types
 from numba.extending import overload
 
 from probes.engines.numba_attention import CHUNK, attend, exponential, normalise, place
-from probes.engines.numba_bits import kernel, parallel_kernel, put, widen
+from probes.engines.numba_bits import array_at, kernel, parallel_kernel, put, widen
 from probes.engines.numba_float import product, product_pairs
 from probes.engines.numba_integer import product8, quantise
 from probes.engines.numba_nibbles import product4, quantise_groups
 
-__all__ = ["layer_step"]
+__all__ = ["ADDRESSES", "layers_step"]
+
+ADDRESSES = 17  # of a layer: two norms, four matrices of three arrays each, norms of heads, keys, values
 
 
 def multiply(matrix, x, y):  # type: ignore[no-untyped-def]
@@ -52,6 +55,59 @@ def _multiply_int8(matrix, x, y):  # type: ignore[no-untyped-def]
 def _multiply_int4(matrix, x, y):  # type: ignore[no-untyped-def]
     q, scales, sums = quantise_groups(x, matrix[2])
     product4(matrix[0], matrix[1], q, scales, sums, matrix[3], y)
+
+
+def moved(matrix, row, first):  # type: ignore[no-untyped-def]
+    """`matrix`, as `multiply` takes it, of the layer whose arrays begin at the addresses `row`[first:]."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(moved)
+def _moved(matrix, row, first):  # type: ignore[no-untyped-def]  # noqa: ARG001 (names as in `moved`)
+    if matrix[0].dtype == types.int8:
+        return _moved_int8
+    return _moved_int4 if matrix[0].dtype == types.uint8 else _moved_float
+
+
+def _moved_float(matrix, row, first):  # type: ignore[no-untyped-def]
+    return array_at(matrix[0], row[first]), array_at(matrix[1], row[first + 1])
+
+
+def _moved_int8(matrix, row, first):  # type: ignore[no-untyped-def]
+    weights, scales, bias = matrix[0], matrix[1], matrix[4]
+    here = array_at(weights, row[first]), array_at(scales, row[first + 1]), array_at(bias, row[first + 2])
+    return here[0], here[1], matrix[2], matrix[3], here[2]
+
+
+def _moved_int4(matrix, row, first):  # type: ignore[no-untyped-def]
+    packed, grid, bias = matrix[0], matrix[1], matrix[3]
+    here = array_at(packed, row[first]), array_at(grid, row[first + 1]), array_at(bias, row[first + 2])
+    return here[0], here[1], matrix[2], here[2]
+
+
+@kernel
+def layers_step(x, table, norms, epsilon, matrices, head_norms, rope, slots, lengths, caches, y):  # type: ignore[no-untyped-def]
+    """y (1, hidden) = x through one layer after the other.
+
+    table (layers, ADDRESSES) int64: where each layer's arrays are. The arrays given, as `layer_step` takes them, are
+    those of any one layer: the others have the same types and shapes.
+    """
+    given, found = x.copy(), np.empty_like(x)
+    for layer in range(table.shape[0]):
+        row = table[layer]
+        layer_step(
+            given,
+            (array_at(norms[0], row[0]), array_at(norms[1], row[1])),
+            epsilon,
+            (moved(matrices[0], row, 2), moved(matrices[1], row, 5), moved(matrices[2], row, 8),
+             moved(matrices[3], row, 11)),
+            array_at(head_norms, row[14]),
+            rope, slots, lengths,
+            (array_at(caches[0], row[15]), array_at(caches[1], row[16])),
+            found,
+        )  # fmt: skip
+        given, found = found, given
+    y[:] = given
 
 
 @kernel

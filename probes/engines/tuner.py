@@ -4,7 +4,8 @@ Which kernel is fast differs between processors: oneDNN's bf16 matrix-vector pro
 torch's own reads 28, and the other way round with AMX; on a Zen 1 torch's bf16 products of many rows run at a
 twentieth of its float32 ones. So nothing is assumed: each is tried before the first real call, with the caches emptied
 before, because while a model decodes every weight comes from memory. Candidates are tried on a part of the matrix where
-the whole would take long, and one that is clearly slower than the best is not tried again.
+the whole would take long; they take turns, so that a disturbance of some milliseconds meets all of them, and one that
+is clearly slower than the best is not tried again.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ __all__ = ["Tuner", "row_bucket"]
 
 T = TypeVar("T")
 
-ROUNDS = 3
-HOPELESS = 1.5  # a round this many times slower than the best ends a candidate's trial
+ROUNDS = 7
+HOPELESS = 1.5  # once a candidate's best is so many times slower than the best of all, its trial ends
 
 
 class Tuner:
@@ -29,10 +30,7 @@ class Tuner:
         self._synchronise, self._empty_caches = synchronise, empty_caches
 
     def choose(self, key: Hashable, candidates: Mapping[str, Callable[[], object]]) -> str:
-        """Name of the fastest candidate; those that raise RuntimeError or ImportError are not available here.
-
-        List candidates that are probably fast first: then the slow ones are given up early.
-        """
+        """Name of the fastest candidate; those that raise RuntimeError or ImportError are not available here."""
         name = self.chosen.get(key)
         if name is None:
             name = self.chosen[key] = self._fastest(candidates)
@@ -45,32 +43,35 @@ class Tuner:
     def _fastest(self, candidates: Mapping[str, Callable[[], object]]) -> str:
         if len(candidates) == 1:
             return next(iter(candidates))
-        best_name, best = "", float("inf")
+        best: dict[str, float] = {}
         for name, call in candidates.items():
-            seconds = self._time(call, best)
-            if seconds < best:
-                best_name, best = name, seconds
-        if not best_name:
+            self._try(name, call, best)
+        if not best:
             raise RuntimeError(f"no kernel works here: tried {', '.join(candidates)}")
-        return best_name
+        for _ in range(ROUNDS - 1):
+            limit = HOPELESS * min(best.values())
+            rivals = [name for name in best if best[name] <= limit]
+            if len(rivals) == 1:
+                break
+            for name in rivals:
+                best[name] = min(best[name], self._time(candidates[name]))
+        return min(best, key=best.__getitem__)
 
-    def _time(self, call: Callable[[], object], to_beat: float) -> float:
-        """Best of a few rounds; the first call, which may compile, is not counted."""
-        best = float("inf")
+    def _try(self, name: str, call: Callable[[], object], best: dict[str, float]) -> None:
+        """The first call, which may compile, is not counted; what does not work here gets no time."""
         try:
             call()
-            for _ in range(ROUNDS):
-                self._empty_caches()
-                self._synchronise()
-                start = time.perf_counter()
-                call()
-                self._synchronise()
-                best = min(best, time.perf_counter() - start)
-                if best > HOPELESS * to_beat:
-                    break
+            best[name] = self._time(call)
         except (RuntimeError, NotImplementedError, ImportError):
-            return float("inf")
-        return best
+            return
+
+    def _time(self, call: Callable[[], object]) -> float:
+        self._empty_caches()
+        self._synchronise()
+        start = time.perf_counter()
+        call()
+        self._synchronise()
+        return time.perf_counter() - start
 
 
 def row_bucket(rows: int) -> int:

@@ -1,50 +1,104 @@
-"""A dense layer's decode step of one token as one compiled call. Importing this module needs numba; callers import it
-where a layer is made, so that a machine without numba merely lacks this way.
+"""The decode step of one token through dense layers as one compiled call. Importing this module needs numba; callers
+import it where a model is made, so that a machine without numba merely lacks this way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from probes.engines.compiled import EMPTY, bias_bits, bits
 from probes.engines.linear import FloatLinear, Linear
 from probes.engines.numba_integer import BLOCK, LEVELS_8, LEVELS_16
-from probes.engines.numba_layer import layer_step
+from probes.engines.numba_layer import ADDRESSES, layers_step
 from probes.engines.quantised import Int4Linear, Int8Linear
 
-__all__ = ["whole_step"]
+__all__ = ["DenseLayer", "WholeStep", "whole_step"]
 
-Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # x (1, hidden), slots (1,), lengths (1,) -> (1, hidden)
+Array = NDArray[Any]
 
 
-def whole_step(
-    linears: Sequence[Linear], norms: tuple[Tensor, Tensor], epsilon: float, head_norms: Sequence[Tensor],
-    rope: tuple[Tensor, Tensor], caches: tuple[Tensor, ...],
-) -> Step | None:  # fmt: skip
-    """linears: query-key-value, out, gate-up, down; rope: two of (tokens, dimension). None where a matrix has no kernel
-    for this.
+@dataclass(frozen=True, slots=True)
+class DenseLayer:
+    """What one layer computes with. linears: query-key-value, out, gate-up, down; head_norms: none, or two of
+    (dimension,); caches: keys and values.
     """
-    dtype = norms[0].dtype
-    found = [_matrix(linear, dtype) for linear in linears]
+
+    norms: tuple[Tensor, Tensor]
+    epsilon: float
+    linears: tuple[Linear, ...]
+    head_norms: tuple[Tensor, ...]
+    caches: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """The same as numpy sees it: matrices as `numba_layer.multiply` takes them."""
+
+    norms: tuple[Array, Array]
+    epsilon: float
+    matrices: tuple[tuple[Any, ...], ...]
+    head_norms: Array
+    caches: tuple[Array, ...]
+
+    def addresses(self) -> list[int]:
+        """In the order in which `layers_step` looks for them."""
+        found = [norm.ctypes.data for norm in self.norms]
+        for matrix in self.matrices:
+            held = [part.ctypes.data for part in matrix if isinstance(part, np.ndarray)]
+            found += held + [0] * (3 - len(held))
+        return [*found, self.head_norms.ctypes.data, *(cache.ctypes.data for cache in self.caches)]
+
+    def kind(self) -> tuple[object, ...]:
+        """Layers of one kind can be in one call."""
+        arrays = (*self.norms, *(part for matrix in self.matrices for part in matrix), self.head_norms, *self.caches)
+        kinds = [(a.dtype, a.shape) if isinstance(a, np.ndarray) else a for a in arrays]
+        return (self.epsilon, *kinds)
+
+
+class WholeStep:
+    """One call for any number of the first layers, which are of one kind."""
+
+    def __init__(self, layers: Sequence[_Arrays], rope: tuple[Tensor, Tensor]) -> None:
+        """rope: two of (tokens, dimension)."""
+        self._layers, self._rope = tuple(layers), tuple(bits(t) for t in rope)  # kept: the table only points there
+        self._table = np.array([layer.addresses() for layer in layers], np.int64)
+        assert self._table.shape[1] == ADDRESSES
+
+    def __call__(self, x: Tensor, slots: Tensor, lengths: Tensor, layers: int) -> Tensor:
+        """x (1, hidden), slots (1,), lengths (1,) -> (1, hidden)."""
+        y, like = torch.empty_like(x), self._layers[0]
+        layers_step(
+            bits(x), self._table[:layers], like.norms, like.epsilon, like.matrices, like.head_norms, self._rope,
+            slots.numpy(), lengths.numpy(), like.caches, bits(y),
+        )  # fmt: skip
+        return y
+
+
+def whole_step(layers: Sequence[DenseLayer], rope: tuple[Tensor, Tensor]) -> WholeStep | None:
+    """None where a matrix has no kernel for this, or where layers differ."""
+    found = [_arrays(layer) for layer in layers]
+    arrays = [a for a in found if a is not None]
+    if len(arrays) < len(found) or len({a.kind() for a in arrays}) != 1:
+        return None
+    return WholeStep(arrays, rope)
+
+
+def _arrays(layer: DenseLayer) -> _Arrays | None:
+    dtype = layer.norms[0].dtype
+    found = [_matrix(linear, dtype) for linear in layer.linears]
     matrices = tuple(m for m in found if m is not None)
     if len(matrices) < len(found):
         return None
-    around = bits(norms[0]), bits(norms[1])
-    inside = bits(torch.stack(list(head_norms)) if head_norms else EMPTY[dtype].view(0, 1))
-    turns, stored = tuple(bits(t) for t in rope), tuple(bits(c) for c in caches)
-
-    def step(x: Tensor, slots: Tensor, lengths: Tensor) -> Tensor:
-        y = torch.empty_like(x)
-        layer_step(
-            bits(x), around, epsilon, matrices, inside, turns, slots.numpy(), lengths.numpy(), stored, bits(y)
-        )
-        return y
-
-    return step
+    inside = bits(torch.stack(list(layer.head_norms)) if layer.head_norms else EMPTY[dtype].view(0, 1))
+    around = bits(layer.norms[0]), bits(layer.norms[1])
+    return _Arrays(around, layer.epsilon, matrices, inside, tuple(bits(c) for c in layer.caches))
 
 
 def _matrix(linear: Linear, dtype: torch.dtype) -> tuple[Any, ...] | None:

@@ -112,20 +112,21 @@ WHOLE = """
 from advisor.catalog.records import Architecture, AttentionKind
 from probes.engines.decoder import Decoder
 from probes.engines.precision import precision_of
-from probes.layers import layer_count
-for name in ("fp32", "bf16", "fp16", "int8", "int8-w8a8", "int4", "mixed"):
+from probes.layers import LayerCount, layer_count
+for name in FORMATS:
     for qk_norm in (True, False):
-        a = Architecture(attention=AttentionKind.GQA, hidden_size=128, num_layers=1, n_heads=6, n_kv_heads=2,
+        a = Architecture(attention=AttentionKind.GQA, hidden_size=128, num_layers=3, n_heads=6, n_kv_heads=2,
             head_dim=32, vocab_size=97, intermediate_size=288, qk_norm=qk_norm, qkv_bias=not qk_norm)
         formats = precision_of(name)
         pool = RandomPool(torch.device("cpu"), formats.activation, 1)
         decoder = Decoder(a, formats, layer_count(a), None, pool, tuner, slots=1, tokens=150)
         with torch.inference_mode():
             decoder.prefill(torch.arange(97).repeat(2)[:140], 0)
-            at, layer = decoder.positions({0: 140}), decoder.layers[0]
-            x = decoder.embedding[[5]] * 40
-            pieces = layer._pieces(x, at, decoder.rope.rows(at.lengths))
-            print(name, qk_norm, error(layer._whole(x, at.slots, at.lengths), pieces.double()))
+            at, x = decoder.positions({0: 140}), decoder.embedding[[5]] * 40
+            for count in (1, 3):
+                decoder.use(LayerCount(count, 0))
+                pieces = decoder._one_by_one(x, at)
+                print(name, qk_norm, count, error(decoder._whole(x, at.slots, at.lengths, count), pieces.double()))
 """
 
 
@@ -190,7 +191,8 @@ def test_the_tuner_takes_the_fastest_that_works_and_gives_up_hopeless_ones(monke
     assert chooser.choose("k", {}) == "best"  # remembered
 
 
-def test_a_layer_in_one_call_equals_its_pieces():
-    found = errors(WHOLE)
-    assert len(found) == 14
+@pytest.mark.parametrize("formats", [("fp32",), ("bf16", "fp16"), ("int8", "int8-w8a8"), ("int4", "mixed")], ids=str)
+def test_layers_in_one_call_equal_their_pieces(formats):
+    found = errors(f"FORMATS = {formats}" + WHOLE)
+    assert len(found) == 4 * len(formats)
     assert [row for row in found if row[1] > 1e-2] == []
