@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-__all__ = ["by_uuid", "cuda_environment", "visible_cards"]
+__all__ = ["by_uuid", "cuda_environment", "is_visible_slice", "visible_cards"]
 
 ORDER = "CUDA_DEVICE_ORDER"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -17,7 +17,7 @@ def visible_cards(uuids: Sequence[str], variable: str | None) -> list[int]:
     """Positions in `uuids` (GPUs in NVML's order) that CUDA numbers 0, 1, ... under this CUDA_VISIBLE_DEVICES.
 
     As the driver reads it: numbers or beginnings of UUIDs, up to the first that names no GPU; one named twice hides
-    all. A variable that names MIG slices leaves no whole GPU.
+    all. A variable that names MIG slices says nothing of cards: `is_visible_slice` does.
     """
     if variable is None:
         return list(range(len(uuids)))
@@ -33,9 +33,16 @@ def visible_cards(uuids: Sequence[str], variable: str | None) -> list[int]:
 
 
 def by_uuid(device: str) -> str:
-    """The UUID in a probe's device such as cuda:GPU-...; empty for one that goes by its number."""
+    """The UUID in a probe's device such as cuda:GPU-... or cuda:MIG-...; empty for one that goes by its number."""
     name = device.removeprefix(_PREFIX)
-    return name if device.startswith(_PREFIX) and name.startswith("GPU-") else ""
+    return name if device.startswith(_PREFIX) and name.startswith(("GPU-", "MIG-")) else ""
+
+
+def is_visible_slice(uuid: str, variable: str | None) -> bool:
+    """Whether a MIG slice of a visible card is visible too: it must be named where the variable names slices."""
+    if variable is None or not variable.startswith("MIG-"):
+        return True
+    return any(uuid.startswith(word.strip()) for word in variable.split(",") if word.strip())
 
 
 def cuda_environment(device: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from probes.engines.block import POOL_ELEMENTS
 from probes.machine_records import Machine
 from probes.need import Need, need_of, refusal
 from probes.needs import needed
-from probes.place import accelerator_of, measured_bandwidth, place_of, plan_at
+from probes.place import accelerator_of, device_at, measured_bandwidth, place_of, plan_at
 from probes.quick import quick_load
 from probes.result import Place, Prediction, ProbeResult
 from probes.spec import EngineName, ProbeSpec
@@ -120,14 +120,18 @@ def _with_seconds(prediction: Prediction, sizing: Sizing, need: Need, spec: Prob
 
 def _bandwidth(
     spec: ProbeSpec, place: Place, machine: Machine, catalog: Catalog, history: Sequence[ProbeResult]
-) -> Quantity:
-    """Of the memory that the weights are read from: as earlier probes read it, else timed now or by its datasheet."""
+) -> Quantity | None:
+    """Of the memory that the weights are read from: as earlier probes read it, else timed now or by its datasheet.
+    None for an accelerator that the catalogue does not know.
+    """
     known = measured_bandwidth(machine.fingerprint, history, spec.device)
     if known is not None:
         return Quantity.within(known, BANDWIDTH_FACTOR, Basis.CALIBRATED, "earlier probes of this machine")
-    if place.device_id:
-        rate = catalog.devices[place.device_id].bandwidth_bytes_per_s
-        return Quantity(rate, rate / BANDWIDTH_FACTOR, rate, Basis.ESTIMATED, "datasheet")
+    if place.on_accelerator:
+        device = device_at(place, catalog) if place.device_id else None
+        rate = device.bandwidth_bytes_per_s if device else 0.0
+        source = "datasheet of the card x memory slices" if place.part else "datasheet"
+        return Quantity(rate, rate / BANDWIDTH_FACTOR, rate, Basis.ESTIMATED, source) if device else None
     rate = place.host.memory_bandwidth_bytes_per_s
     return Quantity.within(rate, BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
 

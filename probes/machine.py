@@ -90,8 +90,10 @@ def host_record(
 def match_device(accelerator: Accelerator, devices: Mapping[str, Device]) -> Device | None:
     """The catalogue device with exactly this name or alias and, among several, the nearest memory; else None.
 
-    Memory must agree within 15 %, so a MIG slice or a vGPU is never taken for the whole card.
+    Memory must agree within 15 %, so a vGPU is never taken for the whole card; a MIG slice is none by its kind.
     """
+    if accelerator.part is not None:
+        return None
     wanted = _plain(accelerator.name)
     named = [d for d in devices.values() if wanted in {_plain(text) for text in (d.id, d.name, *d.aliases)}]
     if not named:

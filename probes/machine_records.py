@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Accelerator", "Cpu", "Disk", "Machine", "Memory"]
+__all__ = ["Accelerator", "CardPart", "Cpu", "Disk", "Machine", "Memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,15 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class CardPart:
+    """What MIG cut a device out of."""
+
+    card_name: str
+    card_memory_bytes: int
+    multiprocessors: int | None = None  # of the part; None: not told
+
+
+@dataclass(frozen=True, slots=True)
 class Accelerator:
     """A GPU or NPU as its own tool describes it. `state`: clocks, power, temperature, throttle reasons, ECC, MIG,
     vGPU.
@@ -56,12 +65,13 @@ class Accelerator:
     vendor: str  # nvidia | amd | intel | apple | huawei
     name: str
     memory_bytes: int
-    torch_device: str = ""  # cuda:0, cuda:GPU-<uuid>, mps, ...; empty: the probes' torch cannot use it
+    torch_device: str = ""  # cuda:0, cuda:<uuid>, mps, ...; empty: the probes' torch cannot use it
     free_bytes: int | None = None
     compute_capability: float | None = None
     driver: str = ""
     state: Mapping[str, float | str] = field(default_factory=dict)
-    uuid: str = ""  # NVIDIA only
+    uuid: str = ""  # NVIDIA only: GPU-..., MIG-...
+    part: CardPart | None = None  # None: a whole card
 
 
 @dataclass(frozen=True, slots=True)

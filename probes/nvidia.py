@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import psutil
 
-from probes.cuda_visible import BUS_ORDER, ORDER, VISIBLE, visible_cards
+from probes.cuda_visible import BUS_ORDER, ORDER, VISIBLE, is_visible_slice, visible_cards
 from probes.machine_records import Accelerator
+from probes.nvidia_mig import has_mig_on, slices_of_card, without_power
 
 __all__ = ["find_nvidia", "gpu_energy_joules", "gpu_state"]
 
@@ -46,17 +47,38 @@ def find_nvidia() -> tuple[list[Accelerator], list[tuple[str, str]]]:
 def _each(nvml: ModuleType, count: int, driver: str) -> tuple[list[Accelerator], list[tuple[str, str]]]:
     found: list[Accelerator] = []
     notes: list[tuple[str, str]] = [] if count else [("nvidia_absent", "")]
-    uuids = [_uuid(nvml, index) for index in range(count)]
-    seen = visible_cards(uuids, os.environ.get(VISIBLE))
+    uuids, variable = [_uuid(nvml, index) for index in range(count)], os.environ.get(VISIBLE)
+    seen = _seen(uuids, variable)
     for index in seen:
         try:
-            found.append(_describe(nvml, index, driver, uuids[index]))
+            mine = _devices(nvml, index, driver, uuids[index])
         except nvml.NVMLError as problem:  # one broken card must not hide the others
             notes.append(("nvml_failed", f"GPU {index}: {problem}"))
+            continue
+        found += [device for device in mine if _is_offered(device, variable)]
+        notes += [] if mine else [("mig_empty", f"GPU {index}")]
     hidden = [index for index in range(count) if index not in seen]
     if hidden:
         notes.append(("nvidia_hidden", ", ".join(f"GPU {index}" for index in hidden)))
     return _named(found, seen), notes
+
+
+def _seen(uuids: Sequence[str], variable: str | None) -> list[int]:
+    """Cards that may hold something visible: any may hold a slice that is named."""
+    names_slices = variable is not None and variable.startswith("MIG-")
+    return list(range(len(uuids))) if names_slices else visible_cards(uuids, variable)
+
+
+def _is_offered(device: Accelerator, variable: str | None) -> bool:
+    if device.part is not None:
+        return is_visible_slice(device.uuid, variable)
+    return variable is None or not variable.startswith("MIG-")
+
+
+def _devices(nvml: ModuleType, index: int, driver: str, uuid: str) -> list[Accelerator]:
+    """The card, or with MIG on its slices, of which there may be none."""
+    card, handle = _describe(nvml, index, driver, uuid), nvml.nvmlDeviceGetHandleByIndex(index)
+    return slices_of_card(nvml, handle, card) if has_mig_on(nvml, handle) else [card]
 
 
 def _uuid(nvml: ModuleType, index: int) -> str:
@@ -66,10 +88,12 @@ def _uuid(nvml: ModuleType, index: int) -> str:
 
 def _named(cards: Sequence[Accelerator], seen: Sequence[int]) -> list[Accelerator]:
     """With the device that a probe asks for: CUDA's number, which is the place among those that are visible. With a
-    card lost, or under another order than NVML's with unlike cards, the numbers are not known here: UUIDs then.
+    card lost or cut up, or under another order than NVML's with unlike cards, the numbers are not known here: UUIDs
+    then.
     """
     unlike = len({card.name for card in cards}) > 1
-    sure = len(cards) == len(seen) and (not unlike or os.environ.get(ORDER, BUS_ORDER) == BUS_ORDER)
+    ordered = not unlike or os.environ.get(ORDER, BUS_ORDER) == BUS_ORDER
+    sure = ordered and [card.index for card in cards if card.part is None] == list(seen)
     return [
         replace(card, torch_device=f"cuda:{seen.index(card.index) if sure or not card.uuid else card.uuid}")
         for card in cards
@@ -104,14 +128,21 @@ def gpu_state(card: str) -> dict[str, float | str]:
     """Clocks, power, temperature and throttling now; empty where NVML cannot say. `card`: its UUID or PCI bus id, as
     CUDA tells them, because CUDA's numbers are not NVML's.
     """
-    return _with_handle(card, _state) or {}
+    found = _with_handle(card, _state) or {}
+    return without_power(found) if found.get("mig") == "on" else found
 
 
 def gpu_energy_joules(card: str) -> float | None:
-    """Energy counter since the driver was loaded (Volta and later), or None. `card` as above."""
-    return _with_handle(
-        card, lambda nvml, handle: _scaled(_try(nvml, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)), 1e-3)
-    )
+    """Energy counter since the driver was loaded (Volta and later), or None. `card` as above. A slice has no counter:
+    that of its card counts all slices.
+    """
+    return _with_handle(card, _energy)
+
+
+def _energy(nvml: ModuleType, handle: object) -> float | None:
+    if has_mig_on(nvml, handle):
+        return None
+    return _scaled(_try(nvml, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle)), 1e-3)
 
 
 def _with_handle(card: str, read: Callable[[ModuleType, object], T]) -> T | None:
@@ -129,6 +160,9 @@ def _with_handle(card: str, read: Callable[[ModuleType, object], T]) -> T | None
 
 
 def _handle(nvml: ModuleType, card: str) -> object:
+    """Of the whole card, also for a slice."""
+    if card.startswith("MIG-"):
+        return nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(nvml.nvmlDeviceGetHandleByUUID(card))
     is_uuid = card.startswith("GPU-")
     return nvml.nvmlDeviceGetHandleByUUID(card) if is_uuid else nvml.nvmlDeviceGetHandleByPciBusId(card)
 

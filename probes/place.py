@@ -10,15 +10,16 @@ from advisor.catalog import Catalog
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.records import Confidence, Device, Host, Role, Variant
 from advisor.sizing.plan import Layout, Offload, Plan
+from probes.card_part import device_here, part_here, scaled
 from probes.engines.precision import canonical_format
-from probes.machine import host_record, match_device, match_processor
+from probes.machine import host_record, match_processor
 from probes.machine_records import Accelerator, Machine
 from probes.result import Place, ProbeResult
 from probes.spec import EngineName, ProbeSpec
 
 __all__ = [
-    "accelerator_of", "as_measured", "bandwidth_meanwhile", "measured_bandwidth", "place_of", "plan_at", "this_host",
-    "with_own",
+    "accelerator_of", "as_measured", "bandwidth_meanwhile", "device_at", "measured_bandwidth", "place_of", "plan_at",
+    "this_host", "with_own",
 ]  # fmt: skip
 
 READINGS = 20  # newest that count
@@ -35,9 +36,22 @@ def place_of(
     if spec.engine is EngineName.ENDPOINT:
         return None
     accelerator = accelerator_of(spec, machine)
-    device = None if accelerator is None else match_device(accelerator, catalog.devices)
     host = this_host(machine, catalog, history)
-    return Place(host, device.id if device else "", on_accelerator=accelerator is not None)
+    if accelerator is None:
+        return Place(host)
+    device, part = device_here(accelerator, catalog.devices), part_here(accelerator, catalog.devices)
+    return Place(host, device.id if device else "", on_accelerator=True, part=part)
+
+
+def device_at(place: Place, catalog: Catalog) -> Device | None:
+    """The accelerator of a place; None where the processors compute. Raises UnknownIdError, and UnsupportedError for an
+    accelerator without a record.
+    """
+    if place.part is not None:
+        return scaled(catalog.device(place.part.card_id), place.part)
+    if place.on_accelerator and not place.device_id:
+        raise UnsupportedError("the catalogue does not know this accelerator, or this MIG slice of one")
+    return catalog.device(place.device_id) if place.device_id else None
 
 
 def with_own(catalog: Catalog, spec: ProbeSpec) -> Catalog:
@@ -61,9 +75,7 @@ def with_own(catalog: Catalog, spec: ProbeSpec) -> Catalog:
 
 def plan_at(spec: ProbeSpec, place: Place, catalog: Catalog) -> Plan:
     """The probe as a plan. Raises UnknownIdError, and UnsupportedError for an accelerator without a record."""
-    if place.on_accelerator and not place.device_id:
-        raise UnsupportedError("the catalogue does not know this accelerator")
-    device = catalog.device(place.device_id) if place.device_id else None
+    device = device_at(place, catalog)
     backend = "cpu"
     if place.on_accelerator:
         backend = "metal" if spec.device == "mps" else _gpu_backend(device)

@@ -15,7 +15,10 @@ from advisor.catalog.quantity import Basis, Quantity
 from advisor.catalog.records import Host
 from probes.spec import ProbeSpec
 
-__all__ = ["Conditions", "Event", "EventKind", "Measured", "Place", "Point", "Prediction", "ProbeResult", "State"]
+__all__ = [
+    "Conditions", "DevicePart", "Event", "EventKind", "Measured", "Place", "Point", "Prediction", "ProbeResult",
+    "State",
+]  # fmt: skip
 
 
 class State(StrEnum):
@@ -106,16 +109,28 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
+class DevicePart:
+    """A MIG slice of a device of the catalogue, with its shares of memory bandwidth and of multiprocessors."""
+
+    card_id: str
+    name: str
+    memory_bytes: int
+    bandwidth_share: float
+    compute_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """What a probe ran on, in the catalogue's words, so that others can foresee the same run again.
 
     `device_id`: the catalogue's accelerator; empty where it has none, or the processors computed. `host`: its rates
-    are those of that day.
+    are those of that day. `part`: the device is a slice, whose id is its own and no catalogue's.
     """
 
     host: Host
     device_id: str = ""
     on_accelerator: bool = False
+    part: DevicePart | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes, format_ops
 from advisor.commands.probe_output import keep, language, show_progress
 from advisor.report.gauges import gauges
+from probes.card_part import device_here
 from probes.codec import encode
 from probes.device_lock import DeviceLock
 from probes.machine import detect, match_device
@@ -161,7 +162,8 @@ def _accelerator(a: Accelerator) -> str:
     facts = [a.name, format_bytes(a.memory_bytes, binary=True) if a.memory_bytes else "", a.driver]
     facts += [_word("capability", capability=a.compute_capability)] if a.compute_capability else []
     facts += [f"{name} {text}" for name, text in gauges(a.state, language()).items()]
-    return ", ".join(fact for fact in facts if fact) + f" [{_catalog_id(a) or '?'}]"
+    device = device_here(a, load_catalog().devices)
+    return ", ".join(fact for fact in facts if fact) + f" [{device.id if device else '?'}]"
 
 
 def _catalog_id(a: Accelerator) -> str | None:

@@ -11,6 +11,7 @@ from advisor.catalog.catalog import Catalog
 from advisor.catalog.records import Device, DeviceClass, Host
 from advisor.decision.scenario import Hosting, Scenario
 from advisor.sizing.columns import Hardware
+from probes.card_part import device_here
 from probes.machine import THIS_MACHINE, match_device
 from probes.machine_records import Machine
 from probes.place import this_host
@@ -130,12 +131,15 @@ def _of_owned(owned: Mapping[str, int], catalog: Catalog) -> Iterator[Offer]:
 
 
 def _of_machine(machine: Machine, catalog: Catalog) -> Iterator[Offer]:
-    """The processors, and every group of equal accelerators that the catalogue knows."""
+    """The processors, and every group of equal accelerators that the catalogue knows; of MIG slices one alone, because
+    CUDA gives a process no second one.
+    """
     known = catalog.hosts.get(THIS_MACHINE)
     host = replace(known, reference=False) if known else this_host(machine, catalog)
-    matched = [match_device(item, catalog.devices) for item in machine.accelerators]
-    for device in dict.fromkeys(item for item in matched if item is not None):
-        count = matched.count(device)
+    whole = [match_device(item, catalog.devices) for item in machine.accelerators if item.part is None]
+    parts = [device_here(item, catalog.devices) for item in machine.accelerators if item.part is not None]
+    for device in {item.id: item for item in (*whole, *parts) if item is not None}.values():
+        count = max(1, whole.count(device))
         yield Offer(Hardware(device, host), count, count, False, True, False, True, hybrid=True)
     yield Offer(Hardware(None, host), 1, 1, False, True, False, True)
 

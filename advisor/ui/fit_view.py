@@ -23,7 +23,8 @@ from advisor.ui import backend
 from advisor.ui.quick_plans import device_plan, host_plan, quick_load
 from advisor.ui.text import language, t
 from advisor.ui.widgets import basis_badges
-from probes.machine import THIS_MACHINE, match_device
+from probes.card_part import device_here
+from probes.machine import THIS_MACHINE
 from probes.machine_records import Machine
 from probes.place import this_host
 
@@ -57,13 +58,14 @@ def _sizings(fingerprint: str, revision: str, _machine: Machine) -> tuple[Sizing
     catalog = backend.catalog()
     known = catalog.hosts.get(THIS_MACHINE)
     host = replace(known, reference=False) if known else this_host(_machine, catalog)
-    devices = dict.fromkeys(match_device(item, catalog.devices) for item in _machine.accelerators)
+    here = (device_here(item, catalog.devices) for item in _machine.accelerators)
+    devices = {device.id: device for device in here if device is not None}
     variants = [v for v in catalog.variants.values() if v.role in (Role.FULL, Role.DISTILLED)]
     plans = [
         plan
         for variant in variants
         for name in _FORMATS
-        for device in (None, *(d for d in devices if d is not None))
+        for device in (None, *devices.values())
         if (plan := _plan(catalog, variant, name, host, device)) is not None
     ]
     load = quick_load(CONTEXT_TOKENS, 1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+from probes.cuda_visible import VISIBLE
 
 __all__ = ["card_of"]
 
@@ -15,6 +19,9 @@ def card_of(device: torch.device) -> str | None:
     """
     if device.type != "cuda":
         return None
+    chosen = os.environ.get(VISIBLE, "")
+    if chosen.startswith("MIG-"):  # CUDA shows a process one slice at most; its UUID need not be that of the slice
+        return chosen.partition(",")[0].strip()
     facts = torch.cuda.get_device_properties(device)
     uuid = getattr(facts, "uuid", None)
     if uuid is not None:
