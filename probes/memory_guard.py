@@ -1,11 +1,12 @@
-"""Ends a probe before the machine suffers: a limit of the system where one can be set, and always a watch on the own
-memory.
+"""Ends a probe before the machine suffers: a limit of the system where one can be set, and always a watch on the
+memory of the probe and of the programs that it started.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from advisor.catalog.units import format_bytes
-from probes.system import own_resident_bytes
+from probes.family import Tree, descendants
 
 try:
     import resource
@@ -39,23 +40,30 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def watch_memory(limit_bytes: int, on_breach: Callable[[str], None]) -> None:
-    """From a thread of its own, look every 20 ms; past the limit, or with the machine nearly full, report and exit at
-    once.
+    """From a thread of its own, look every 20 ms at this process and the programs that it started; past the limit, or
+    with the machine nearly full, report, end them and exit at once.
     """
 
     def watch() -> None:
-        while True:
-            resident = own_resident_bytes()
-            if resident > limit_bytes:
-                taken, limit = (format_bytes(size, binary=True) for size in (resident, limit_bytes))
-                on_breach(f"took {taken}, limit {limit}")
-                os._exit(OUT_OF_MEMORY_EXIT)
-            if psutil.virtual_memory().available < FLOOR_BYTES:
-                on_breach(f"the machine has less than {format_bytes(FLOOR_BYTES, binary=True)} left")
-                os._exit(OUT_OF_MEMORY_EXIT)
+        tree = Tree()
+        while (text := _breach(tree, limit_bytes)) is None:
             time.sleep(PERIOD_S)
+        on_breach(text)
+        for pid in descendants():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        os._exit(OUT_OF_MEMORY_EXIT)
 
     threading.Thread(target=watch, daemon=True, name="memory-guard").start()
+
+
+def _breach(tree: Tree, limit_bytes: int) -> str | None:
+    taken = tree.resident_bytes()
+    if taken > limit_bytes:
+        return "took {}, limit {}".format(*(format_bytes(size, binary=True) for size in (taken, limit_bytes)))
+    if psutil.virtual_memory().available < FLOOR_BYTES:
+        return f"the machine has less than {format_bytes(FLOOR_BYTES, binary=True)} left"
+    return None
 
 
 def limit_address_space(limit_bytes: int) -> None:

@@ -20,6 +20,7 @@ from probes.cuda_visible import cuda_environment
 from probes.engines.base import EngineUnavailableError, InvalidOutputError
 from probes.measure import Reporter
 from probes.memory_guard import join_group, limit_address_space, watch_memory
+from probes.need import memory_limit
 from probes.pinning import pin_to_cores
 from probes.result import Event, EventKind, Point, ProbeResult, State
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
@@ -60,6 +61,8 @@ def _measure(spec: ProbeSpec, channel: _Channel) -> ProbeResult:
         pin_to_cores()  # those two kinds use every hardware thread
     if spec.memory_limit_bytes:
         _guard(spec, spec.memory_limit_bytes, channel)
+    elif spec.device != "cpu":
+        _watch(memory_limit(), channel)  # the model's bytes are on the device; the machine's own must last all the same
     channel.phase("import")
     reporter = Reporter(channel.phase, channel.point)
     if spec.engine is EngineName.ENDPOINT:
@@ -96,6 +99,10 @@ def _guard(spec: ProbeSpec, limit_bytes: int, channel: _Channel) -> None:
     join_group(limit_bytes)
     if spec.device == "cpu" and spec.engine is EngineName.TORCH:
         limit_address_space(limit_bytes)
+    _watch(limit_bytes, channel)
+
+
+def _watch(limit_bytes: int, channel: _Channel) -> None:
     watch_memory(
         limit_bytes, lambda text: channel.send(Event(EventKind.ERROR, state=State.OUT_OF_MEMORY, message=text))
     )

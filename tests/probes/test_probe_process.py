@@ -48,6 +48,30 @@ def test_a_child_that_takes_more_than_its_limit_is_ended_for_real(child):
     assert child(SAY_POINT + "os._exit(3)").result().state is State.FAILED  # the next one starts as ever
 
 
+GREEDY_PROGRAM = """
+import subprocess, sys, time
+from probes.memory_guard import watch_memory
+from probes.system import own_resident_bytes
+watch_memory(own_resident_bytes() + 128 * 2**20, lambda text: print(text, file=sys.stderr, flush=True))
+more = "import time; kept = [bytearray(b'x' * 2**20) for _ in range(300)]; time.sleep(30)"
+nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {more!r}])"
+program = subprocess.Popen([sys.executable, "-c", nested])
+print("started", program.pid, file=sys.stderr, flush=True)
+time.sleep(20)
+"""
+
+
+def test_programs_that_a_probe_starts_count_in_its_memory_and_end_with_it(child):
+    """300 MiB in a program of a program, 128 allowed; the probe itself stays small."""
+    process = child(SAY_POINT + GREEDY_PROGRAM)
+    result = process.result()
+    assert (result.state, result.error) == (State.OUT_OF_MEMORY, "ended by the memory limit")
+    assert result.duration_s < 15
+    time.sleep(0.1)
+    mine = [p for p in psutil.process_iter(["cmdline"]) if "for _ in range(300)" in " ".join(p.info["cmdline"] or [])]
+    assert mine == []
+
+
 def test_reported_error_wins_over_the_exit_code(child):
     line = json.dumps(encode(Event(EventKind.ERROR, state=State.INVALID, message="logits are not finite")))
     result = child(f"import sys; sys.stdin.readline(); print({line!r}); sys.exit(1)").result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 
+from probes import worker
 from probes.codec import encode
 from probes.need import need_of
 from probes.process import Identity, ProbeProcess
 from probes.result import State
-from probes.spec import Kind, LoadTarget, ProbeSpec
+from probes.spec import EndpointTarget, Kind, LoadTarget, ProbeSpec
 from probes.traffic import arrivals
 
 pytestmark = pytest.mark.probe
@@ -43,6 +45,19 @@ def test_memory_guard_ends_a_probe_that_takes_too_much(spec, tiny):
     big = replace(tiny, hidden_size=2048, intermediate_size=32_768, num_layers=20)  # 8 GB in bf16
     result = measure(replace(spec, architecture=big, memory_limit_bytes=900 * 2**20))
     assert result.state is State.OUT_OF_MEMORY, result.error
+
+
+def test_a_probe_on_an_accelerator_leaves_the_machine_its_memory(spec, monkeypatch):
+    """Its model is on the device, and no limit was given; the watch has that of the machine."""
+    limits = []
+    monkeypatch.setattr(worker, "watch_memory", lambda limit, _: limits.append(limit))
+    monkeypatch.setattr(worker, "memory_limit", lambda: 7 * 2**30)
+    monkeypatch.setattr(worker, "_kind", lambda kind: lambda spec, reporter: None)
+    channel = worker._Channel(io.StringIO())
+    worker._measure(replace(spec, device="cuda:0"), channel)
+    assert limits == [7 * 2**30]
+    worker._measure(replace(spec, endpoint=EndpointTarget("http://127.0.0.1:9"), kind=Kind.MACHINE), channel)
+    assert len(limits) == 1  # what a client takes of a machine is not worth a watch
 
 
 def test_unknown_device_is_one_line(spec):
