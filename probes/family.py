@@ -58,12 +58,12 @@ def _children(pid: int) -> list[int]:
     """Of all its threads; processes and threads may end while they are looked at."""
     found: list[int] = []
     try:
-        threads = os.listdir(PROC / str(pid) / "task")
+        threads = list((PROC / str(pid) / "task").iterdir())
     except OSError:
         return found
     for thread in threads:
         with contextlib.suppress(OSError):
-            found += [int(word) for word in (PROC / str(pid) / "task" / thread / "children").read_text().split()]
+            found += [int(word) for word in (thread / "children").read_text().split()]
     return found
 
 
