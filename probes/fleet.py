@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from advisor.catalog import load_catalog
-from advisor.catalog.errors import InputError, UnsupportedError
+from advisor.catalog.errors import FathomError, InputError, UnsupportedError
 from advisor.catalog.units import format_bytes
 from probes.codec import decode, encode
 from probes.foresee import foresee
@@ -37,7 +37,8 @@ class NodeOutcome:
 def probe_fleet(spec: ProbeSpec, address: str) -> Iterator[NodeOutcome]:
     """Outcomes as they come, one per device of `spec`'s kind on each node that is alive.
 
-    A node that dies becomes an outcome with an error; the others continue. Raises UnsupportedError without Ray and
+    A node that dies, or whose answer cannot be read (another version), becomes an outcome with an error; the others
+    continue. Raises UnsupportedError without Ray and
     InputError when the cluster cannot be reached.
     """
     ray = _connect(address)
@@ -99,8 +100,8 @@ def _collect(ray: ModuleType, pending: dict[Any, tuple[str, str]]) -> Iterator[N
             name, device = pending.pop(reference)
             try:
                 result = decode(ProbeResult, json.loads(ray.get(reference)), where=f"result of {name}")
-            except ray.exceptions.RayError as problem:
-                yield NodeOutcome(name, device, None, _one_line(problem))
+            except (ray.exceptions.RayError, ValueError, TypeError, FathomError) as problem:
+                yield NodeOutcome(name, device, None, _one_line(problem))  # TypeError: no text at all
                 continue
             yield NodeOutcome(name, device, result, result.error)
 

@@ -75,6 +75,16 @@ def test_a_node_that_dies_is_reported_and_the_rest_continue(monkeypatch, spec, r
     assert rows["c"].result.id == "rc"
 
 
+@pytest.mark.parametrize("answer", ["not JSON", '{"id": "x"}', '{"id": "x", "spec": {"kind": "telepathy"}}', None])
+def test_an_answer_that_cannot_be_read_is_reported_and_the_rest_continue(monkeypatch, spec, result, answer):
+    answers = {"a": answer, "b": json.dumps(encode(result("rb")))}
+    install(monkeypatch, fake_ray([node("a"), node("b")], answers))
+    rows = {row.node: row for row in probe_fleet(spec, "auto")}
+    assert rows["a"].result is None
+    assert rows["a"].error
+    assert rows["b"].result.id == "rb"
+
+
 def test_without_ray_the_extra_is_named(monkeypatch, spec):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UnsupportedError, match="cluster"):
