@@ -11,9 +11,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["CpuTimes", "LoadSampler", "own_peak_bytes", "own_resident_bytes", "rapl_joules", "reset_own_peak"]
-
-RAPL = Path("/sys/class/powercap")
+__all__ = ["CpuTimes", "LoadSampler", "own_peak_bytes", "own_resident_bytes", "reset_own_peak"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +83,6 @@ def reset_own_peak() -> bool:
     except OSError:
         return False
     return True
-
-
-def rapl_joules() -> float | None:
-    """Energy counters of the processor packages; None where they are absent or not readable (they wrap after hours)."""
-    try:
-        counters = [
-            int((p / "energy_uj").read_text()) for p in RAPL.glob("intel-rapl:[0-9]*") if p.name.count(":") == 1
-        ]
-    except (OSError, ValueError):
-        return None
-    return sum(counters) / 1e6 if counters else None
 
 
 def _cpu_times() -> CpuTimes:

@@ -19,10 +19,10 @@ from probes.machine import detect, match_device
 from probes.machine_records import Accelerator, Cpu, Machine
 from probes.need import memory_limit
 from probes.process import Identity, ProbeProcess, new_probe_id
+from probes.rapl import rapl_is_readable
 from probes.result import Measured, Point, ProbeResult
 from probes.spec import Kind, ProbeSpec
 from probes.store import Store
-from probes.system import rapl_joules
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -76,7 +76,7 @@ def _as_json(machine: Machine, results: list[ProbeResult]) -> dict[str, object]:
     body = dict(encode(machine))
     body["notes"] = [{"key": key, "detail": detail, "text": _note(key, detail)} for key, detail in machine.notes]
     body["accelerators"] = [{**encode(a), "catalog_id": _catalog_id(a)} for a in machine.accelerators]
-    body["energy"] = "rapl" if rapl_joules() is not None else "not measurable here"
+    body["energy"] = "rapl" if rapl_is_readable() else "not measurable here"
     if results:
         body["bench"] = _bench_json(results[0])
         body["accelerator_benches"] = {result.spec.device: _bench_json(result) for result in results[1:]}
@@ -97,7 +97,7 @@ def _bench_json(result: ProbeResult) -> dict[str, object]:
 def _lines(machine: Machine) -> list[str]:
     rows = [*_cpu_rows(machine.cpu), *_memory_rows(machine)]
     rows += [("accelerator", _accelerator(a)) for a in machine.accelerators]
-    rows.append(("energy", "RAPL" if rapl_joules() is not None else _word("energy_absent")))
+    rows.append(("energy", "RAPL" if rapl_is_readable() else _word("energy_absent")))
     rows.append(("fingerprint", machine.fingerprint))
     lines = [f"{_word(key)}: {text}" for key, text in rows]
     return lines + [f"- {_note(key, detail)}" for key, detail in machine.notes]

@@ -19,9 +19,10 @@ from probes.engines.precision import Precision
 from probes.engines.torch_engine import select_device, set_threads
 from probes.measure import Reporter
 from probes.nvidia import gpu_energy_joules, gpu_state
+from probes.rapl import RaplMeter
 from probes.result import Conditions, Measured, ProbeResult, State
 from probes.spec import ProbeSpec
-from probes.system import LoadSampler, clock_hz, load_average, rapl_joules, reset_own_peak
+from probes.system import LoadSampler, clock_hz, load_average, reset_own_peak
 
 __all__ = ["Session"]
 
@@ -48,6 +49,7 @@ class Session:
         set_threads(self.threads)
         self.cache_bytes = self.cpu.cache_bytes.get("l3", self.cpu.cache_bytes.get("l2", 32 * 2**20))
         self._load = LoadSampler()
+        self._rapl = RaplMeter()
         self._energy = self.energy()
         self._swap = psutil.swap_memory().used
         self._canary: Canary | None = None
@@ -154,12 +156,12 @@ class Session:
 
     def energy(self) -> EnergyReading:
         """The energy counter of the device that computes."""
-        joules = rapl_joules() if self.card is None else gpu_energy_joules(self.card)
+        joules = self._rapl.joules() if self.card is None else gpu_energy_joules(self.card)
         source = "rapl" if self.card is None else "nvml"
         return EnergyReading(joules, source if joules is not None else "")
 
     def joules_since(self, earlier: EnergyReading) -> float | None:
-        """None where energy cannot be measured, or the counter wrapped."""
+        """None where energy cannot be measured, or the counter started over unseen."""
         now = self.energy().joules
         if now is None or earlier.joules is None or now < earlier.joules:
             return None
