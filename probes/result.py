@@ -196,7 +196,7 @@ class ProbeResult:
     versions: Mapping[str, str] = field(default_factory=dict)
     predicted: Prediction = Prediction()
     flags: tuple[str, ...] = ()  # keys of texts: why the figures must not be believed, or what is unusual
-    error: str = ""  # one line, for states other than done
+    error: str = ""  # one line: why it is not done, or what failed on the way
     place: Place | None = None  # None: an endpoint, or stored before this was kept
 
     @property

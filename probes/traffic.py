@@ -10,10 +10,11 @@ from probes.histogram import Histogram
 from probes.result import Measured
 from probes.spec import LoadTarget, ProbeSpec
 
-__all__ = ["DRAIN_FACTOR", "Account", "Request", "arrivals", "drift_per_hour", "grows"]
+__all__ = ["DRAIN_FACTOR", "Account", "Request", "arrivals", "drift_per_hour", "grows", "window_s"]
 
 GROWTH_SHARE = 0.01  # growth seen during a run, of the memory at its end, that may be called a leak
 DRAIN_FACTOR = 2.0  # a run ends at this multiple of its length at the latest, with requests unanswered or not
+WINDOW_S, MOST_WINDOWS = 5.0, 2000  # what a run reports at once, and how often at most
 LENGTH_SPREAD = 0.5  # lengths are uniform in mean * (1 -+ this)
 
 
@@ -51,6 +52,12 @@ def arrivals(spec: ProbeSpec, target: LoadTarget) -> Iterator[Request]:
         if at >= target.duration_s:
             return
         yield Request(at, _length(source, prompt), _length(source, spec.output_tokens))
+
+
+def window_s(target: LoadTarget) -> float:
+    """Seconds of one window: five, more for runs of hours. Parts of one run have the same."""
+    longest = DRAIN_FACTOR * (target.elapsed_before_s + target.duration_s)
+    return max(WINDOW_S, longest / MOST_WINDOWS)
 
 
 def _length(source: random.Random, mean: int) -> int:

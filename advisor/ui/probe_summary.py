@@ -29,6 +29,7 @@ _NAMES = (
     "joules_per_token",
     "memory_drift_bytes_per_hour",
     "first_out_of_memory_s",
+    "last_answer_s",
 )
 
 
@@ -80,7 +81,7 @@ def _text(name: str, result: ProbeResult) -> str:
     if name.endswith("bytes_per_hour"):
         verdict = t("probe.summary.leak" if "memory_grows" in result.flags else "probe.summary.no_leak")
         return f"{'−' if value < 0 else ''}{bytes_text(abs(value))}/h ({verdict})"
-    if name == "first_out_of_memory_s":
+    if name in ("first_out_of_memory_s", "last_answer_s"):
         return duration_text(value)
     if name.endswith("_bytes"):
         return gib_text(value)

@@ -16,13 +16,13 @@ from probes.result import Conditions, Measured, ProbeResult, State
 from probes.server_metrics import gauges, server_figures, server_flags
 from probes.spec import Kind, ProbeSpec, SweepAxis
 from probes.system import LoadSampler, load_average
-from probes.traffic import Account, Request, arrivals
+from probes.traffic import WINDOW_S, Account, Request, arrivals, window_s
 
 __all__ = ["run_endpoint"]
 
-WINDOW_S = 5.0
 MAX_IN_FLIGHT = 512
 DRAIN_S = 30.0
+FEWEST_UNANSWERED = 3  # the last so many requests failed: the server is gone
 
 
 def run_endpoint(spec: ProbeSpec, reporter: Reporter) -> ProbeResult:
@@ -128,6 +128,8 @@ class _Flight:
     lock: threading.Lock = field(default_factory=threading.Lock)
     active: int = 0
     last_problem: str = ""
+    last_answer_s: float = 0.0
+    failed_since: int = 0  # requests in a row without an answer
 
 
 def _sustained(spec: ProbeSpec, reporter: Reporter, client: EndpointClient) -> ProbeResult:
@@ -152,8 +154,18 @@ def _sustained(spec: ProbeSpec, reporter: Reporter, client: EndpointClient) -> P
     state.close()
     if not whole.finished:
         raise EndpointError(flight.last_problem or "no request was answered")
-    flags = ("requests_failed",) if whole.failed else ()
-    return replace(_empty(spec), figures=whole.figures(time.perf_counter() - start), flags=flags)
+    return _summed(spec, whole, flight, time.perf_counter() - start)
+
+
+def _summed(spec: ProbeSpec, whole: Account, flight: _Flight, seconds: float) -> ProbeResult:
+    """A server that was silent at the end is named, with the time of its last answer and the reason of the last
+    failure."""
+    figures, flags = whole.figures(seconds), ("requests_failed",) if whole.failed else ()
+    if flight.failed_since < FEWEST_UNANSWERED:
+        return replace(_empty(spec), figures=figures, flags=flags)
+    before = spec.load.elapsed_before_s if spec.load else 0.0
+    figures["last_answer_s"] = Measured.of([before + flight.last_answer_s])
+    return replace(_empty(spec), figures=figures, flags=(*flags, "server_silent"), error=flight.last_problem)
 
 
 def _fly(client: EndpointClient, request: Request, flight: _Flight, start: float) -> None:
@@ -164,12 +176,14 @@ def _fly(client: EndpointClient, request: Request, flight: _Flight, start: float
         with flight.lock:
             flight.active -= 1
             flight.window.failed += 1
+            flight.failed_since += 1
             flight.last_problem = str(problem)
         return
     request.first_token_s, request.finished_s = sent + answer.first_token_s, sent + answer.last_token_s
     request.generated = answer.output_tokens
     with flight.lock:
         flight.active -= 1
+        flight.failed_since, flight.last_answer_s = 0, time.perf_counter() - start
         flight.window.finish(request)
 
 
@@ -191,7 +205,7 @@ class _ServerWatch:
 
 
 class _Windows:
-    """Reports every five seconds while waiting."""
+    """Reports window by window while waiting."""
 
     def __init__(
         self, reporter: Reporter, server: _ServerWatch, flight: _Flight, whole: Account, start: float
@@ -199,6 +213,7 @@ class _Windows:
         self._server, self._reporter = server, reporter
         self._flight, self._whole, self._target = flight, whole, whole.target
         self._start = self._opened = start
+        self._seconds = window_s(whole.target)
 
     def wait_until(self, at_s: float) -> None:
         while (rest := self._start + at_s - time.perf_counter()) > 0:
@@ -211,7 +226,7 @@ class _Windows:
         self._server.close()
 
     def _maybe_report(self) -> None:
-        if time.perf_counter() - self._opened >= WINDOW_S:
+        if time.perf_counter() - self._opened >= self._seconds:
             self._report()
 
     def _report(self) -> None:

@@ -15,11 +15,10 @@ from probes.kinds.session import Session
 from probes.result import Measured, ProbeResult
 from probes.spec import LoadTarget
 from probes.system import own_peak_bytes, own_resident_bytes
-from probes.traffic import DRAIN_FACTOR, LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour, grows
+from probes.traffic import DRAIN_FACTOR, LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour, grows, window_s
 
 __all__ = ["run_sustained"]
 
-WINDOW_S = 5.0
 IDLE_S = 0.005
 
 
@@ -62,7 +61,7 @@ class Server:
 
 
 def run_sustained(session: Session) -> ProbeResult:
-    """Runs to the end of the arrivals and drains; reports every five seconds, so a run cut short keeps its data."""
+    """Runs to the end of the arrivals and drains; reports window by window, so a run cut short keeps its data."""
     spec, target = session.spec, session.spec.load
     if target is None or target.requests_per_s <= 0 or target.slots < 1:
         raise InputError("load", "a rate and a number of slots above 0", target)
@@ -100,7 +99,7 @@ def _serve(
     coming = next(source, None)
     whole, window = Account(target), Account(target)
     memory: list[tuple[float, float]] = []
-    queue_at_end, last = 0, 0.0
+    queue_at_end, last, seconds = 0, 0.0, window_s(target)
     start = window_start = time.perf_counter()
     while True:
         now = time.perf_counter() - start
@@ -111,7 +110,7 @@ def _serve(
         if last <= target.duration_s:  # also the first look after the end: one prompt may take longer than the rest
             queue_at_end = len(server.waiting)
         last = now
-        if time.perf_counter() - window_start >= WINDOW_S:
+        if time.perf_counter() - window_start >= seconds:
             memory.append((now, float(own_resident_bytes())))
             _report(session, window, server, now, time.perf_counter() - window_start)
             whole.merge(window)

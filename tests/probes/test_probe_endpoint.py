@@ -18,8 +18,10 @@ from probes.measure import Reporter
 from probes.openai_client import EndpointClient, EndpointError, parse_metrics
 from probes.process import Identity, ProbeProcess
 from probes.result import Point, State
+from probes.resume import totals
 from probes.server_metrics import gauges, server_figures, server_flags
 from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
+from probes.traffic import arrivals
 
 TOKEN = {"choices": [{"delta": {"content": "x"}}]}
 USAGE = {"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 4}}
@@ -189,6 +191,44 @@ def test_sustained_load_counts_failures_and_goodput(serve):
     assert failed > 0
     assert "requests_failed" in result.flags
     assert result.figures["p50_ttft_ms"].value <= result.figures["p99_ttft_ms"].value
+
+
+def test_a_server_that_dies_under_sustained_load_costs_nothing_that_was_measured(serve):
+    """It closes its socket with the tenth answer; the run goes on to its end and counts what is refused."""
+    asked = iter(range(1000))
+
+    def mortal(handler: BaseHTTPRequestHandler, body: dict[str, object]) -> None:
+        stream(*GOOD)(handler, body)
+        if next(asked) == 9:
+            handler.server.server_close()  # in its own thread: new connections are refused from here on
+
+    load = LoadTarget(requests_per_s=20.0, duration_s=1.5)
+    spec = probe(serve(mortal), kind=Kind.SUSTAINED, load=load)
+    result = ProbeProcess(spec, Identity("p", "f", "m")).result()
+    finished, failed = (result.figures[f"{name}_requests"].value for name in ("finished", "failed"))
+    assert result.state is State.DONE
+    assert finished + failed == len(list(arrivals(spec, load)))
+    assert 10 <= finished <= 12  # one or two were accepted already
+    assert failed > 5
+    assert result.figures["p50_ttft_ms"].value > 0
+    assert 0 < result.figures["last_answer_s"].value < 1.4
+    assert set(result.flags) >= {"requests_failed", "server_silent"}
+    assert "refused" in result.error
+    assert totals(result.points, load)[0].finished == finished
+
+
+def test_a_server_that_comes_back_is_not_called_silent(serve):
+    count = iter(range(1000))
+
+    def pausing(handler: BaseHTTPRequestHandler, body: dict[str, object]) -> None:
+        (refuse(503, "busy") if 5 <= next(count) < 12 else stream(*GOOD))(handler, body)
+
+    load = LoadTarget(requests_per_s=40.0, duration_s=1.0)
+    result = run(probe(serve(pausing), kind=Kind.SUSTAINED, load=load))
+    assert result.figures["failed_requests"].value == 7
+    assert "requests_failed" in result.flags
+    assert "server_silent" not in result.flags
+    assert "last_answer_s" not in result.figures
 
 
 def test_a_slow_server_does_not_slow_the_arrivals(serve):
