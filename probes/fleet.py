@@ -54,6 +54,7 @@ def measure_here(spec_json: str) -> str:
     if spec.device == "cpu":
         spec = replace(spec, memory_limit_bytes=memory_limit())
     foreseen = foresee(spec, machine, load_catalog())
+    spec = foreseen.runs or spec
     identity = Identity(new_probe_id(), machine.fingerprint, machine.name, foreseen.prediction, foreseen.place)
     if foreseen.refused is None:
         return json.dumps(encode(ProbeProcess(spec, identity).result()))

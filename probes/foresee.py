@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -16,12 +16,13 @@ from probes.cpu import available_bytes
 from probes.duration import duration_s
 from probes.engines.block import POOL_ELEMENTS
 from probes.machine_records import Machine
-from probes.need import Need, need_of, refusal
+from probes.need import Need, memory_limit, need_of, refusal
 from probes.needs import needed
 from probes.place import accelerator_of, device_at, measured_bandwidth, place_of, plan_at
 from probes.quick import quick_load
 from probes.result import Place, Prediction, ProbeResult
-from probes.spec import EngineName, ProbeSpec
+from probes.spec import EngineName, Kind, ProbeSpec
+from probes.sweep_values import at_position, fitted, positions
 
 __all__ = ["Foresight", "foresee", "load_of"]
 
@@ -35,7 +36,7 @@ PEAK_SPARE_BYTES = 600 * 2**20  # oneDNN and the allocator keep up to half a GiB
 @dataclass(frozen=True, slots=True)
 class Foresight:
     """`refused`: (bytes needed, bytes that may be taken) when the probe would not fit. `unknown`: why seconds are
-    missing.
+    missing. `runs`: the probe that can be run: of a sweep, the values that fit.
     """
 
     prediction: Prediction
@@ -43,6 +44,7 @@ class Foresight:
     refused: tuple[int, int] | None
     unknown: str = ""
     place: Place | None = None
+    runs: ProbeSpec | None = None
 
 
 def foresee(
@@ -58,29 +60,43 @@ def foresee(
     `table`: other than the calibration in force, which the catalogue carries.
     """
     if spec.engine is EngineName.ENDPOINT:
-        return Foresight(Prediction(), NOTHING, None, "the server's hardware is not known")
+        return Foresight(Prediction(), NOTHING, None, "the server's hardware is not known", runs=spec)
     alike = [r for r in history if r.spec.engine is spec.engine]
-    need = _learned(needed(spec), alike)
     accelerator = accelerator_of(spec, machine)
     free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
+
+    def need_for(one: ProbeSpec) -> Need:
+        return _learned(needed(one), alike)
+
+    spec = fitted(spec, need_for, memory_limit(free), machine.cpu.threads)
+    first, most = _first_and_most(spec, need_for)
     place = place_of(spec, machine, catalog, history)
     assert place is not None  # only an endpoint has none
     bandwidth = _bandwidth(spec, place, machine, catalog, history)
     sizing, unknown = _sizing(spec, place, catalog, table)
     prediction = Prediction(
         peak_bytes=Quantity(
-            need.total_bytes,
-            need.tensor_bytes + need.cache_bytes,
-            need.total_bytes + PEAK_SPARE_BYTES,
+            most.total_bytes,
+            first.tensor_bytes + first.cache_bytes,
+            most.total_bytes + PEAK_SPARE_BYTES,
             Basis.ESTIMATED,
             "tensors of the architecture",
         ),
-        load_s=_load(need, machine, alike, spec.engine),
+        load_s=_load(first, machine, alike, spec.engine),
         bandwidth_bytes_per_s=bandwidth,
     )
     if sizing is not None:
-        prediction = _with_seconds(prediction, sizing, need, spec)
-    return Foresight(prediction, need, refusal(need, free), unknown, place)
+        prediction = _with_seconds(prediction, sizing, first, spec)
+    return Foresight(prediction, most, refusal(most, free), unknown, place, spec)
+
+
+def _first_and_most(spec: ProbeSpec, need: Callable[[ProbeSpec], Need]) -> tuple[Need, Need]:
+    """Of the first position of a sweep and of the one that needs most; the same for everything else."""
+    if spec.kind is not Kind.SWEEP or not positions(spec):
+        only = need(spec)
+        return only, only
+    found = [need(at_position(spec, position)) for position in positions(spec)]
+    return found[0], max(found, key=lambda n: n.total_bytes)
 
 
 def load_of(spec: ProbeSpec) -> Load:
@@ -164,6 +180,7 @@ def _learned(need: Need, history: Sequence[ProbeResult]) -> Need:
         r.peak_bytes - r.tensor_bytes
         for r in history
         if r.is_valid and r.peak_bytes and r.tensor_bytes and r.spec.device == "cpu" and r.peak_bytes > r.tensor_bytes
+        and r.spec.kind is not Kind.SWEEP  # whose cache grows with its values
     ]
     if not extra:
         return need

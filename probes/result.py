@@ -13,11 +13,11 @@ from statistics import median
 
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.catalog.records import Host
-from probes.spec import ProbeSpec
+from probes.spec import ProbeSpec, SweepLimit
 
 __all__ = [
     "Conditions", "DevicePart", "Event", "EventKind", "Measured", "Place", "Point", "Prediction", "ProbeResult",
-    "State",
+    "State", "SweepEnd",
 ]  # fmt: skip
 
 
@@ -134,6 +134,22 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepEnd:
+    """Why a sweep went no further than it did.
+
+    `value`: the last that was measured (latency, throughput, done), or the first that was not (memory, threads);
+    `format_id` in its place for formats. `figure` against `allowed`: bytes with margin, threads, milliseconds per
+    token, or tokens per second against the best so far.
+    """
+
+    limit: SweepLimit
+    value: int = 0
+    figure: float = 0.0
+    allowed: float = 0.0
+    format_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What sizing foresaw before the run; None where it has no answer."""
 
@@ -198,6 +214,7 @@ class ProbeResult:
     flags: tuple[str, ...] = ()  # keys of texts: why the figures must not be believed, or what is unusual
     error: str = ""  # one line: why it is not done, or what failed on the way
     place: Place | None = None  # None: an endpoint, or stored before this was kept
+    sweep_end: SweepEnd | None = None  # None: no sweep, one that was cut short, or stored before this was kept
 
     @property
     def is_valid(self) -> bool:

@@ -4,13 +4,14 @@ result.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 from advisor.catalog.errors import InputError
 from advisor.catalog.records import Architecture
 
-__all__ = ["EndpointTarget", "EngineName", "Kind", "LoadTarget", "ProbeSpec", "SweepAxis"]
+__all__ = ["EndpointTarget", "EngineName", "Kind", "LeftOut", "LoadTarget", "ProbeSpec", "SweepAxis", "SweepLimit"]
 
 
 class EngineName(StrEnum):
@@ -34,6 +35,27 @@ class SweepAxis(StrEnum):
     BATCH = "batch"
     THREADS = "threads"
     FORMAT = "format"
+
+
+class SweepLimit(StrEnum):
+    """What ends a sweep."""
+
+    MEMORY = "memory"
+    THREADS = "threads"  # the machine has no more of them
+    LATENCY = "latency"  # a token took longer than allowed
+    THROUGHPUT = "throughput"  # more sequences gave no more tokens per second
+    DONE = "done"  # all values were measured
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A position of a sweep that is not measured. `needed`, `allowed`: bytes, the first with its margin; or threads."""
+
+    value: int
+    limit: SweepLimit
+    needed: int
+    allowed: int
+    format_id: str = ""  # where the sweep is over formats
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +90,8 @@ class ProbeSpec:
     `device`: cpu, cuda:0, mps. `threads`: None takes all physical cores. `prompt_tokens`: one prefill measurement each.
     `slice_layers`: numbers of layers to load in a slice probe. `resident_experts`: experts kept per MoE layer (None:
     all).
-    `sweep_values`: positions along `sweep_axis` (tokens, sequences or threads; `sweep_formats` for formats).
+    `sweep_values`: positions along `sweep_axis` (tokens, sequences or threads; `sweep_formats` for formats);
+    `left_out`: others that were asked for. `tpot_limit_ms`: a sweep ends with the first value that is slower.
     """
 
     variant_id: str
@@ -87,6 +110,8 @@ class ProbeSpec:
     sweep_axis: SweepAxis | None = None
     sweep_values: tuple[int, ...] = ()
     sweep_formats: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    tpot_limit_ms: float | None = None
     load: LoadTarget | None = None
     endpoint: EndpointTarget | None = None
     checkpoint: str | None = None  # folder with safetensors, or a GGUF file for llama.cpp
@@ -105,6 +130,9 @@ class ProbeSpec:
         _require(1 <= self.repeats <= 100, "repeats", "1 to 100", self.repeats)
         _require(1 <= self.batch <= 1024, "batch", "1 to 1,024", self.batch)
         _require(self.threads is None or 1 <= self.threads <= 4096, "threads", "1 to 4,096", self.threads)
+        _require(all(value >= 1 for value in self.sweep_values), "sweep values", "1 or more", self.sweep_values)
+        limit = self.tpot_limit_ms
+        _require(limit is None or 0 < limit < math.inf, "tpot limit", "milliseconds above 0", limit)
         _require(1.0 <= self.timeout_s <= 7 * 86_400, "timeout_s", "1 s to 7 days", self.timeout_s)
 
     @property

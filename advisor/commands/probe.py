@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if spec.load is not None and spec.load.resume_id:
         spec = continuation(spec, _earlier(store, spec.load.resume_id))
     foresight = foresee(spec, machine, catalog, history)
+    spec = foresight.runs or spec
     if (refused := _refused(spec, machine, foresight)) is not None:
         result, remark = refused, ""
     else:

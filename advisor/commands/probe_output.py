@@ -12,6 +12,7 @@ from advisor.catalog.units import format_bytes
 from advisor.evidence.surprises import surprises
 from advisor.report.numbers import latency_text
 from advisor.report.surprise_text import surprise_texts
+from advisor.report.sweep_text import sweep_texts
 from probes.codec import encode
 from probes.foresee import Foresight
 from probes.result import Event, EventKind, Measured, ProbeResult
@@ -45,6 +46,8 @@ def as_json(result: ProbeResult, foresight: Foresight, remark: str) -> dict[str,
         "figures": encode(result.figures),
         "points": encode(result.points),
         "conditions": encode(result.conditions),
+        "sweep_end": encode(result.sweep_end),
+        "left_out": encode(result.spec.left_out),
         "flags": list(result.flags),
         "versions": dict(result.versions),
         "fingerprint": result.fingerprint,
@@ -83,6 +86,7 @@ def print_result(result: ProbeResult, foresight: Foresight, remark: str) -> None
     lines += _table(result, lang)
     lines += [f"  {_figure_name(name, lang)}: {_number(name, figure)}" for name, figure in result.figures.items()]
     lines += _points(result, lang)
+    lines += [f"- {text}" for text in sweep_texts(result, lang)]
     lines += [f"- {translate(lang, f'probes.flag.{flag}')}" for flag in result.flags]
     lines += [f"- {translate(lang, f'probes.warning.{warning}')}" for warning in result.conditions.warnings]
     lines += [f"- {text}" for text in surprise_texts(result, lang)]

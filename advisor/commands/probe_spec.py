@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from advisor.catalog import Catalog
+from advisor.catalog.errors import InputError
 from advisor.commands.probe_model import DEFAULT_VARIANT, find_model, format_of
+from advisor.decision.scenarios import find_scenario
 from probes.need import memory_limit
 from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
 
@@ -13,7 +15,7 @@ __all__ = ["add_spec_arguments", "spec_from", "sweep_formats"]
 
 DEFAULT_SWEEPS = {
     SweepAxis.CONTEXT: (512, 1024, 2048, 4096, 8192),
-    SweepAxis.BATCH: (1, 2, 4, 8, 16),
+    SweepAxis.BATCH: (1, 2, 4, 8, 16, 32),
     SweepAxis.THREADS: (1, 2, 4, 8, 16, 32),
     SweepAxis.FORMAT: (),
 }
@@ -40,6 +42,8 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sweep", choices=[str(axis) for axis in SweepAxis], help="measure along one axis")
     parser.add_argument("--values", type=int, nargs="+", default=[], metavar="N", help="positions of the sweep")
     parser.add_argument("--formats", nargs="+", default=[], metavar="F", help="formats of a format sweep")
+    parser.add_argument("--max-tpot-ms", type=float, metavar="MS", help="sweep: end with the first slower value")
+    parser.add_argument("--scenario", metavar="FILE|ID", help="sweep: take that limit from a scenario")
     parser.add_argument("--rate", type=float, help="sustained: requests per second")
     parser.add_argument("--duration", type=float, default=60.0, metavar="SECONDS", help="sustained: length")
     parser.add_argument("--slots", type=int, default=8, help="sustained: sequences decoded together")
@@ -77,6 +81,7 @@ def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
         sweep_axis=axis,
         sweep_values=tuple(arguments.values) or (DEFAULT_SWEEPS[axis] if axis else ()),
         sweep_formats=_formats(arguments, axis),
+        tpot_limit_ms=_tpot_limit(arguments, axis, catalog),
         load=_load(arguments, kind),
         endpoint=_endpoint(arguments),
         checkpoint=arguments.checkpoint,
@@ -122,6 +127,17 @@ def sweep_formats(engine: EngineName) -> tuple[str, ...]:
         EngineName.ORT: ORT_SWEEP_FORMATS,
     }
     return others.get(engine, DEFAULT_SWEEP_FORMATS)
+
+
+def _tpot_limit(arguments: argparse.Namespace, axis: SweepAxis | None, catalog: Catalog) -> float | None:
+    if axis is None and (arguments.max_tpot_ms is not None or arguments.scenario):
+        raise InputError("max-tpot-ms", "a sweep that it could end (--sweep)", "no sweep")
+    if arguments.max_tpot_ms is not None or not arguments.scenario:
+        return None if arguments.max_tpot_ms is None else float(arguments.max_tpot_ms)
+    limit = find_scenario(arguments.scenario, catalog).tpot_ms
+    if limit is None:
+        raise InputError("scenario", "one with a limit on the time per token (tpot_ms)", arguments.scenario)
+    return limit
 
 
 def _load(arguments: argparse.Namespace, kind: Kind) -> LoadTarget | None:

@@ -11,7 +11,7 @@ from advisor.commands.probe_spec import MLA_RESIDENT_EXPERTS
 from advisor.ui import probing
 from advisor.ui.probe_engine import choose_engine, model_of
 from advisor.ui.probe_names import catalogue_format, device_name
-from advisor.ui.probe_sweep import choose_axis, choose_values
+from advisor.ui.probe_sweep import choose_axis, choose_limit, choose_values
 from advisor.ui.text import language, t
 from probes.machine_records import Machine
 from probes.need import memory_limit
@@ -58,6 +58,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         )
         axis = choose_axis() if kind == Kind.SWEEP else None
     values = choose_values(axis, engine) if axis else ()
+    tpot_limit = choose_limit(axis) if axis else None
     model = model_of(engine, Kind(kind), variant, chosen)
     if axis and not values:
         st.caption(t("probe.values_none"))
@@ -82,6 +83,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         sweep_axis=axis,
         sweep_values=tuple(int(value) for value in values) if axis is not SweepAxis.FORMAT else (),
         sweep_formats=values if axis is SweepAxis.FORMAT else (),
+        tpot_limit_ms=tpot_limit,
         load=load,
         timeout_s=_timeout(load) if load else 900.0,
         memory_limit_bytes=limit,

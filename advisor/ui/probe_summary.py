@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from advisor.report.numbers import bytes_text, duration_text, gib_text, number
+from advisor.report.sweep_text import sweep_texts
 from advisor.ui.probe_names import catalogue_format
-from advisor.ui.text import plain, t
+from advisor.ui.text import language, plain, t
 from probes.engines.precision import canonical_format
 from probes.result import Conditions, Point, ProbeResult
 from probes.spec import ProbeSpec, SweepAxis
@@ -36,6 +37,8 @@ _NAMES = (
 def summary_table(result: ProbeResult) -> None:
     """Nothing for a run that has no such figures, but what it cost in energy, or that nothing here can tell."""
     formats_table(result.spec, result.points)
+    for text in sweep_texts(result, language(), gib_text):
+        st.caption(f":material/flag: {plain(text)}")
     rows = [(t(f"probe.summary.{name}"), _text(name, result)) for name in _NAMES if name in result.figures]
     resident = result.conditions.page_cache_resident
     if resident is not None:

@@ -10,11 +10,11 @@ from advisor.ui.probe_names import catalogue_format
 from advisor.ui.text import t
 from probes.spec import EngineName, SweepAxis
 
-__all__ = ["choose_axis", "choose_values"]
+__all__ = ["choose_axis", "choose_limit", "choose_values"]
 
 _OFFERED = {  # beside the default: those that a larger machine can take
     SweepAxis.CONTEXT: (128, 16_384, 32_768),
-    SweepAxis.BATCH: (32,),
+    SweepAxis.BATCH: (64,),
     SweepAxis.THREADS: (64,),
 }
 
@@ -50,6 +50,23 @@ def choose_values(axis: SweepAxis, engine: EngineName) -> tuple[str, ...]:
         persist_state="session",
     )
     return tuple(value for value in options if value in chosen)
+
+
+def choose_limit(axis: SweepAxis) -> float | None:
+    """Milliseconds per token at which the sweep ends; threads and formats follow no order that could end."""
+    if axis not in (SweepAxis.BATCH, SweepAxis.CONTEXT):
+        return None
+    chosen = st.number_input(
+        t("probe.sweep_limit"),
+        min_value=0.1,
+        max_value=1e6,
+        value=None,
+        key="probe.sweep_limit",
+        help=t("probe.sweep_limit_help"),
+        persist_state="session",
+        width=260,
+    )
+    return None if chosen is None else float(chosen)
 
 
 def _possible(axis: SweepAxis, values: tuple[int, ...]) -> list[int]:

@@ -8,6 +8,7 @@ from advisor.catalog.errors import FathomError
 from advisor.catalog.text import translate
 from advisor.jobs.registry import ProbeRegistry, Snapshot
 from advisor.report.numbers import gib_text
+from advisor.report.sweep_text import left_out_texts
 from advisor.ui import probing
 from advisor.ui.machine_rates import benchmark_table, rates_table
 from advisor.ui.probe_figures import point_lines
@@ -129,6 +130,9 @@ def _start(registry: ProbeRegistry, spec: ProbeSpec, *, busy: bool) -> None:
         hint = "" if spec.kind is Kind.SLICE else t("probe.refused_hint")
         text = t("probe.refused_text", needed=needed, allowed=allowed, hint=hint)
         st.warning(text, icon=":material/block:", title=t("probe.refused"))
+    elif foreseen.runs is not None:
+        for text in left_out_texts(foreseen.runs, language(), gib_text):
+            st.caption(f":material/content_cut: {plain(text)}")
     prediction_table(foreseen.prediction)
     st.button(
         t("probe.start_measure" if spec.kind is Kind.MACHINE or spec.endpoint else "probe.start"),
@@ -146,6 +150,6 @@ def begin_probe(registry: ProbeRegistry, spec: ProbeSpec) -> None:
     """Starts it and shows it; a problem is shown beside the form."""
     try:
         foreseen = probing.expect(spec)
-        st.session_state[_LAST] = registry.start(spec, foreseen.prediction, foreseen.place)
+        st.session_state[_LAST] = registry.start(foreseen.runs or spec, foreseen.prediction, foreseen.place)
     except FathomError as problem:
         st.session_state[_PROBLEM] = problem

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from statistics import mean
+from statistics import mean, median
 
 from advisor.catalog.errors import InputError
 from probes.measure import Reporter
@@ -15,6 +15,7 @@ from probes.openai_client import Answer, EndpointClient, EndpointError
 from probes.result import Conditions, Measured, ProbeResult, State
 from probes.server_metrics import gauges, server_figures, server_flags
 from probes.spec import Kind, ProbeSpec, SweepAxis
+from probes.sweep_values import SweepWatch
 from probes.system import LoadSampler, load_average
 from probes.traffic import WINDOW_S, Account, Request, arrivals, window_s
 
@@ -74,7 +75,7 @@ def _sweep(spec: ProbeSpec, reporter: Reporter, client: EndpointClient) -> Probe
         raise InputError("sweep", "batch or context for an endpoint", spec.sweep_axis)
     if spec.sweep_axis is SweepAxis.CONTEXT:
         return _single(replace(spec, prompt_tokens=spec.sweep_values), reporter, client)
-    result = _empty(spec)
+    result, watch, end = _empty(spec), SweepWatch(spec), None
     for index, workers in enumerate(spec.sweep_values):
         reporter.phase("sweep", index, len(spec.sweep_values))
         start = time.perf_counter()
@@ -90,7 +91,11 @@ def _sweep(spec: ProbeSpec, reporter: Reporter, client: EndpointClient) -> Probe
         reporter.point("decode", {"batch": workers}, values)
         if index == 0:
             result = replace(result, ttft_ms=values["ttft_ms"], decode_tok_s=values.get("decode_tok_s"))
-    return result
+        tpot_ms = 1e3 * median(steps) if steps else 0.0
+        end = watch.stop(workers, tpot_ms, values["output_tok_s"].value)
+        if end is not None:
+            break
+    return replace(result, sweep_end=end or watch.end())
 
 
 def _ask(

@@ -4,7 +4,6 @@ measured.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from advisor.catalog.errors import InputError
@@ -14,43 +13,40 @@ from probes.engines.torch_engine import set_threads
 from probes.kinds.full import SPARE_TOKENS, decode_flags, load, share_of_bandwidth
 from probes.kinds.session import Session
 from probes.measure import DecodeRounds, decode_rounds
-from probes.needs import needed
 from probes.result import Measured, ProbeResult
 from probes.spec import SweepAxis
+from probes.sweep_values import SweepWatch
 from probes.system import own_peak_bytes
 
 __all__ = ["run_sweep"]
 
-SLOWER = 0.97  # a larger batch that gives less than this share of the best throughput so far ends the sweep
-
 
 def run_sweep(session: Session) -> ProbeResult:
-    """Figures of the result are those of the first point (of a format sweep: the first format)."""
+    """Figures of the result are those of the first point (of a format sweep: the first format), but the peak, which is
+    that of all that was measured. The values are those that fit, see `probes.sweep_values`.
+    """
     axis = session.spec.sweep_axis
     if axis is SweepAxis.FORMAT:
         return _formats(session)
     if axis is None or not session.spec.sweep_values:
         raise InputError("sweep", "an axis and at least one value", axis)
     bandwidth = session.benchmark()
-    values = _possible(session, axis)
+    values = session.spec.sweep_values
     slots = max(values) if axis is SweepAxis.BATCH else session.spec.batch
     engine = make_engine(session.spec, slots=slots, tokens=session.spec.context_tokens + SPARE_TOKENS)
     result = load(session, engine)
-    peak = 0
     rounds: list[DecodeRounds] = []
-    best = 0.0
+    watch, end = SweepWatch(session.spec), None
     for index, value in enumerate(values):
         session.reporter.phase("sweep", index, len(values))
         found = _measure(session, engine, axis, value, bandwidth)
         rounds.append(found)
-        if not peak:
-            peak = engine.peak_device_bytes() or own_peak_bytes()
-        output = found.tok_s.value * (value if axis is SweepAxis.BATCH else 1)
-        if axis is SweepAxis.BATCH and output < SLOWER * best:
+        slots_now = value if axis is SweepAxis.BATCH else session.spec.batch
+        end = watch.stop(value, 1e3 / found.tok_s.value, found.tok_s.value * slots_now)
+        if end is not None:
             break
-        best = max(best, output)
-    first = rounds[0]
-    result = _summary(session, replace(result, peak_bytes=peak), engine, first)
+    first, peak = rounds[0], engine.peak_device_bytes() or own_peak_bytes()
+    result = _summary(session, replace(result, peak_bytes=peak, sweep_end=end or watch.end()), engine, first)
     return session.finish(result, decode_flags(session, engine, first, bandwidth))
 
 
@@ -79,41 +75,28 @@ def _measure(session: Session, engine: Engine, axis: SweepAxis, value: int, band
     return rounds
 
 
-def _possible(session: Session, axis: SweepAxis) -> Sequence[int]:
-    """Values that this machine can take: batches that fit the memory limit, threads that exist."""
-    spec, values = session.spec, session.spec.sweep_values
-    if axis is SweepAxis.THREADS:
-        return [v for v in values if v <= session.cpu.threads] or [session.cpu.threads]
-    if axis is SweepAxis.BATCH and spec.memory_limit_bytes:
-        fitting = [
-            v
-            for v in values
-            if needed(replace(spec, batch=v, sweep_values=(v,))).total_bytes <= spec.memory_limit_bytes
-        ]
-        return fitting or [min(values)]
-    return values
-
-
 def _formats(session: Session) -> ProbeResult:
     """One load per format; the best of the summary is the first format's."""
     bandwidth = session.benchmark()
     summary: ProbeResult | None = None
     flags: list[str] = []
-    formats = session.spec.sweep_formats
+    peak = 0
+    formats, watch = session.spec.sweep_formats, SweepWatch(session.spec)
     for index, format_id in enumerate(formats):
         session.reporter.phase("sweep", index, len(formats))
         session.spec = replace(session.spec, format_id=format_id)
         engine = make_engine(session.spec, slots=session.spec.batch, tokens=session.spec.context_tokens + SPARE_TOKENS)
         result = load(session, engine)
         rounds = _measure(session, engine, SweepAxis.FORMAT, 0, bandwidth)
+        watch.stop(format_id, 1e3 / rounds.tok_s.value, rounds.tok_s.value * session.spec.batch)
+        peak = max(peak, engine.peak_device_bytes() or own_peak_bytes())
         if summary is None:
-            peak = engine.peak_device_bytes() or own_peak_bytes()
-            summary = _summary(session, replace(result, peak_bytes=peak), engine, rounds)
+            summary = _summary(session, result, engine, rounds)
             flags = decode_flags(session, engine, rounds, bandwidth)
         engine.close()
     if summary is None:
         raise InputError("formats", "at least one format", formats)
-    return session.finish(summary, flags)
+    return session.finish(replace(summary, peak_bytes=peak, sweep_end=watch.end()), flags)
 
 
 def _summary(session: Session, result: ProbeResult, engine: Engine, first: DecodeRounds) -> ProbeResult:

@@ -14,6 +14,7 @@ from advisor.report.numbers import duration_text, range_text
 from advisor.ui.probe_figures import point_lines
 from advisor.ui.probe_numbers import figure_text, so_far
 from advisor.ui.probe_progress import progress_share, progress_text
+from probes import foresee
 from probes.result import Measured, Point, Prediction, State
 from probes.spec import ProbeSpec
 
@@ -250,3 +251,20 @@ def test_a_cancelled_probe_shows_what_it_had_measured() -> None:
     assert not app.exception
     assert "kept in the history" in " ".join(item.value for item in app.caption)
     assert list(app.table[0].value["Measured"]) == ["9.5"]
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"), [("en", "Left out: 32 sequences would take"), ("zh", "未测量：32 个并发序列")]
+)
+def test_the_page_says_which_values_of_a_sweep_do_not_fit(
+    open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch, lang: str, words: str
+) -> None:
+    """1.5B in 16 bit with a margin takes 4.68 GB; each further sequence of 544 tokens 18 MB more."""
+    monkeypatch.setattr(foresee, "available_bytes", lambda: 2**30 + 5_000_000_000)
+    app = open_page("machine", lang)
+    app.segmented_control(key="probe.kind").set_value("sweep").run()
+    app.segmented_control(key="probe.axis").set_value("batch").run()
+    app.number_input(key="probe.sweep_limit").set_value(150.0).run()
+    assert not app.exception
+    assert any(words in caption.value for caption in app.caption), [caption.value for caption in app.caption]
+    assert not app.button(key="probe.start").disabled
