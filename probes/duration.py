@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from probes.layers import slices_of
 from probes.measure import DROPPED_STEPS, FEWEST_ROUNDS, MIN_STEPS, SAMPLE_BUDGET_S, SLICE_PREFILL_S
 from probes.need import DEFAULT_DEPTHS
 from probes.spec import EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
+from probes.sweep_values import positions
 from probes.traffic import DRAIN_FACTOR
 
 __all__ = ["duration_s", "kernels_on_disk"]
@@ -24,9 +25,16 @@ PART_STEPS, PART_SHARE = 6, 0.5  # steps of one layer and of a quarter of them, 
 PART_ROUNDS, PART_BUDGET_S = 8, 6.0
 
 
-def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_s: float, slice_share: float) -> float:
+def duration_s(
+    spec: ProbeSpec,
+    prefill_tok_s: float,
+    decode_tok_s: float,
+    load_s: float,
+    slice_share: float,
+    steps_s: Sequence[float] = (),
+) -> float:
     """Seconds. `prefill_tok_s`, `decode_tok_s`: of the whole variant; `slice_share`: of its bytes per token that the
-    loaded part reads.
+    loaded part reads. `steps_s`: of a sweep, a decode step at each of its positions.
     """
     step = 1 / max(decode_tok_s, 1e-9)
     prompts = {tokens: tokens / max(prefill_tok_s, 1e-9) for tokens in spec.prompt_tokens}
@@ -36,9 +44,9 @@ def duration_s(spec: ProbeSpec, prefill_tok_s: float, decode_tok_s: float, load_
     if spec.kind is Kind.SLICE:
         return fixed + choose + _slice_s(spec, slice_share * max(prompts.values()), slice_share * step)
     if spec.kind is Kind.SWEEP:
-        points = len(spec.sweep_formats) if spec.sweep_axis is SweepAxis.FORMAT else len(spec.sweep_values)
-        loads = load_s * (points - 1) if spec.sweep_axis is SweepAxis.FORMAT else 0.0
-        return fixed + loads + max(1, points) * (choose / 2 + _rounds_s(spec, step))
+        steps_s = steps_s or (step,) * max(1, len(positions(spec)))
+        loads = load_s * (len(steps_s) - 1) if spec.sweep_axis is SweepAxis.FORMAT else 0.0
+        return fixed + loads + sum(choose / 2 + _rounds_s(spec, each) for each in steps_s)
     chosen = choose * (1 + len(prompts))
     a_round = PART_SHARE * PART_STEPS * step
     parts = max(a_round, min(PART_ROUNDS * a_round, PART_BUDGET_S)) if spec.engine is EngineName.TORCH else 0.0

@@ -10,18 +10,18 @@ from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.sizing.efficiency import EfficiencyTable
-from advisor.sizing.plan import Load, Sizing
-from advisor.sizing.size import size
+from advisor.sizing.plan import Load
 from probes.cpu import available_bytes
 from probes.duration import duration_s
 from probes.engines.block import POOL_ELEMENTS
 from probes.machine_records import Machine
+from probes.moments import ForeseenMoment, foreseen_moments, foreseen_points
 from probes.need import Need, memory_limit, need_of, refusal
 from probes.needs import needed
-from probes.place import accelerator_of, device_at, measured_bandwidth, place_of, plan_at
+from probes.place import accelerator_of, device_at, measured_bandwidth, place_of
 from probes.quick import quick_load
 from probes.result import Place, Prediction, ProbeResult
-from probes.spec import EngineName, Kind, ProbeSpec
+from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 from probes.sweep_values import at_position, fitted, positions
 
 __all__ = ["Foresight", "foresee", "load_of"]
@@ -73,7 +73,7 @@ def foresee(
     place = place_of(spec, machine, catalog, history)
     assert place is not None  # only an endpoint has none
     bandwidth = _bandwidth(spec, place, machine, catalog, history)
-    sizing, unknown = _sizing(spec, place, catalog, table)
+    moments, unknown = _moments(spec, place, catalog, table)
     prediction = Prediction(
         peak_bytes=Quantity(
             most.total_bytes,
@@ -85,8 +85,8 @@ def foresee(
         load_s=_load(first, machine, alike, spec.engine),
         bandwidth_bytes_per_s=bandwidth,
     )
-    if sizing is not None:
-        prediction = _with_seconds(prediction, sizing, first, spec)
+    if moments:
+        prediction = _with_seconds(prediction, moments, first, spec, machine.cpu.cores)
     return Foresight(prediction, most, refusal(most, free), unknown, place, spec)
 
 
@@ -104,34 +104,42 @@ def load_of(spec: ProbeSpec) -> Load:
     return Load(max(spec.prompt_tokens), spec.output_tokens, spec.context_tokens, concurrency=spec.batch)
 
 
-def _sizing(
+def _moments(
     spec: ProbeSpec, place: Place, catalog: Catalog, table: EfficiencyTable | None
-) -> tuple[Sizing | None, str]:
+) -> tuple[list[ForeseenMoment], str]:
     try:
-        return size(plan_at(spec, place, catalog), load_of(spec), catalog, table=table), ""
+        return foreseen_moments(spec, place, catalog, table), ""
     except FathomError as problem:
-        return None, str(problem)
+        return [], str(problem)
 
 
-def _with_seconds(prediction: Prediction, sizing: Sizing, need: Need, spec: ProbeSpec) -> Prediction:
-    decode, bandwidth = sizing.decode_tok_s, prediction.bandwidth_bytes_per_s
+def _with_seconds(
+    prediction: Prediction, moments: Sequence[ForeseenMoment], need: Need, spec: ProbeSpec, cores: int
+) -> Prediction:
+    """Of a sweep: every point, and the first one as the headline. `need`: of the first."""
+    prediction = replace(prediction, points=foreseen_points(spec, moments, cores))
+    speed, bandwidth = moments[0].speed, prediction.bandwidth_bytes_per_s
     assert bandwidth is not None
-    whole = need_of(spec, whole=True) if spec.engine is EngineName.TORCH else need
+    decode = speed.decode_tok_s
+    whole = need_of(_first(spec), whole=True) if spec.engine is EngineName.TORCH else need
     read = whole.read_bytes / bandwidth.value
     mbu = Quantity(
         decode.value * read, decode.low * read, decode.high * read, decode.basis, "decode x bytes / bandwidth"
     )
     share = need.read_bytes / max(1, whole.read_bytes)  # a slice does less
     load = prediction.load_s.value if prediction.load_s else 0.0
-    seconds = duration_s(spec, sizing.prefill_tok_s.value, decode.value, load, share)
-    return replace(
-        prediction,
-        decode_tok_s=decode,
-        prefill_tok_s=sizing.prefill_tok_s,
-        ttft_ms=sizing.ttft_ms,
-        mbu=mbu,
-        duration_s=Quantity.within(seconds, 2.0, Basis.ESTIMATED, "sum of the phases"),
-    )
+    steps = tuple(1 / max(m.speed.decode_tok_s.value, 1e-9) for m in moments)
+    seconds = duration_s(spec, speed.prefill_tok_s.value, decode.value, load, share, steps)
+    prediction = replace(prediction, duration_s=Quantity.within(seconds, 2.0, Basis.ESTIMATED, "sum of the phases"))
+    if spec.kind is not Kind.SWEEP:
+        prompt = {"prefill_tok_s": speed.prefill_tok_s, "ttft_ms": speed.ttft_ms}
+        return replace(prediction, decode_tok_s=decode, mbu=mbu, **prompt)
+    other = spec.sweep_axis is SweepAxis.THREADS and spec.sweep_values[0] != cores
+    return prediction if other else replace(prediction, decode_tok_s=decode, mbu=mbu)
+
+
+def _first(spec: ProbeSpec) -> ProbeSpec:
+    return at_position(spec, positions(spec)[0]) if spec.kind is Kind.SWEEP and positions(spec) else spec
 
 
 def _bandwidth(

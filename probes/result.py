@@ -16,8 +16,8 @@ from advisor.catalog.records import Host
 from probes.spec import ProbeSpec, SweepLimit
 
 __all__ = [
-    "Conditions", "DevicePart", "Event", "EventKind", "Measured", "Place", "Point", "Prediction", "ProbeResult",
-    "State", "SweepEnd",
+    "Conditions", "DevicePart", "Event", "EventKind", "ForeseenPoint", "Measured", "Place", "Point", "Prediction",
+    "ProbeResult", "State", "SweepEnd",
 ]  # fmt: skip
 
 
@@ -150,8 +150,20 @@ class SweepEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeseenPoint:
+    """What a `Point` of the same name, position and label should measure."""
+
+    name: str
+    at: Mapping[str, float]
+    values: Mapping[str, Quantity]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """What sizing foresaw before the run; None where it has no answer."""
+    """What sizing foresaw before the run; None where it has no answer. `points`: of a sweep, one for each that it
+    reports; the headline figures are those of the first. Stored before these were kept: none.
+    """
 
     load_s: Quantity | None = None
     peak_bytes: Quantity | None = None
@@ -161,6 +173,7 @@ class Prediction:
     mbu: Quantity | None = None
     bandwidth_bytes_per_s: Quantity | None = None
     duration_s: Quantity | None = None
+    points: tuple[ForeseenPoint, ...] = ()
 
     def items(self) -> dict[str, Quantity]:
         """The figures that have an answer, by key."""

@@ -9,7 +9,7 @@ from advisor.catalog.errors import FathomError
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import texts, translate
 from advisor.catalog.units import format_bytes
-from advisor.evidence.surprises import surprises
+from advisor.evidence.surprises import PointCheck, point_checks, surprises
 from advisor.report.numbers import latency_text
 from advisor.report.surprise_text import surprise_texts
 from advisor.report.sweep_text import sweep_texts
@@ -19,6 +19,8 @@ from probes.result import Event, EventKind, Measured, ProbeResult
 from probes.store import Store
 
 __all__ = ["as_json", "keep", "language", "print_result", "show_progress"]
+
+_FIGURES = {"decode": ("decode_tok_s", "output_tok_s", "mbu"), "prefill": ("prefill_tok_s", "ttft_ms")}
 
 
 def language() -> str:
@@ -46,6 +48,7 @@ def as_json(result: ProbeResult, foresight: Foresight, remark: str) -> dict[str,
         "figures": encode(result.figures),
         "points": encode(result.points),
         "conditions": encode(result.conditions),
+        "foreseen_points": [_checked(check) for check in point_checks(result)],
         "sweep_end": encode(result.sweep_end),
         "left_out": encode(result.spec.left_out),
         "flags": list(result.flags),
@@ -66,6 +69,20 @@ def keep(store: Store, result: ProbeResult) -> None:
         store.add(result)
     except FathomError as problem:
         sys.stderr.write(translate(language(), "probes.command.not_stored", reason=problem) + "\n")
+
+
+def _checked(check: PointCheck) -> dict[str, object]:
+    """A point of a sweep: each figure measured beside foreseen."""
+    outside = {found.name for found in check.surprises}
+    figures = {
+        name: {"measured": seen.value, "predicted": said.as_json(), "inside": said.low <= seen.value <= said.high}
+        for name, (seen, said) in check.pairs.items()
+    }
+    reasons = {found.name: list(found.reasons) for found in check.surprises}
+    return {
+        "name": check.point.name, "at": dict(check.point.at), "label": check.point.label, "figures": figures,
+        "inside": not outside, "reasons": reasons,
+    }  # fmt: skip
 
 
 def show_progress(event: Event, elapsed_s: float) -> None:
@@ -120,16 +137,26 @@ def _points(result: ProbeResult, lang: str) -> list[str]:
     """What a sweep measured, one line per position; a slow kernel is named as such."""
     if result.spec.sweep_axis is None:
         return []
+    checks = {id(check.point): check for check in point_checks(result)}
     lines = []
     for point in result.points:
-        if point.name != "decode":
+        if point.name not in _FIGURES:
             continue
         where = ", ".join(f"{name}={value:g}" for name, value in point.at.items())
-        seen = [n for n in ("decode_tok_s", "output_tok_s", "mbu") if n in point.values]
+        seen = [n for n in _FIGURES[point.name] if n in point.values]
         figures = ", ".join(f"{name} {_text(name, point.values[name].value)}" for name in seen)
+        verdict = _verdict(checks[id(point)], lang) if id(point) in checks else ""
         remark = translate(lang, "probes.flag.slow_decode_kernel") if "slow_kernel" in point.values else ""
-        lines.append(f"  {point.label or result.spec.format_id} {where}: {figures} {remark}".rstrip())
+        line = f"  {point.label or result.spec.format_id} {where}: {figures}"
+        lines.append("; ".join(text for text in (line, verdict, remark) if text))
     return lines
+
+
+def _verdict(check: PointCheck, lang: str) -> str:
+    """Of the rate: what was foreseen, and whether it lies inside."""
+    name, (_, said) = next(iter(check.pairs.items()))
+    word = "outside" if any(found.name == name for found in check.surprises) else "inside"
+    return translate(lang, f"probes.command.point_{word}", said=_number(name, said))
 
 
 def _number(name: str, figure: Measured | Quantity) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from advisor.catalog.quantity import Basis, Quantity
-from probes.result import Measured, ProbeResult
+from probes.result import ForeseenPoint, Measured, Point, ProbeResult
 
-__all__ = ["Surprise", "measured_with_duration", "surprises"]
+__all__ = ["PointCheck", "Surprise", "measured_with_duration", "point_checks", "surprises"]
 
 _BUSY = ("foreign_load", "steal", "swapping", "throttled")
 _SPEED = ("prefill_tok_s", "ttft_ms", "decode_tok_s")
@@ -18,11 +18,22 @@ OTHER_BANDWIDTH = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Surprise:
-    """`ratio`: measured over foreseen. `reasons`: keys of texts, at least one."""
+    """`ratio`: measured over foreseen. `reasons`: keys of texts, at least one. `at`, `label`: the point of a sweep."""
 
     name: str
     ratio: float
     reasons: tuple[str, ...]
+    at: Mapping[str, float] = field(default_factory=dict)
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PointCheck:
+    """A measured point beside what was foreseen of it, by figure; `surprises`: those outside."""
+
+    point: Point
+    pairs: Mapping[str, tuple[Measured, Quantity]]
+    surprises: tuple[Surprise, ...]
 
 
 def measured_with_duration(result: ProbeResult) -> dict[str, Measured]:
@@ -46,11 +57,48 @@ def surprises(result: ProbeResult) -> tuple[Surprise, ...]:
     outside.pop("mbu", None)  # follows from rate and bandwidth
     if any(name in outside for name in (*_SPEED, "load_s")):
         outside.pop("duration_s", None)  # follows from these
-    return tuple(
+    if result.predicted.points:  # of which the first has the headline figures
+        outside = {name: pair for name, pair in outside.items() if name not in _SPEED}
+    headline = tuple(
         Surprise(name, seen.value / said.value, tuple(_reasons(name, seen, said, result)) or ("unknown",))
         for name, (seen, said) in outside.items()
         if said.value > 0
     )
+    return headline + tuple(found for check in point_checks(result) for found in check.surprises)
+
+
+def point_checks(result: ProbeResult) -> tuple[PointCheck, ...]:
+    """Of every point that was foreseen and measured, in the order of measurement. Empty for other kinds than sweeps."""
+    foreseen = result.predicted.points
+    found = []
+    for point in result.points:
+        said = next((f for f in foreseen if _is_same(f, point, result)), None)
+        if said is None:
+            continue
+        pairs = {name: (point.values[name], q) for name, q in said.values.items() if name in point.values}
+        found.append(PointCheck(point, pairs, tuple(_of_point(point, pairs, result))))
+    return tuple(found)
+
+
+def _is_same(said: ForeseenPoint, point: Point, result: ProbeResult) -> bool:
+    label = point.label or result.spec.format_id
+    return said.name == point.name and dict(said.at) == dict(point.at) and said.label == label
+
+
+def _of_point(
+    point: Point, pairs: Mapping[str, tuple[Measured, Quantity]], result: ProbeResult
+) -> Iterator[Surprise]:
+    """Seconds and rate of a prompt are one finding."""
+    outside = {name: pair for name, pair in pairs.items() if not _inside(*pair)}
+    if "prefill_tok_s" in outside:
+        outside.pop("ttft_ms", None)
+    for name, (seen, said) in outside.items():
+        if said.value <= 0:
+            continue
+        reasons = dict.fromkeys(_reasons(name, seen, said, result))
+        if "slow_kernel" in point.values and seen.value < said.low:
+            reasons["slow_kernel"] = None
+        yield Surprise(name, seen.value / said.value, tuple(reasons) or ("unknown",), point.at, point.label)
 
 
 def _inside(seen: Measured, said: Quantity) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes
 from advisor.report.numbers import latency_text, number
 from probes.result import ProbeResult, SweepEnd
-from probes.spec import LeftOut, ProbeSpec, SweepLimit
+from probes.spec import LeftOut, ProbeSpec, SweepAxis, SweepLimit
 
-__all__ = ["left_out_texts", "sweep_texts"]
+__all__ = ["left_out_texts", "position_text", "sweep_texts"]
 
 Size = Callable[[float], str]
 
@@ -44,6 +44,14 @@ def _left_out(found: list[LeftOut] | tuple[LeftOut, ...], spec: ProbeSpec, langu
         shown = size if one.limit is SweepLimit.MEMORY else number
         given = {"at": at, "needed": shown(one.needed), "allowed": shown(one.allowed)}
         yield translate(language, f"probes.sweep.left_out.{one.limit}", **given)
+
+
+def position_text(spec: ProbeSpec, at: Mapping[str, float], label: str, language: str) -> str:
+    """Where on its axis a point of a sweep lies."""
+    names = {SweepAxis.BATCH: ("batch",), SweepAxis.THREADS: ("threads",)}
+    keys = names.get(spec.sweep_axis or SweepAxis.CONTEXT, ("context_tokens", "prompt_tokens"))
+    value = next((int(at[key]) for key in keys if key in at), 0)
+    return _at(spec, value, label if spec.sweep_axis is SweepAxis.FORMAT else "", language)
 
 
 def _at(spec: ProbeSpec, value: int, format_id: str, language: str) -> str:

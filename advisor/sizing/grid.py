@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,11 +148,16 @@ def evaluate(
     return out
 
 
-def evaluate_speed(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None) -> GridResult:
-    """Seconds only: the bytes of the result are zero and everything is said to fit."""
+def evaluate_speed(
+    plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None, *, alone: bool = False
+) -> GridResult:
+    """Seconds only: the bytes of the result are zero and everything is said to fit.
+
+    `alone`: all sequences are in the same phase, as when each is measured by itself; else prompts come in between.
+    """
     context = step_context(plans, loads, tuning, table)
     out = _empty(context.found)
-    speeds_into(out, slice(0, len(plans)), loads, tuning, context)
+    speeds_into(out, slice(0, len(plans)), loads, tuning, context, alone=alone)
     return out
 
 
@@ -210,10 +215,14 @@ def _chunk_table(plans: PlanColumns, found: Estimates, tuning: Tuning) -> Floats
     return table[p.runtime, p.host_path.codes]
 
 
-def speeds_into(out: GridResult, rows: slice, loads: LoadColumns, tuning: Tuning, context: StepContext) -> None:
+def speeds_into(
+    out: GridResult, rows: slice, loads: LoadColumns, tuning: Tuning, context: StepContext, *, alone: bool = False
+) -> None:
     """Writes the seconds of some plans into `out`."""
     found, index = context.found, context.found.index[rows]
     work = work_of(loads, rows)
+    if alone:
+        work = replace(work, serving=np.zeros_like(work.serving))
     response = respond(context.costs(rows), work, tuning.accepted_tokens, float(tuning.draft_tokens))
     slow, slow_prefill = found.decode_factor.take(index), found.prefill_factor.take(index)
     tpot, ttft = response.tpot_s * slow, response.ttft_s * slow_prefill

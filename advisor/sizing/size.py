@@ -11,7 +11,7 @@ from advisor.sizing.grid import BINDINGS, GridResult, Range, evaluate_speed
 from advisor.sizing.plan import Binding, Load, Plan, Sizing
 from advisor.sizing.suggestions import suggestions
 
-__all__ = ["size", "sizing_of"]
+__all__ = ["SOURCE", "basis_of", "size", "sizing_of"]
 
 SOURCE = "step model, data/calibration.yaml"
 
@@ -44,7 +44,7 @@ def sizing_of(
 def _sizing(
     plan: Plan, load: Load, result: GridResult, row: int, held: Footprint, catalog: Catalog | None
 ) -> Sizing:
-    basis = _basis(result, row)
+    basis = basis_of(result, row)
     shares = {b: float(result.shares[row, n]) for n, b in enumerate(BINDINGS)}
 
     def quantity(values: Range, factor: float = 1.0) -> Quantity:
@@ -72,7 +72,8 @@ def _sizing(
     )
 
 
-def _basis(result: GridResult, row: int) -> Basis:
+def basis_of(result: GridResult, row: int) -> Basis:
+    """How the figures of one row are known."""
     local = int(result.local[row])
     if local:
         return Basis.MEASURED if local == 2 else Basis.CALIBRATED

@@ -254,7 +254,7 @@ def test_a_cancelled_probe_shows_what_it_had_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lang", "words"), [("en", "Left out: 32 sequences would take"), ("zh", "未测量：32 个并发序列")]
+    ("lang", "words"), [("en", "32 sequences would take"), ("zh", "未测量：32 个并发序列")]
 )
 def test_the_page_says_which_values_of_a_sweep_do_not_fit(
     open_page: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch, lang: str, words: str
@@ -262,8 +262,8 @@ def test_the_page_says_which_values_of_a_sweep_do_not_fit(
     """1.5B in 16 bit with a margin takes 4.68 GB; each further sequence of 544 tokens 18 MB more."""
     monkeypatch.setattr(foresee, "available_bytes", lambda: 2**30 + 5_000_000_000)
     app = open_page("machine", lang)
-    app.segmented_control(key="probe.kind").set_value("sweep").run()
-    app.segmented_control(key="probe.axis").set_value("batch").run()
+    app.segmented_control(key="probe.kind").set_value(translate(lang, "probes.kind.sweep")).run()
+    app.segmented_control(key="probe.axis").set_value(translate(lang, "ui.probe.axis_of.batch")).run()
     app.number_input(key="probe.sweep_limit").set_value(150.0).run()
     assert not app.exception
     assert any(words in caption.value for caption in app.caption), [caption.value for caption in app.caption]
