@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from probes.layers import slices_of
-from probes.measure import DROPPED_STEPS, FEWEST_ROUNDS, MIN_STEPS, SAMPLE_BUDGET_S, SLICE_PREFILL_S
+from probes.measure import DROPPED_STEPS, FEWEST_ROUNDS, MIN_STEPS, SAMPLE_BUDGET_S, SLICE_PREFILL_S, SWEEP_PREFILL_S
 from probes.need import DEFAULT_DEPTHS
 from probes.spec import EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
 from probes.sweep_values import positions
@@ -32,9 +32,11 @@ def duration_s(
     load_s: float,
     slice_share: float,
     steps_s: Sequence[float] = (),
+    prompts_s: Sequence[float] = (),
 ) -> float:
     """Seconds. `prefill_tok_s`, `decode_tok_s`: of the whole variant; `slice_share`: of its bytes per token that the
-    loaded part reads. `steps_s`: of a sweep, a decode step at each of its positions.
+    loaded part reads. `steps_s`: of a sweep, a decode step at each of its positions; `prompts_s`: a
+    prompt at each.
     """
     step = 1 / max(decode_tok_s, 1e-9)
     prompts = {tokens: tokens / max(prefill_tok_s, 1e-9) for tokens in spec.prompt_tokens}
@@ -46,7 +48,8 @@ def duration_s(
     if spec.kind is Kind.SWEEP:
         steps_s = steps_s or (step,) * max(1, len(positions(spec)))
         loads = load_s * (len(steps_s) - 1) if spec.sweep_axis is SweepAxis.FORMAT else 0.0
-        return fixed + loads + sum(choose / 2 + _rounds_s(spec, each) for each in steps_s)
+        prompt_s = _prompts_s(spec, (one for one in prompts_s if one <= SWEEP_PREFILL_S))
+        return fixed + loads + prompt_s + sum(choose / 2 + _rounds_s(spec, each) for each in steps_s)
     chosen = choose * (1 + len(prompts))
     a_round = PART_SHARE * PART_STEPS * step
     parts = max(a_round, min(PART_ROUNDS * a_round, PART_BUDGET_S)) if spec.engine is EngineName.TORCH else 0.0

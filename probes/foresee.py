@@ -129,9 +129,10 @@ def _with_seconds(
     share = need.read_bytes / max(1, whole.read_bytes)  # a slice does less
     load = prediction.load_s.value if prediction.load_s else 0.0
     steps = tuple(1 / max(m.speed.decode_tok_s.value, 1e-9) for m in moments)
-    seconds = duration_s(spec, speed.prefill_tok_s.value, decode.value, load, share, steps)
+    prompts = tuple(m.speed.ttft_ms.value / 1e3 for m in moments) if spec.sweep_axis is SweepAxis.CONTEXT else ()
+    seconds = duration_s(spec, speed.prefill_tok_s.value, decode.value, load, share, steps, prompts)
     prediction = replace(prediction, duration_s=Quantity.within(seconds, 2.0, Basis.ESTIMATED, "sum of the phases"))
-    if spec.kind is not Kind.SWEEP:
+    if spec.kind is not Kind.SWEEP or spec.sweep_axis is SweepAxis.CONTEXT:
         prompt = {"prefill_tok_s": speed.prefill_tok_s, "ttft_ms": speed.ttft_ms}
         return replace(prediction, decode_tok_s=decode, mbu=mbu, **prompt)
     other = spec.sweep_axis is SweepAxis.THREADS and spec.sweep_values[0] != cores

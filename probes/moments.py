@@ -55,6 +55,9 @@ def _of(moment: ForeseenMoment, position: int | str, spec: ProbeSpec, cores: int
         if position != cores:
             return
         at["threads"] = cores
+    if spec.sweep_axis is SweepAxis.CONTEXT:
+        prompt = {"prefill_tok_s": moment.speed.prefill_tok_s, "ttft_ms": moment.speed.ttft_ms}
+        yield ForeseenPoint("prefill", {"prompt_tokens": moment.context_tokens}, prompt, moment.format_id)
     yield ForeseenPoint("decode", at, {"decode_tok_s": moment.speed.decode_tok_s}, moment.format_id)
 
 

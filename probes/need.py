@@ -59,7 +59,7 @@ def need_of(spec: ProbeSpec, *, whole: bool = False) -> Need:
     slots = max(slots, *spec.sweep_values) if spec.sweep_axis == "batch" else slots
     cache = slots * spec.context_tokens * _cache_width(a) * element * depth
     per_token = max(spec.prompt_tokens) * _cache_width(a) * element * depth
-    longest = max(spec.prompt_tokens)
+    longest = spec.longest_prompt
     scratch = _scratch(a, formats, longest) if spec.device == "cpu" else 0
     activations = _activations(a, longest, element)
     return Need(tensors, cache, activations, scratch_bytes=scratch, read_bytes=read + per_token)

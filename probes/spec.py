@@ -25,7 +25,7 @@ class EngineName(StrEnum):
 class Kind(StrEnum):
     FULL = "full"  # the whole variant: load, prefill, decode
     SLICE = "slice"  # a few of its layers and the head, extrapolated
-    SWEEP = "sweep"  # decode and prefill along one axis
+    SWEEP = "sweep"  # decode along one axis, along the context prefill too
     SUSTAINED = "sustained"  # open-loop arrivals for minutes to hours
     MACHINE = "machine"  # bandwidth, matrix products, disk, PCIe; no model
 
@@ -140,6 +140,12 @@ class ProbeSpec:
         """Room in the cache that each sequence needs."""
         deepest = max(self.sweep_values, default=0) if self.sweep_axis is SweepAxis.CONTEXT else 0
         return max(*self.prompt_tokens, deepest, 1) + self.output_tokens
+
+    @property
+    def longest_prompt(self) -> int:
+        """Tokens of the longest prompt that is processed at once; a sweep of contexts processes each of them."""
+        deepest = max(self.sweep_values, default=0) if self.sweep_axis is SweepAxis.CONTEXT else 0
+        return max(*self.prompt_tokens, deepest)
 
 
 def _require(condition: bool, field: str, expected: str, got: object) -> None:

@@ -151,10 +151,7 @@ def evaluate(
 def evaluate_speed(
     plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: EfficiencyTable | None, *, alone: bool = False
 ) -> GridResult:
-    """Seconds only: the bytes of the result are zero and everything is said to fit.
-
-    `alone`: all sequences are in the same phase, as when each is measured by itself; else prompts come in between.
-    """
+    """Seconds only: no bytes, everything is said to fit. `alone`: no prompts of other sequences come in between."""
     context = step_context(plans, loads, tuning, table)
     out = _empty(context.found)
     speeds_into(out, slice(0, len(plans)), loads, tuning, context, alone=alone)
@@ -221,8 +218,7 @@ def speeds_into(
     """Writes the seconds of some plans into `out`."""
     found, index = context.found, context.found.index[rows]
     work = work_of(loads, rows)
-    if alone:
-        work = replace(work, serving=np.zeros_like(work.serving))
+    work = replace(work, serving=np.zeros_like(work.serving)) if alone else work
     response = respond(context.costs(rows), work, tuning.accepted_tokens, float(tuning.draft_tokens))
     slow, slow_prefill = found.decode_factor.take(index), found.prefill_factor.take(index)
     tpot, ttft = response.tpot_s * slow, response.ttft_s * slow_prefill

@@ -50,7 +50,7 @@ def dense_need(spec: ProbeSpec, a: Architecture, layout: EngineBytes) -> Need:
             matrices += layout.matrix(tensor)
     slots = max(spec.batch, *spec.sweep_values) if spec.sweep_axis is SweepAxis.BATCH else spec.batch
     per_token = 2 * a.n_kv_heads * a.head_dim * a.num_layers * layout.cache_element
-    longest = max(spec.prompt_tokens)
+    longest = spec.longest_prompt
     working = longest * 4 * (4 * (a.intermediate_size or 0) + 6 * a.hidden_size) + a.n_heads * longest * longest * 4
     cache = slots * spec.context_tokens * per_token * layout.cache_copies
     read = matrices + vectors + longest * per_token

@@ -4,15 +4,15 @@ measured.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from advisor.catalog.errors import InputError
 from probes.engines.base import Engine
 from probes.engines.factory import make_engine
 from probes.engines.torch_engine import set_threads
-from probes.kinds.full import SPARE_TOKENS, decode_flags, load, share_of_bandwidth
+from probes.kinds.full import SPARE_TOKENS, decode_flags, load, prefill_figures, share_of_bandwidth
 from probes.kinds.session import Session
-from probes.measure import DecodeRounds, decode_rounds
+from probes.measure import SWEEP_PREFILL_S, DecodeRounds, decode_rounds, prefill_samples
 from probes.result import Measured, ProbeResult
 from probes.spec import SweepAxis
 from probes.sweep_values import SweepWatch
@@ -20,6 +20,7 @@ from probes.system import own_peak_bytes
 
 __all__ = ["run_sweep"]
 
+SHORT_PROMPT = 128
 
 def run_sweep(session: Session) -> ProbeResult:
     """Figures of the result are those of the first point (of a format sweep: the first format), but the peak, which is
@@ -36,9 +37,12 @@ def run_sweep(session: Session) -> ProbeResult:
     engine = make_engine(session.spec, slots=slots, tokens=session.spec.context_tokens + SPARE_TOKENS)
     result = load(session, engine)
     rounds: list[DecodeRounds] = []
+    prompts: list[PromptRate] = []
     watch, end = SweepWatch(session.spec), None
     for index, value in enumerate(values):
         session.reporter.phase("sweep", index, len(values))
+        if axis is SweepAxis.CONTEXT:
+            prompts.append(_prompt(session, engine, value, prompts))
         found = _measure(session, engine, axis, value, bandwidth)
         rounds.append(found)
         slots_now = value if axis is SweepAxis.BATCH else session.spec.batch
@@ -47,7 +51,37 @@ def run_sweep(session: Session) -> ProbeResult:
             break
     first, peak = rounds[0], engine.peak_device_bytes() or own_peak_bytes()
     result = _summary(session, replace(result, peak_bytes=peak, sweep_end=end or watch.end()), engine, first)
-    return session.finish(result, decode_flags(session, engine, first, bandwidth))
+    if prompts and prompts[0].is_measured:
+        result = replace(result, prefill_tok_s=prompts[0].tok_s, ttft_ms=prompts[0].ttft_ms)
+    flags = ["long_prompts_left_out"] if any(not p.is_measured for p in prompts) else []
+    return session.finish(result, decode_flags(session, engine, first, bandwidth) + flags)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRate:
+    """Of one prompt of a sweep. Not measured: the rate of a shorter one, which says that it would take too long."""
+
+    tokens: int
+    tok_s: Measured
+    ttft_ms: Measured
+    is_measured: bool = True
+
+
+def _prompt(session: Session, engine: Engine, tokens: int, before: list[PromptRate]) -> PromptRate:
+    """By the rate of the one before, unless at that rate it would take too long."""
+    rate = before[-1].tok_s.value if before else _first_rate(engine, tokens)
+    if tokens / rate > SWEEP_PREFILL_S:
+        shorter = Measured.of([rate])
+        return PromptRate(tokens, shorter, shorter, is_measured=False)
+    seconds = prefill_samples(engine, tokens, session.spec.repeats)
+    figures = prefill_figures(session, tokens, seconds, keep=True)
+    return PromptRate(tokens, figures["prefill_tok_s"], figures["ttft_ms"])
+
+
+def _first_rate(engine: Engine, tokens: int) -> float:
+    """Tokens per second of a short prompt, which also chooses kernels."""
+    short = min(tokens, SHORT_PROMPT)
+    return short / engine.prefill(short)
 
 
 def _measure(session: Session, engine: Engine, axis: SweepAxis, value: int, bandwidth: Measured) -> DecodeRounds:
