@@ -17,6 +17,7 @@ from advisor.evidence.local_fit import NORMAL_90, LocalFit, fit_local
 from advisor.evidence.observations import Observation, Run, runs_of
 from probes.machine_records import Machine
 from probes.result import ProbeResult
+from probes.spec import SweepAxis
 
 __all__ = ["first_off", "local_calibrations"]
 
@@ -149,13 +150,22 @@ def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[_Pair]) 
         prefill_factor=math.exp(_middle(prefill)) / whole.prefill_factor if prefill else 1.0,
         prefill_factor_90=math.exp(_width(rows, is_prefill=True)) if prefill else whole.prefill_factor_90,
         runs=len(runs),
-        most_context_tokens=max(run.result.spec.context_tokens for run in runs),
+        most_context_tokens=max(_deepest(run.result) for run in runs),
         most_sequences=max(seen.sequences for _, seen, _ in rows),
         first_decode_off=offs[0],
         first_ttft_off=offs[1],
         newest=max(run.result.started_at for run in runs)[:10],
         machines=len({run.result.fingerprint for run in runs}),
     )
+
+
+def _deepest(result: ProbeResult) -> int:
+    """Tokens of context that were reached: a sweep may end before its last value."""
+    spec = result.spec
+    if spec.sweep_axis is not SweepAxis.CONTEXT:
+        return spec.context_tokens
+    reached = [p.at["context_tokens"] for p in result.points if p.name == "decode" and "context_tokens" in p.at]
+    return int(max(reached, default=0)) + spec.output_tokens
 
 
 def _distinct(rows: Sequence[_Pair]) -> list[Run]:
