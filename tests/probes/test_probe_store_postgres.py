@@ -15,7 +15,9 @@ from urllib.parse import quote
 import pytest
 
 from advisor.catalog.errors import DataError, InputError
-from probes.result import ProbeResult
+from probes import journal as journals
+from probes.process import ProbeProcess
+from probes.result import ProbeResult, State
 from probes.store import Imported, Store
 
 pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed (requirements-dev.txt)")
@@ -72,6 +74,23 @@ def test_export_from_one_machine_comes_into_the_pool(
     mine.add(result("from-file"))
     assert Store(server_url).import_json(mine.export_json()) == Imported(1, 0)
     assert Store(server_url).import_json(mine.export_json()) == Imported(0, 1)
+
+
+def test_a_run_cut_short_comes_into_the_pool_from_the_users_own_files(
+    server_url: str, tmp_path: Path, child: Callable[..., ProbeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A history on another machine has no folder for what runs here."""
+    monkeypatch.setattr(journals, "state_folder", lambda: tmp_path)
+    store, process = Store(server_url), child("pass")
+    kept = journals.Journal(store, process)
+    kept._file.close()  # as the system does when the watcher is killed
+    process.result()
+    assert journals.recover(Store(tmp_path / "other.sqlite")) == ()
+    away = Store(f"postgresql+psycopg://fathom:secret@/postgres?host={quote(str(tmp_path), safe='')}")
+    assert journals.recover(away) == ()
+    assert journals.recover(Store(server_url)) == ("p1",)
+    assert store.get("p1").state is State.INTERRUPTED
+    assert "secret" not in str(sorted(tmp_path.rglob("*")))
 
 
 def test_a_server_that_is_away_is_explained_without_the_password(tmp_path: Path) -> None:
