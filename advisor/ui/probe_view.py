@@ -78,9 +78,11 @@ def _body(snapshot: Snapshot) -> None:
         st.error(plain(snapshot.error), icon=":material/error:")
     if snapshot.spec.kind is Kind.MACHINE:
         _rates(snapshot)
-    elif snapshot.result is not None and not snapshot.result.measured():
+    elif snapshot.result is not None and not (snapshot.result.is_valid or snapshot.result.measured()):
         st.caption(t("probe.cut_short"))
         live_table(snapshot.spec.kind, snapshot.points, snapshot.predicted)
+        if snapshot.result.figures:
+            summary_table(snapshot.result)
     elif snapshot.result is not None:
         comparison_table(snapshot.result)
         summary_table(snapshot.result)

@@ -253,6 +253,37 @@ def test_a_cancelled_probe_shows_what_it_had_measured() -> None:
     assert list(app.table[0].value["Measured"]) == ["9.5"]
 
 
+def _served() -> None:
+    import streamlit as st
+
+    from advisor.jobs.registry import Snapshot
+    from advisor.ui.probe_view import _body
+    from probes.result import Measured, ProbeResult, State
+    from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec
+
+    spec = ProbeSpec(
+        "m", "bf16", engine=EngineName.ENDPOINT, kind=Kind.SUSTAINED, load=LoadTarget(),
+        endpoint=EndpointTarget("http://127.0.0.1:1"),
+    )  # fmt: skip
+    state = State(st.query_params["state"])
+    figures = {"p95_ttft_ms": Measured.of([250.0]), "last_answer_s": Measured.of([40.0])}
+    result = ProbeResult("p1", spec, state, "f1", "2026-11-22T06:00:00+00:00", 9.0, figures=figures)
+    _body(Snapshot("p1", spec, state, result=result))
+
+
+@pytest.mark.parametrize(("state", "is_cut"), [("done", False), ("cancelled", True)])
+def test_a_sustained_run_shows_its_figures_whether_or_not_it_was_cut(state: str, is_cut: bool) -> None:
+    """Of a server only these are measured: there is no headline figure."""
+    app = AppTest.from_function(_served)
+    app.query_params["state"] = state
+    app.run(timeout=30)
+    assert not app.exception
+    assert ("kept in the history" in " ".join(item.value for item in app.caption)) is is_cut
+    shown = dict(zip(*(app.table[-1].value[name] for name in ("Figure", "Measured")), strict=True))
+    assert shown["Last answer after"] == "40 s"
+    assert "250 ms" in shown.values()
+
+
 @pytest.mark.parametrize(
     ("lang", "words"), [("en", "32 sequences would take"), ("zh", "未测量：32 个并发序列")]
 )
