@@ -31,6 +31,7 @@ def find_accelerators(cpu: Cpu) -> tuple[tuple[Accelerator, ...], tuple[tuple[st
     for accelerators, remarks in (find_nvidia(), _amd(), _intel(), _apple(cpu), _ascend(), _jetson()):
         found += accelerators
         notes += remarks
+        notes += [("no_engine", item.name) for item in accelerators if not item.torch_device]
     return tuple(found), tuple(notes)
 
 
@@ -108,7 +109,6 @@ def _intel_row(row: Row) -> Accelerator:
         vendor="intel",
         name=str(full.get("device_name", "Intel GPU")),
         memory_bytes=int(_number(full.get("memory_physical_size_byte")) or 0),
-        torch_device=f"xpu:{number}",
         driver=str(full.get("driver_version", "")),
         state={name: value for name, value in figures.items() if value is not None},
     )
@@ -148,7 +148,7 @@ def _ascend_chip(index: int, row: list[str]) -> Accelerator:
     }
     memory = max(facts.get(name, 0.0) for name in ("HBM Capacity(MB)", "DDR Capacity(MB)"))
     state = {name: value for name, value in figures.items() if value is not None}
-    return Accelerator(index, "huawei", row[-1], int(memory * 2**20), torch_device=f"npu:{index}", state=state)
+    return Accelerator(index, "huawei", row[-1], int(memory * 2**20), state=state)
 
 
 def _jetson() -> Found:

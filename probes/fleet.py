@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from advisor.catalog import load_catalog
-from advisor.catalog.errors import FathomError, InputError, UnsupportedError
+from advisor.catalog.errors import FathomError, InputError, NotHereError, UnsupportedError
 from advisor.catalog.units import format_bytes
 from probes.codec import decode, encode
 from probes.foresee import foresee
@@ -53,7 +53,11 @@ def measure_here(spec_json: str) -> str:
     spec, machine = decode(ProbeSpec, json.loads(spec_json), where="fleet spec"), detect()
     if spec.device == "cpu":
         spec = replace(spec, memory_limit_bytes=memory_limit())
-    foreseen = foresee(spec, machine, load_catalog())
+    try:
+        foreseen = foresee(spec, machine, load_catalog())
+    except NotHereError as problem:
+        who = Identity(new_probe_id(), machine.fingerprint, machine.name)
+        return json.dumps(encode(_refused(spec, who, str(problem))))
     spec = foreseen.runs or spec
     identity = Identity(new_probe_id(), machine.fingerprint, machine.name, foreseen.prediction, foreseen.place)
     if foreseen.refused is None:

@@ -19,12 +19,13 @@ from probes.moments import ForeseenMoment, foreseen_moments, foreseen_points
 from probes.need import Need, memory_limit, need_of, refusal
 from probes.needs import needed
 from probes.place import accelerator_of, device_at, measured_bandwidth, place_of
+from probes.possible import refuse_impossible
 from probes.quick import quick_load
 from probes.result import Place, Prediction, ProbeResult
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 from probes.sweep_values import at_position, fitted, positions
 
-__all__ = ["Foresight", "foresee", "load_of"]
+__all__ = ["NOTHING_FORESEEN", "Foresight", "foresee", "load_of"]
 
 BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighbours come and go
 LOAD_FACTOR = 3.0
@@ -47,6 +48,9 @@ class Foresight:
     runs: ProbeSpec | None = None
 
 
+NOTHING_FORESEEN = Foresight(Prediction(), NOTHING, None)
+
+
 def foresee(
     spec: ProbeSpec,
     machine: Machine,
@@ -54,7 +58,8 @@ def foresee(
     history: Sequence[ProbeResult] = (),
     table: EfficiencyTable | None = None,
 ) -> Foresight:
-    """Raises UnsupportedError for a format or architecture that the engine cannot run.
+    """Raises UnsupportedError for a format or architecture that the engine cannot run (NotHereError: not on this
+    device), and InputError for a device that is not here.
 
     `history`: earlier results of this machine; they give its bandwidth and the engine's own overhead.
     `table`: other than the calibration in force, which the catalogue carries.
@@ -62,6 +67,7 @@ def foresee(
     if spec.engine is EngineName.ENDPOINT:
         return Foresight(Prediction(), NOTHING, None, "the server's hardware is not known", runs=spec)
     alike = [r for r in history if r.spec.engine is spec.engine]
+    refuse_impossible(spec, machine)
     accelerator = accelerator_of(spec, machine)
     free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
 

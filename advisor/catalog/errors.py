@@ -4,6 +4,7 @@ FathomError                 every expected failure; its text is one clear line f
 ├── DataError               a record, file or upload is broken: names file, record, field, expected value
 ├── UnknownIdError          an id that is not in the catalogue; suggests the nearest ones
 ├── UnsupportedError        a known thing that cannot be sized or run, and what is missing
+│   └── NotHereError        this machine cannot compute it: an answer to a probe, like "does not fit"
 └── InputError              a value from a form, URL or command line is out of range
 
 "Nothing fits" is an answer, not an error, and has no exception.
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-__all__ = ["DataError", "FathomError", "InputError", "UnknownIdError", "UnsupportedError"]
+__all__ = ["DataError", "FathomError", "InputError", "NotHereError", "UnknownIdError", "UnsupportedError"]
 
 
 _FEW_ENOUGH_TO_LIST = 24
@@ -62,6 +63,10 @@ class UnsupportedError(FathomError):
     def __init__(self, text: str, key: str = "", values: Mapping[str, str] | None = None) -> None:
         self.key, self.values = key, dict(values or {})
         super().__init__(text)
+
+
+class NotHereError(UnsupportedError):
+    """This machine cannot compute what was asked, whatever its memory."""
 
 
 class InputError(FathomError):

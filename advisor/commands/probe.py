@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from advisor.catalog import load_catalog
-from advisor.catalog.errors import DataError, FathomError, InputError
+from advisor.catalog import Catalog, load_catalog
+from advisor.catalog.errors import DataError, FathomError, InputError, NotHereError
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes
 from advisor.commands.probe_fleet import run_fleet
 from advisor.commands.probe_output import as_json, language, print_result, show_progress
 from advisor.commands.probe_spec import add_spec_arguments, spec_from
 from advisor.evidence.in_force import known
+from advisor.report.problems import problem_text
 from probes.device_lock import DeviceLock
-from probes.foresee import Foresight, foresee
+from probes.foresee import NOTHING_FORESEEN, Foresight, foresee
 from probes.journal import Journal, recover, settle
 from probes.machine import detect
 from probes.machine_records import Machine
@@ -58,9 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
         return run_fleet(spec, arguments.fleet, as_json=arguments.json, store=None if arguments.no_store else store)
     if spec.load is not None and spec.load.resume_id:
         spec = continuation(spec, _earlier(store, spec.load.resume_id))
-    foresight = foresee(spec, machine, catalog, history)
+    foresight, refused = _foreseen(spec, machine, catalog, history)
     spec = foresight.runs or spec
-    if (refused := _refused(spec, machine, foresight)) is not None:
+    if refused is not None:
         result, remark = refused, ""
     else:
         result, remark = _measure(spec, machine, foresight, store, keep=not arguments.no_store)
@@ -102,11 +104,22 @@ def _stored(store: Store, result: ProbeResult, journal: Journal) -> tuple[ProbeR
     return result, translate(language(), "probes.command.stored", id=result.id, path=store.name)
 
 
-def _refused(spec: ProbeSpec, machine: Machine, foresight: Foresight) -> ProbeResult | None:
+def _foreseen(
+    spec: ProbeSpec, machine: Machine, catalog: Catalog, history: Sequence[ProbeResult]
+) -> tuple[Foresight, ProbeResult | None]:
+    """What is foreseen, and the answer where nothing need be started: it would not fit, or cannot be computed here."""
+    try:
+        foresight = foresee(spec, machine, catalog, history)
+    except NotHereError as problem:
+        return NOTHING_FORESEEN, _refusal(spec, machine, NOTHING_FORESEEN, problem_text(problem, language()))
     if foresight.refused is None:
-        return None
-    needed, allowed = foresight.refused
-    text = translate(language(), "probes.command.refused", needed=format_bytes(needed), allowed=format_bytes(allowed))
+        return foresight, None
+    needed, allowed = (format_bytes(size) for size in foresight.refused)
+    text = translate(language(), "probes.command.refused", needed=needed, allowed=allowed)
+    return foresight, _refusal(spec, machine, foresight, text)
+
+
+def _refusal(spec: ProbeSpec, machine: Machine, foresight: Foresight, text: str) -> ProbeResult:
     return ProbeResult(
         id=new_probe_id(),
         spec=spec,

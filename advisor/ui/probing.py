@@ -19,6 +19,7 @@ from probes.machine import detect
 from probes.machine_records import Machine
 from probes.need import Need
 from probes.place import with_own
+from probes.possible import computes
 from probes.result import Prediction, ProbeResult
 from probes.spec import EngineName, Kind, ProbeSpec
 
@@ -73,7 +74,7 @@ def probe_variants(engine: EngineName = EngineName.TORCH) -> Mapping[str, str]:
 
 
 def probe_formats(engine: EngineName = EngineName.TORCH, device: str = "cpu") -> list[str]:
-    """What the engine can run on the device, in the catalogue's order; torch has FP8 products for CUDA only."""
+    """What the engine can run on the device, in the catalogue's order; FP8 needs a GPU with products of its own."""
     formats = backend.catalog().formats
     if engine is EngineName.ORT:
         return [name for name in formats if name in ORT_FORMATS]
@@ -81,5 +82,4 @@ def probe_formats(engine: EngineName = EngineName.TORCH, device: str = "cpu") ->
         return [name for name in formats if name in OPENVINO_FORMATS]
     if engine is EngineName.LLAMACPP:
         return [name for name, f in formats.items() if f.offered and can_store(f)]
-    on_cuda = device.startswith("cuda")
-    return [name for name in formats if name in RUNNABLE_FORMATS and (on_cuda or name != "fp8")]
+    return [name for name in formats if name in RUNNABLE_FORMATS and computes(name, device, machine())]

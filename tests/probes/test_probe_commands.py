@@ -53,8 +53,6 @@ def test_a_model_that_cannot_fit_is_answered_not_started(capsys):
     [
         (["no-such-model"], "no-such-model"),
         (["--format", "gguf-q4_k_m"], "no kernels for format"),
-        (["--format", "fp8"], "need an accelerator"),
-        (["--sweep", "format", "--formats", "bf16", "fp8"], "need an accelerator"),
         (["--prompt", "0"], "prompt tokens"),
         (["--repeats", "-1"], "repeats"),
         (["--resume", "nothing", "--rate", "1"], "stored sustained run"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 import sys
 from collections import namedtuple
@@ -10,6 +11,7 @@ import pytest
 
 from advisor.catalog import load_catalog
 from advisor.cli import main
+from advisor.commands import machine as machine_command
 from advisor.report.gauges import gauges
 from probes import accelerators as accelerators_module
 from probes import cpu as cpu_module
@@ -223,6 +225,28 @@ def test_intel_through_its_tool(monkeypatch, tmp_path):
     (card,) = tools(tmp_path, monkeypatch, xpu_smi=answers)
     assert (card.name, card.memory_bytes, card.driver) == ("Intel Arc Pro B60", 25669140480, "I915_25.2")
     assert card.state == {"max_sm_clock_hz": 2400e6, "power_w": 35.5, "temperature_c": 44.0}
+    assert card.torch_device == ""
+
+
+def test_what_no_engine_computes_on_is_said_and_not_benchmarked(monkeypatch, tmp_path, capsys):
+    listing = '{"device_list": [{"device_id": 0, "device_name": "Intel Arc Pro B60", "device_type": "GPU"}]}'
+    tools(tmp_path, monkeypatch, xpu_smi={"discovery -j": listing}, npu_smi={"-m": "0 0 0 Ascend 910B"})
+    monkeypatch.setenv("FATHOM_STORE", str(tmp_path / "probes.sqlite"))
+    benched = []
+
+    def bench(machine: object, device: str, repeats: int) -> SimpleNamespace:
+        benched.append(device)
+        return SimpleNamespace(is_valid=True)
+
+    monkeypatch.setattr(machine_command, "_bench", bench)
+    monkeypatch.setattr(machine_command, "_as_json", lambda machine, results: {"notes": machine.notes})
+    assert main(["machine", "--bench", "--json"]) == 0
+    assert benched == ["cpu"]
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert ["no_engine", "Intel Arc Pro B60"] in notes
+    assert ["no_engine", "910B"] in notes
+    assert main(["probe", "--device", "xpu:0"]) == 2
+    assert "xpu:0" in capsys.readouterr().err
 
 
 def test_ascend_through_its_tool(monkeypatch, tmp_path):
@@ -232,7 +256,7 @@ def test_ascend_through_its_tool(monkeypatch, tmp_path):
     memory = "\tHBM Capacity(MB)       : 65536\n\tHBM Clock Speed(MHz)   : 1600"
     answers = {"-t memory": memory, "-t temp": "\tNPU Temperature (C)   : 38", "-m": mapping}
     (card,) = tools(tmp_path, monkeypatch, npu_smi=answers)
-    assert (card.name, card.memory_bytes, card.torch_device) == ("910B", 64 * 2**30, "npu:0")
+    assert (card.name, card.memory_bytes, card.torch_device) == ("910B", 64 * 2**30, "")
     assert card.state == {"temperature_c": 38.0, "memory_clock_hz": 1600e6}
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from advisor.ui import probe_engine, probing
+from probes.machine import detect
+from probes.machine_records import Accelerator
 from probes.spec import EngineName
 from tests.probes.test_probe_model import SMALL
 from tests.ui.conftest import OpenPage
@@ -84,7 +87,11 @@ def test_the_weights_of_a_slice_are_made_up(open_page: OpenPage, monkeypatch: py
     assert not [field for field in app.text_input if field.key == "probe.checkpoint"]
 
 
-def test_fp8_is_offered_where_torch_can_multiply_it() -> None:
+def test_fp8_is_offered_where_torch_can_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = [Accelerator(i, "nvidia", "X", 2**34, f"cuda:{i}", compute_capability=c) for i, c in enumerate((8.9, 8.6))]
+    here = replace(detect(), accelerators=tuple(cards))
+    monkeypatch.setattr(probing, "machine", lambda: here)
+    assert "fp8" not in probing.probe_formats(device="cuda:1")
     assert "fp8" in probing.probe_formats(device="cuda:0")
     assert "fp8" not in probing.probe_formats(device="cpu")
     assert "bf16" in probing.probe_formats(device="mps")
