@@ -10,7 +10,9 @@ from advisor.catalog.formats import Format
 from advisor.catalog.frozen import FrozenDict
 from advisor.catalog.records import Device, DeviceClass, Engine, EngineSupport, Variant
 
-__all__ = ["NotSupported", "backends", "rule_formats", "rules_for", "runs_model", "support", "why_not"]
+__all__ = [
+    "NotSupported", "backends", "expands_weights", "rule_formats", "rules_for", "runs_model", "support", "why_not",
+]  # fmt: skip
 
 _BEST_FIRST = ("native", "weight-only", "emulated")
 
@@ -34,6 +36,21 @@ def support(engine: Engine, fmt: Format, device: Device | None, backend: str | N
         if _takes_format(rule, fmt) and _takes_backend(rule, backend) and _takes_device(rule, device)
     ]
     return min(fitting, key=lambda rule: _BEST_FIRST.index(rule.compute), default=None)
+
+
+def expands_weights(
+    engine: Engine, fmt: Format, backend: str, devices: Iterable[Device | None]
+) -> tuple[bool, ...]:
+    """By device: whether `engine` has no products of its own for `fmt` there and multiplies in 16 bits.
+
+    False where no rule takes the combination: nothing is known of it.
+    """
+    rules = [rule for rule in engine.supports if _takes_format(rule, fmt) and _takes_backend(rule, backend)]
+    rules.sort(key=lambda rule: _BEST_FIRST.index(rule.compute))
+    if not rules or rules[-1].compute == "native":
+        return (False,) * len(tuple(devices))
+    best = (next((rule for rule in rules if _takes_device(rule, device)), None) for device in devices)
+    return tuple(rule is not None and rule.compute != "native" for rule in best)
 
 
 def rules_for(engine: Engine, device: Device | None) -> tuple[EngineSupport, ...]:

@@ -23,7 +23,7 @@ from advisor.sizing.factors import (
 )
 from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.profile import ModelProfile, gather, profile
-from advisor.sizing.rates import MachineRates, machine_rates, paths
+from advisor.sizing.rates import MachineRates, expanded, machine_rates, paths
 from advisor.sizing.response import Work
 from advisor.sizing.step_arrays import LayoutArrays, MachineArrays, ModelArrays, StepInputs
 
@@ -78,6 +78,8 @@ class Pairings:
         )
         peak = np.stack([r.peaks for r in rates])[kind, self.machine, path]
         sixteen = np.stack([r.peaks[:, 0] for r in rates])[kind, self.machine]
+        weight_only = expanded(self.models, self.runtimes, self.hardware, (self.model, self.runtime, self.machine))
+        peak = np.where(weight_only, np.minimum(peak, sixteen), peak)
         vector = np.stack([r.vector_peak for r in rates])[kind, self.machine]
         matrix = rates[2].host_matrix_peak[self.machine]
         amx = self._level(self.host_path, CPU_MATRIX)

@@ -1,8 +1,8 @@
 """Datasheet rates of a machine for a format: bandwidth, the peak of the right compute path, links, host.
 
 The compute path follows the format and back end: quantised GGUF multiplies in INT8 on CUDA and in 16 bit elsewhere,
-FP8 and FP4 use their units where they exist, weight-only formats run at the 16-bit rate, processors use their
-dot-product or matrix instructions.
+FP8 and FP4 use their units where they exist and where the engine has products for them, weight-only paths run at the
+16-bit rate, processors use their dot-product or matrix instructions.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from advisor.catalog.engines import expands_weights
 from advisor.catalog.formats import Format
-from advisor.catalog.records import Device, Host
+from advisor.catalog.records import Device, Engine, Host
 from advisor.sizing.columns import Hardware, ModelKey, Runtime
+from advisor.sizing.identity_cache import cached_by_identity
 
-__all__ = ["MachineRates", "machine_rates", "paths"]
+__all__ = ["MachineRates", "expanded", "machine_rates", "paths"]
 
 Floats = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 PATHS: tuple[tuple[str, ...], ...] = (
     ("bf16",),
@@ -56,6 +59,39 @@ def paths(models: Sequence[ModelKey], runtimes: Sequence[Runtime], *, on_cpu: bo
     known = {f: {b: _path(fmt, b, on_cpu=on_cpu) for b in backends} for f, fmt in formats.items()}
     table = [[known[m.format.id][r.backend] for r in runtimes] for m in models]
     return np.array(table, dtype=np.intp).reshape(len(models), len(runtimes))
+
+
+def expanded(
+    models: Sequence[ModelKey],
+    runtimes: Sequence[Runtime],
+    hardware: tuple[Hardware, ...],
+    at: tuple[Index, Index, Index],
+) -> NDArray[np.bool_]:
+    """Whether the engine expands the weights before each product, so that the 16-bit rate bounds it.
+
+    `at`: positions of the model, runtime and machine of every pairing; shape (pairings,).
+    """
+    formats = {m.format.id: m.format for m in models}
+    row = {name: at for at, name in enumerate(formats)}
+    devices, column = _devices(hardware)
+    table = [[_expanded_on(r.engine, fmt, r.backend, devices) for r in runtimes] for fmt in formats.values()]
+    found = np.array(table, dtype=bool).reshape(len(formats), len(runtimes), len(devices))
+    model, runtime, machine = at
+    answer: NDArray[np.bool_] = found[np.array([row[m.format.id] for m in models])[model], runtime, column[machine]]
+    return answer
+
+
+@cached_by_identity(4096)
+def _expanded_on(engine: Engine, fmt: Format, backend: str, devices: tuple[Device | None, ...]) -> tuple[bool, ...]:
+    return expands_weights(engine, fmt, backend, devices)
+
+
+@cached_by_identity(16)
+def _devices(hardware: tuple[Hardware, ...]) -> tuple[tuple[Device | None, ...], Index]:
+    """Distinct devices, and which of them each machine has."""
+    distinct = {id(h.device): h.device for h in hardware}
+    place = {key: at for at, key in enumerate(distinct)}
+    return tuple(distinct.values()), np.array([place[id(h.device)] for h in hardware], dtype=np.intp)
 
 
 def machine_rates(hardware: Sequence[Hardware], backend: str, *, on_cpu: bool) -> MachineRates:

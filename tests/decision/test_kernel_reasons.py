@@ -17,6 +17,7 @@ from advisor.sizing.plan import Layout, Plan
         ("vllm", "fp8", "a100-sxm-80", ("Weight-only: vLLM has no FP8", "仅权重量化：vLLM")),  # Marlin on Ampere
         ("vllm", "fp8", "h100-sxm", None),  # FP8 units
         ("vllm", "nvfp4", "h100-sxm", ("no FP4 products for H100", "没有适用于 H100")),
+        ("vllm", "mxfp4", "rtx-5090", ("no FP4 products for GeForce RTX 5090", "没有适用于 GeForce RTX 5090")),
         ("vllm", "w4a16-g128", "h100-sxm", None),  # weight-only everywhere: the format is called so
         ("vllm", "v4-native", "h100-sxm", ("The experts are weight-only", "专家为仅权重量化")),
         ("vllm", "v4-native", "b200-sxm", None),
