@@ -36,8 +36,8 @@ def find_llama_bench() -> str:
 
 
 def bench(spec: ProbeSpec, model: Path, threads: int) -> tuple[list[BenchRow], Memory]:
-    """One run of the tool for all prompt lengths and the generation. Raises InvalidOutputError for what it cannot
-    read.
+    """One run of the tool for all prompt lengths and the generation, of one sequence. Raises InvalidOutputError for
+    what it cannot read.
     """
     words = [find_llama_bench(), "-m", str(model), "-o", "json", "-r", str(spec.repeats), "-t", str(threads)]
     words += ["-p", ",".join(map(str, spec.prompt_tokens)), "-n", str(spec.output_tokens)]

@@ -49,17 +49,24 @@ def run_llama(session: Session) -> ProbeResult:
 
 
 def means_of(spec: ProbeSpec) -> Means:
-    """A program on PATH was built for this machine, a package for many. Raises UnsupportedError for slices,
-    EngineUnavailableError where nothing is installed.
+    """A program on PATH was built for this machine, a package for many; sequences decoded together need the library.
+
+    Raises UnsupportedError for slices, EngineUnavailableError where what is needed is not installed.
     """
     if spec.kind not in (Kind.FULL, Kind.SWEEP, Kind.SUSTAINED):
         raise UnsupportedError(f"llama.cpp probes measure the whole model, not a {spec.kind} probe")
-    if spec.kind is Kind.FULL and shutil.which("llama-bench"):
+    together = spec.batch > 1 and spec.kind is not Kind.SUSTAINED and spec.sweep_axis is not SweepAxis.BATCH
+    if spec.kind is Kind.FULL and not together and shutil.which("llama-bench"):
         return Means.BENCH
-    served = spec.kind is not Kind.SWEEP or spec.sweep_axis in SERVED_AXES
+    served = not together and (spec.kind is not Kind.SWEEP or spec.sweep_axis in SERVED_AXES)
     if served and shutil.which("llama-server"):
         return Means.SERVER
     if find_libllama() is None:
+        if together:
+            raise EngineUnavailableError(
+                f"a batch of {spec.batch} needs libllama (pip install xllamacpp): llama-bench decodes one sequence, "
+                "and llama-server is sent one request at a time"
+            )
         raise EngineUnavailableError(
             "llama.cpp is not here: no llama-bench or llama-server on PATH, no libllama (pip install xllamacpp)"
         )

@@ -140,6 +140,17 @@ def test_sweeps_in_process(gguf_spec, axis, values, points):
 
 @needs_library
 @pytest.mark.probe
+def test_sequences_together_in_process(gguf_spec):
+    """With llama-bench on PATH or without: all of them are decoded, and the point says how many."""
+    result = ProbeProcess(replace(gguf_spec, batch=3), Identity("p", "f", "m")).result()
+    assert result.state is State.DONE, result.error
+    (point,) = [p for p in result.points if p.name == "decode"]
+    assert point.at["batch"] == 3
+    assert point.values["output_tok_s"].value == pytest.approx(3 * point.values["decode_tok_s"].value)
+
+
+@needs_library
+@pytest.mark.probe
 def test_sustained_load_in_process(gguf_spec):
     load = LoadTarget(requests_per_s=20.0, duration_s=1.0, slots=2)
     result = ProbeProcess(replace(gguf_spec, kind=Kind.SUSTAINED, load=load), Identity("p", "f", "m")).result()

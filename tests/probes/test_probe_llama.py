@@ -10,9 +10,10 @@ import pytest
 
 from probes.engines import llama_bench
 from probes.engines.base import EngineUnavailableError, InvalidOutputError
+from probes.kinds import llama
 from probes.process import Identity, ProbeProcess
 from probes.result import State
-from probes.spec import EngineName
+from probes.spec import EngineName, Kind, SweepAxis
 
 ROWS = [
     {"build_commit": "abc", "build_number": 7000, "model_size": 4_000_000, "model_n_params": 7_000_000, "n_prompt": 16,
@@ -85,3 +86,26 @@ def test_a_probe_through_the_tool(tool):
     assert (result.decode_tok_s.value, result.ttft_ms.value) == (20.0, 160.0)
     assert result.versions == {"llama.cpp": "abc 7000, llama-bench"}
     assert result.tensor_bytes == 4_000_000
+
+
+def test_sequences_together_are_measured_together_or_refused(tool, monkeypatch):
+    """llama-bench is on PATH and would answer for one sequence."""
+    several = replace(tool(json.dumps(ROWS)), batch=4)
+    monkeypatch.setattr(llama, "find_libllama", lambda: "libllama.so")
+    assert llama.means_of(several) is llama.Means.LIBRARY
+    assert llama.means_of(replace(several, batch=1)) is llama.Means.BENCH
+    monkeypatch.setattr(llama, "find_libllama", lambda: None)
+    with pytest.raises(EngineUnavailableError, match="a batch of 4 needs libllama"):
+        llama.means_of(several)
+
+
+def test_a_server_is_not_asked_for_sequences_together(tool, monkeypatch, tmp_path):
+    """It would be sent one request at a time; a sweep over batches and a load send as many as they say."""
+    several = replace(tool("[]"), batch=2, kind=Kind.SWEEP, sweep_axis=SweepAxis.CONTEXT, sweep_values=(16, 32))
+    (tmp_path / "llama-bench").rename(tmp_path / "llama-server")
+    monkeypatch.setattr(llama, "find_libllama", lambda: None)
+    with pytest.raises(EngineUnavailableError, match="one request at a time"):
+        llama.means_of(several)
+    with pytest.raises(EngineUnavailableError, match="one request at a time"):
+        llama.means_of(replace(several, kind=Kind.FULL, sweep_axis=None, sweep_values=()))
+    assert llama.means_of(replace(several, sweep_axis=SweepAxis.BATCH)) is llama.Means.SERVER
