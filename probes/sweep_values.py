@@ -67,9 +67,12 @@ def _with(spec: ProbeSpec, kept: list[int | str], beyond: tuple[LeftOut, ...]) -
 
 @dataclass(slots=True)
 class SweepWatch:
-    """Says after each point whether the sweep has reached its end, and why."""
+    """Says after each point whether the sweep has reached its end, and why. `least_gain`: 0 where single readings of
+    throughput say too little.
+    """
 
     spec: ProbeSpec
+    least_gain: float = SLOWER
     best_tok_s: float = 0.0
     last: int | str = 0
 
@@ -84,7 +87,7 @@ class SweepWatch:
         self.best_tok_s = max(best, output_tok_s)
         if limit is not None and tpot_ms > limit:
             return SweepEnd(SweepLimit.LATENCY, position, tpot_ms, limit)
-        if self.spec.sweep_axis is SweepAxis.BATCH and output_tok_s < SLOWER * best:
+        if self.spec.sweep_axis is SweepAxis.BATCH and output_tok_s < self.least_gain * best:
             return SweepEnd(SweepLimit.THROUGHPUT, position, output_tok_s, best)
         return None
 

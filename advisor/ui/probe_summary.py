@@ -9,6 +9,7 @@ import streamlit as st
 from advisor.report.numbers import bytes_text, duration_text, gib_text, number
 from advisor.report.sweep_text import sweep_texts
 from advisor.ui.probe_names import catalogue_format
+from advisor.ui.probe_points import points_table
 from advisor.ui.text import language, plain, t
 from probes.engines.precision import canonical_format
 from probes.result import Conditions, Point, ProbeResult
@@ -37,6 +38,7 @@ _NAMES = (
 def summary_table(result: ProbeResult) -> None:
     """Nothing for a run that has no such figures, but what it cost in energy, or that nothing here can tell."""
     formats_table(result.spec, result.points)
+    points_table(result)
     for text in sweep_texts(result, language(), gib_text):
         st.caption(f":material/flag: {plain(text)}")
     rows = [(t(f"probe.summary.{name}"), _text(name, result)) for name in _NAMES if name in result.figures]

@@ -75,7 +75,8 @@ def _sweep(spec: ProbeSpec, reporter: Reporter, client: EndpointClient) -> Probe
         raise InputError("sweep", "batch or context for an endpoint", spec.sweep_axis)
     if spec.sweep_axis is SweepAxis.CONTEXT:
         return _single(replace(spec, prompt_tokens=spec.sweep_values), reporter, client)
-    result, watch, end = _empty(spec), SweepWatch(spec), None
+    # others use a server too: a few requests do not tell that more at once gain nothing
+    result, watch, end = _empty(spec), SweepWatch(spec, least_gain=0.0), None
     for index, workers in enumerate(spec.sweep_values):
         reporter.phase("sweep", index, len(spec.sweep_values))
         start = time.perf_counter()

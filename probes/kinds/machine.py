@@ -29,9 +29,14 @@ def run_machine(session: Session) -> ProbeResult:
     for _ in range(2):
         canary()
     best = max(readings, key=lambda m: m.value)
-    flags = ["noisy"] if max(best.spread, *(m.spread for m in products)) > NOISY_SPREAD else []
+    flags = ["noisy"] if _is_noisy(best, products) else []
     result = replace(session.empty_result(), bandwidth_bytes_per_s=best, versions={"torch": torch.__version__})
     return session.finish(result, flags)
+
+
+def _is_noisy(best: Measured, products: list[Measured]) -> bool:
+    """The best reading of memory, or any product, differs too much from repetition to repetition."""
+    return max(m.spread for m in (best, *products)) > NOISY_SPREAD
 
 
 def _memory(session: Session) -> list[Measured]:

@@ -20,7 +20,7 @@ from probes.process import Identity, ProbeProcess
 from probes.result import Point, State
 from probes.resume import totals
 from probes.server_metrics import gauges, server_figures, server_flags
-from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
+from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis, SweepLimit
 from probes.traffic import arrivals
 
 TOKEN = {"choices": [{"delta": {"content": "x"}}]}
@@ -176,6 +176,14 @@ def test_passwords_in_the_address_are_not_repeated():
 def test_concurrency_sweep(serve):
     result = run(probe(serve(stream(*GOOD)), kind=Kind.SWEEP, sweep_axis=SweepAxis.BATCH, sweep_values=(1, 3)))
     assert [p.at["batch"] for p in result.points] == [1, 3]
+    assert (result.sweep_end.limit, result.sweep_end.value) == (SweepLimit.DONE, 3)
+
+
+def test_a_slow_token_ends_a_concurrency_sweep(serve):
+    limited = probe(serve(stream(*GOOD)), kind=Kind.SWEEP, sweep_axis=SweepAxis.BATCH, sweep_values=(1, 3))
+    result = run(replace(limited, tpot_limit_ms=1e-6))
+    assert [p.at["batch"] for p in result.points] == [1]
+    assert (result.sweep_end.limit, result.sweep_end.value) == (SweepLimit.LATENCY, 1)
 
 
 def test_sustained_load_counts_failures_and_goodput(serve):

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from probes.kinds.full import decode_flags, prefill_flags
+from probes.kinds.machine import _is_noisy
 from probes.kinds.slices import _without_outliers
 from probes.kinds.sustained import _flags
 from probes.measure import DecodeRounds
@@ -53,6 +54,14 @@ def test_a_slow_kernel_is_told_from_a_slow_moment() -> None:
 def test_scattered_steps_are_noisy() -> None:
     step = GIB / (0.9 * BEST)
     assert flags(0.9 * BEST, steps=(step, step, step, 1.6 * step, 1.6 * step)) == ["noisy"]
+
+
+def test_a_machine_whose_readings_scatter_is_noisy() -> None:
+    steady, shaky = Measured(10e9, 9e9, 11.4e9, 5), Measured(10e9, 8e9, 10.6e9, 5)  # spread by 24 and by 26 %
+    assert not _is_noisy(steady, [steady])
+    assert not _is_noisy(steady, [])
+    assert _is_noisy(shaky, [steady])
+    assert _is_noisy(steady, [steady, shaky])
 
 
 def test_products_under_a_quarter_of_the_machine_are_a_slow_kernel() -> None:

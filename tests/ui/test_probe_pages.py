@@ -299,3 +299,35 @@ def test_the_page_says_which_values_of_a_sweep_do_not_fit(
     assert not app.exception
     assert any(words in caption.value for caption in app.caption), [caption.value for caption in app.caption]
     assert not app.button(key="probe.start").disabled
+
+
+def _swept() -> None:
+    from advisor.catalog.quantity import Basis, Quantity
+    from advisor.ui.probe_summary import summary_table
+    from probes.result import ForeseenPoint, Measured, Point, Prediction, ProbeResult, State, SweepEnd
+    from probes.spec import Kind, ProbeSpec, SweepAxis, SweepLimit
+
+    spec = ProbeSpec(
+        "deepseek-r1-distill-qwen-1.5b", "bf16", kind=Kind.SWEEP, sweep_axis=SweepAxis.BATCH, sweep_values=(1, 2)
+    )
+    said = {"decode_tok_s": Quantity(10.0, 9.0, 11.0, Basis.CALIBRATED, "")}
+    places = [{"context_tokens": 512, "batch": n} for n in (1, 2)]
+    rates = [{"decode_tok_s": Measured.of([rate])} for rate in (10.4, 7.3)]
+    summary_table(
+        ProbeResult(
+            "p1", spec, State.DONE, "f1", "2026-11-22T06:00:00+00:00", 9.0,
+            points=tuple(Point("decode", at, seen, "bf16") for at, seen in zip(places, rates, strict=True)),
+            predicted=Prediction(points=tuple(ForeseenPoint("decode", at, said, "bf16") for at in places)),
+            sweep_end=SweepEnd(SweepLimit.LATENCY, 2, 137.0, 120.0),
+        )
+    )  # fmt: skip
+
+
+def test_points_of_a_sweep_stand_beside_what_was_foreseen_and_the_end_is_said() -> None:
+    app = AppTest.from_function(_swept).run(timeout=30)
+    assert not app.exception
+    table = app.table[0].value
+    first, second = ([str(cell).replace("\\", "") for cell in row] for row in table.to_numpy())
+    assert first == ["1 sequence", "Decode (tok/s)", "10.4", "10 (9 – 11)", "yes"]
+    assert second == ["2 sequences", "Decode (tok/s)", "7.3", "10 (9 – 11)", "no"]
+    assert any("with 2 sequences a token takes 137 ms" in caption.value for caption in app.caption)
