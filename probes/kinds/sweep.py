@@ -79,9 +79,9 @@ def _prompt(session: Session, engine: Engine, tokens: int, before: list[PromptRa
 
 
 def _first_rate(engine: Engine, tokens: int) -> float:
-    """Tokens per second of a short prompt, which also chooses kernels."""
+    """Tokens per second of a short prompt, the better of two: the first may choose kernels."""
     short = min(tokens, SHORT_PROMPT)
-    return short / engine.prefill(short)
+    return short / min(engine.prefill(short), engine.prefill(short))
 
 
 def _measure(session: Session, engine: Engine, axis: SweepAxis, value: int, bandwidth: Measured) -> DecodeRounds:

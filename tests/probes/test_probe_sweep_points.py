@@ -79,7 +79,7 @@ def test_prompts_are_processed_until_one_would_take_a_minute(session):
 def test_a_first_prompt_that_is_too_long_is_not_tried(session):
     engine = Played()
     assert not _prompt(session, engine, 100_000, []).is_measured
-    assert engine.prompts == [128]
+    assert engine.prompts == [128, 128]
 
 
 def test_memory_for_the_prompts_of_a_context_sweep_is_counted(spec):
