@@ -195,6 +195,9 @@ class Session:
             found.append("unsteady_memory")
         if psutil.swap_memory().used > self._swap:
             found.append("swapping")
-        if str(self.gauges().get("throttle", "none")) != "none":
+        gauges = self.gauges()
+        if str(gauges.get("throttle", "none")) != "none":
             found.append("throttled")
+        if self.card is not None and not gauges:
+            found.append("gpu_unread")
         return tuple(found)
