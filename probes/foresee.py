@@ -31,6 +31,7 @@ BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighb
 LOAD_FACTOR = 3.0
 VIRTUAL_LOAD_FACTOR = 10.0  # a virtual machine may have to get each page from its host first
 NOTHING = Need(0, 0, 0, 0)
+PATIENCE, MOST_S = 2.0, 7 * 86_400.0
 PEAK_SPARE_BYTES = 600 * 2**20  # oneDNN and the allocator keep up to half a GiB of scratch, run by run
 
 
@@ -46,6 +47,11 @@ class Foresight:
     unknown: str = ""
     place: Place | None = None
     runs: ProbeSpec | None = None
+
+    def patient(self, spec: ProbeSpec) -> ProbeSpec:
+        """`spec` with time for twice the longest duration foreseen: it ends what hangs, not what is slow."""
+        longest = self.prediction.duration_s.high if self.prediction.duration_s else 0.0
+        return replace(spec, timeout_s=min(max(spec.timeout_s, PATIENCE * longest), MOST_S))
 
 
 NOTHING_FORESEEN = Foresight(Prediction(), NOTHING, None)

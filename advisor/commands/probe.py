@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         spec = continuation(spec, _earlier(store, spec.load.resume_id))
     foresight, refused = _foreseen(spec, machine, catalog, history)
     spec = foresight.runs or spec
+    spec = foresight.patient(spec) if arguments.timeout is None else spec
     if refused is not None:
         result, remark = refused, ""
     else:

@@ -55,7 +55,9 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-env", default="", help="endpoint: environment variable that holds the key")
     parser.add_argument("--metrics-url", default="", help="endpoint: Prometheus metrics of the server")
     parser.add_argument("--checkpoint", help="safetensors folder, or GGUF file for llama.cpp")
-    parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="end it then; else after twice the longest time foreseen"
+    )
 
 
 def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
@@ -85,9 +87,15 @@ def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
         load=_load(arguments, kind),
         endpoint=_endpoint(arguments),
         checkpoint=arguments.checkpoint,
-        timeout_s=max(arguments.timeout, arguments.duration * 2 + 300 if kind is Kind.SUSTAINED else 0.0),
+        timeout_s=_timeout(arguments, kind),
         memory_limit_bytes=memory_limit() if on_cpu else None,
     )
+
+
+def _timeout(arguments: argparse.Namespace, kind: Kind) -> float:
+    """Without one given, a quarter of an hour at least; `Foresight.patient` gives slow machines longer."""
+    shortest = arguments.duration * 2 + 300 if kind is Kind.SUSTAINED else 0.0
+    return max(900.0 if arguments.timeout is None else arguments.timeout, shortest)
 
 
 def _kind(arguments: argparse.Namespace) -> Kind:

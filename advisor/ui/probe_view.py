@@ -152,6 +152,8 @@ def begin_probe(registry: ProbeRegistry, spec: ProbeSpec) -> None:
     """Starts it and shows it; a problem is shown beside the form."""
     try:
         foreseen = probing.expect(spec)
-        st.session_state[_LAST] = registry.start(foreseen.runs or spec, foreseen.prediction, foreseen.place)
+        st.session_state[_LAST] = registry.start(
+            foreseen.patient(foreseen.runs or spec), foreseen.prediction, foreseen.place
+        )
     except FathomError as problem:
         st.session_state[_PROBLEM] = problem

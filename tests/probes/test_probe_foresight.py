@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from advisor.catalog import load_catalog
-from advisor.catalog.quantity import Basis
+from advisor.catalog.quantity import Basis, Quantity
 from probes import duration, foresee
 from probes.engines.block import BLOCK_ELEMENTS, POOL_ELEMENTS
 from probes.machine import detect
 from probes.need import need_of
 from probes.quick import LoadRates, quick_load
-from probes.result import Measured, ProbeResult, State
+from probes.result import Measured, Prediction, ProbeResult, State
 from probes.spec import Kind, LoadTarget, ProbeSpec
 
 SMALL, LARGE = "deepseek-r1-distill-qwen-1.5b", "deepseek-r1-distill-qwen-7b"
@@ -104,3 +104,12 @@ def test_requests_that_come_too_fast_take_longer_to_serve(catalog, rate, serving
     idle = duration.duration_s(replace(spec, load=LoadTarget(1e-9, 300.0)), 20.0, 1e9, 1.0, 1.0)
     run = duration.duration_s(replace(spec, load=LoadTarget(rate, 300.0)), 20.0, 1e9, 1.0, 1.0)
     assert run - idle == pytest.approx(serving_s - 300.0)
+
+
+def test_a_slow_probe_gets_the_time_it_was_foreseen_to_take_and_no_more_than_a_week(spec):
+    def lasting(seconds: float) -> float:
+        duration = Quantity.within(seconds, 2.0, Basis.ESTIMATED, "by hand")
+        return replace(foresee.NOTHING_FORESEEN, prediction=Prediction(duration_s=duration)).patient(spec).timeout_s
+
+    assert foresee.NOTHING_FORESEEN.patient(spec) == spec
+    assert [lasting(s) for s in (10.0, 1000.0, 1e7)] == [spec.timeout_s, 4000.0, 7 * 86_400.0]
