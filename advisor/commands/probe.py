@@ -54,10 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _import(store, Path(arguments.import_file))
     found, machine = known(load_catalog()), detect()
     catalog = found.catalog
-    spec, history = spec_from(arguments, catalog), _history(store, machine)
+    spec, history = spec_from(arguments, catalog), _history(store, machine.fingerprint)
     catalog = with_own(catalog, spec)
     if arguments.fleet:
-        return run_fleet(spec, arguments.fleet, as_json=arguments.json, store=None if arguments.no_store else store)
+        kept = None if arguments.no_store else store
+        return run_fleet(spec, arguments.fleet, _history(store), as_json=arguments.json, store=kept)
     if spec.load is not None and spec.load.resume_id:
         spec = continuation(spec, _earlier(store, spec.load.resume_id))
     foresight, refused = _foreseen(spec, machine, catalog, history)
@@ -141,10 +142,10 @@ def _earlier(store: Store, probe_id: str) -> ProbeResult:
     return found
 
 
-def _history(store: Store, machine: Machine) -> list[ProbeResult]:
-    """Earlier measurements help to foresee; a damaged store must not stop a new one."""
+def _history(store: Store, fingerprint: str | None = None) -> list[ProbeResult]:
+    """Earlier measurements, of one machine or all, help to foresee; a damaged store must not stop a new one."""
     try:
-        return list(store.history(fingerprint=machine.fingerprint, valid_only=True))
+        return list(store.history(fingerprint=fingerprint, valid_only=True))
     except FathomError as problem:
         sys.stderr.write(translate(language(), "probes.command.not_stored", reason=problem) + "\n")
         return []

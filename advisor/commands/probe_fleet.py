@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 from advisor.commands.probe_output import keep
+from advisor.evidence.in_force import with_measurements
 from probes.codec import encode
 from probes.fleet import NodeOutcome, probe_fleet
-from probes.result import Measured, State
+from probes.result import Measured, ProbeResult, State
 from probes.spec import ProbeSpec
 from probes.store import Store
 
 __all__ = ["run_fleet"]
 
 
-def run_fleet(spec: ProbeSpec, address: str, *, as_json: bool, store: Store | None) -> int:
-    """Exit code 0 when at least one device was measured, else 1. Valid results are stored when there is a store."""
+def run_fleet(
+    spec: ProbeSpec, address: str, results: Sequence[ProbeResult] = (), *, as_json: bool, store: Store | None
+) -> int:
+    """Exit code 0 when at least one device was measured, else 1. Valid results are stored when there is a store.
+
+    `results`: earlier measurements of any machine, with which the nodes foresee.
+    """
     rows = []
-    for outcome in probe_fleet(spec, address):
+    for outcome in probe_fleet(spec, address, results, with_measurements):
         rows.append(outcome)
         if store is not None and outcome.result is not None and outcome.result.state is not State.REFUSED:
             keep(store, outcome.result)
