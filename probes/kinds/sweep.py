@@ -20,7 +20,8 @@ from probes.system import own_peak_bytes
 
 __all__ = ["run_sweep"]
 
-SHORT_PROMPT = 128
+SHORT_PROMPT = 128  # tokens
+
 
 def run_sweep(session: Session) -> ProbeResult:
     """Figures of the result are those of the first point (of a format sweep: the first format), but the peak, which is
