@@ -37,6 +37,10 @@ class Quantity:
         """Interval [value / factor, value * factor]; `factor` >= 1."""
         return cls(value, value / factor, value * factor, basis, source)
 
+    def holds(self, value: float) -> bool:
+        """Whether `value` lies within the interval."""
+        return self.low <= value <= self.high
+
     def as_json(self) -> dict[str, float | str]:
         """The object of the command-line contract: `{value, low, high, basis}`."""
         return {"value": self.value, "low": self.low, "high": self.high, "basis": str(self.basis)}

@@ -75,7 +75,7 @@ def _checked(check: PointCheck) -> dict[str, object]:
     """A point of a sweep: each figure measured beside foreseen."""
     outside = {found.name for found in check.surprises}
     figures = {
-        name: {"measured": seen.value, "predicted": said.as_json(), "inside": said.low <= seen.value <= said.high}
+        name: {"measured": seen.value, "predicted": said.as_json(), "inside": said.holds(seen.value)}
         for name, (seen, said) in check.pairs.items()
     }
     reasons = {found.name: list(found.reasons) for found in check.surprises}

@@ -50,7 +50,7 @@ def surprises(result: ProbeResult) -> tuple[Surprise, ...]:
     outside = {
         name: (seen, foreseen[name])
         for name, seen in measured_with_duration(result).items()
-        if name in foreseen and not _inside(seen, foreseen[name])
+        if name in foreseen and not foreseen[name].holds(seen.value)
     }
     if "prefill_tok_s" in outside:
         outside.pop("ttft_ms", None)  # the same seconds
@@ -89,7 +89,7 @@ def _of_point(
     point: Point, pairs: Mapping[str, tuple[Measured, Quantity]], result: ProbeResult
 ) -> Iterator[Surprise]:
     """Seconds and rate of a prompt are one finding."""
-    outside = {name: pair for name, pair in pairs.items() if not _inside(*pair)}
+    outside = {name: (seen, said) for name, (seen, said) in pairs.items() if not said.holds(seen.value)}
     if "prefill_tok_s" in outside:
         outside.pop("ttft_ms", None)
     for name, (seen, said) in outside.items():
@@ -99,10 +99,6 @@ def _of_point(
         if "slow_kernel" in point.values and seen.value < said.low:
             reasons["slow_kernel"] = None
         yield Surprise(name, seen.value / said.value, tuple(reasons) or ("unknown",), point.at, point.label)
-
-
-def _inside(seen: Measured, said: Quantity) -> bool:
-    return said.low <= seen.value <= said.high
 
 
 def _reasons(name: str, seen: Measured, said: Quantity, result: ProbeResult) -> Iterator[str]:

@@ -226,7 +226,7 @@ class SustainedFigure:
     @property
     def is_inside(self) -> bool:
         """Whether the interval of the simulation holds the measured value."""
-        return self.simulated.low <= self.measured.value <= self.simulated.high
+        return self.simulated.holds(self.measured.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ __all__ = [
     "comparison_rows",
     "comparison_table",
     "figure_text",
+    "foreseen_text",
     "live_table",
     "prediction_table",
     "remark",
@@ -158,10 +159,10 @@ def _row(name: str, seen: Measured | None, said: Quantity | None) -> dict[str, s
     if seen is not None and seen.n > 1:
         row["measured"] = f"{measured} ({_spread(name, seen)})"
     if said is not None:
-        row["predicted"] = f"{figure_text(name, said.value)} ({_interval(name, said)})"
+        row["predicted"] = foreseen_text(name, said)
     if seen is not None and said is not None and said.value:
         row["ratio"] = number(seen.value / said.value, 3)
-        row["inside"] = t("history.yes" if said.low <= seen.value <= said.high else "history.no")
+        row["inside"] = t("history.yes" if said.holds(seen.value) else "history.no")
     return row
 
 
@@ -171,7 +172,7 @@ def _verdict(result: ProbeResult, measured: Mapping[str, Measured]) -> None:
     pairs = [(seen, foreseen[name]) for name, seen in measured.items() if name in foreseen]
     if not pairs:
         return
-    inside = sum(said.low <= seen.value <= said.high for seen, said in pairs)
+    inside = sum(said.holds(seen.value) for seen, said in pairs)
     if inside == len(pairs):
         st.markdown(f":material/check_circle: {t('history.all_inside', count=len(pairs))}")
         return
@@ -187,6 +188,11 @@ def _beside(name: str, seen: Mapping[str, Measured], first: Mapping[str, Measure
     if seen[name] is first[name] or not first[name].value:
         return text
     return f"{text} (× {number(seen[name].value / first[name].value)})"
+
+
+def foreseen_text(name: str, said: Quantity) -> str:
+    """Value and interval."""
+    return f"{figure_text(name, said.value)} ({_interval(name, said)})"
 
 
 def _interval(name: str, quantity: Quantity) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from advisor.catalog.quantity import Quantity
 from advisor.evidence.surprises import point_checks
-from advisor.report.numbers import range_text
 from advisor.report.sweep_text import position_text
 from advisor.ui.probe_names import catalogue_format
-from advisor.ui.probe_numbers import figure_text
+from advisor.ui.probe_numbers import figure_text, foreseen_text
 from advisor.ui.text import language, plain, t
 from probes.engines.precision import canonical_format
 from probes.result import Point, ProbeResult
@@ -27,13 +25,13 @@ def points_table(result: ProbeResult) -> None:
     ]
     if not rows:
         return
-    insides = [said.low <= seen.value <= said.high for _, _, seen, said in rows]
+    insides = [said.holds(seen.value) for _, _, seen, said in rows]
     st.table(
         {
             t("probe.points_at"): [plain(place) for place, _, _, _ in rows],
             t("history.figure"): [t(f"probe.figure.{name}") for _, name, _, _ in rows],
             t("history.measured"): [figure_text(name, seen.value) for _, name, seen, _ in rows],
-            t("history.predicted"): [plain(_range(name, said)) for _, name, _, said in rows],
+            t("history.predicted"): [plain(foreseen_text(name, said)) for _, name, _, said in rows],
             t("history.inside"): [t("history.yes" if inside else "history.no") for inside in insides],
         },
         border="horizontal",
@@ -46,8 +44,3 @@ def _place(point: Point, result: ProbeResult) -> str:
     if result.spec.sweep_axis is SweepAxis.FORMAT:
         return catalogue_format(canonical_format(point.label))
     return position_text(result.spec, point.at, point.label, language())
-
-
-def _range(name: str, said: Quantity) -> str:
-    low, high = (figure_text(name, value) for value in (said.low, said.high))
-    return f"{figure_text(name, said.value)} ({range_text(low, high)})"

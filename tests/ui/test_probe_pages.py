@@ -328,6 +328,6 @@ def test_points_of_a_sweep_stand_beside_what_was_foreseen_and_the_end_is_said() 
     assert not app.exception
     table = app.table[0].value
     first, second = ([str(cell).replace("\\", "") for cell in row] for row in table.to_numpy())
-    assert first == ["1 sequence", "Decode (tok/s)", "10.4", "10 (9 – 11)", "yes"]
-    assert second == ["2 sequences", "Decode (tok/s)", "7.3", "10 (9 – 11)", "no"]
+    assert first == ["1 sequence", "Decode (tok/s)", "10.4", "10 (9–11)", "yes"]
+    assert second == ["2 sequences", "Decode (tok/s)", "7.3", "10 (9–11)", "no"]
     assert any("with 2 sequences a token takes 137 ms" in caption.value for caption in app.caption)
