@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from probes.layers import slices_of
-from probes.measure import DROPPED_STEPS, FEWEST_ROUNDS, MIN_STEPS, SAMPLE_BUDGET_S, SLICE_PREFILL_S, SWEEP_PREFILL_S
+from probes.layers import LayerCount, deepest_of, ends_of, slices_of
+from probes.measure import DROPPED_STEPS, MIN_STEPS, SAMPLE_BUDGET_S, SWEEP_PREFILL_S
 from probes.need import DEFAULT_DEPTHS
+from probes.slice_rounds import DECODE, PREFILL, steps_of_visit
 from probes.spec import EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
 from probes.sweep_values import positions
 from probes.traffic import DRAIN_FACTOR
@@ -20,7 +21,6 @@ CHOOSE_S = 2.0  # trying the kernels for one number of rows
 COMPILE_S = 15.0  # compiling them before, where no earlier probe has left them on disk
 ENGINES = Path(__file__).parent / "engines"
 WARM_STEPS = 8  # two before the rounds, three for each of two thread counts
-SLICE_ROUNDS, SLICE_STEPS = 2, 12
 PART_STEPS, PART_SHARE = 6, 0.5  # steps of one layer and of a quarter of them, against one of the whole model
 PART_ROUNDS, PART_BUDGET_S = 8, 6.0
 
@@ -84,9 +84,19 @@ def _rounds_s(spec: ProbeSpec, step: float) -> float:
 
 
 def _slice_s(spec: ProbeSpec, prefill: float, step: float) -> float:
-    """Seconds of the deepest slice given; the others are shallower, on average about half."""
-    count = 1 if spec.architecture is None else len(slices_of(spec.architecture, spec.slice_layers or DEFAULT_DEPTHS))
-    passes = 0.6 * count
-    within = int(SLICE_PREFILL_S / max(passes * prefill, 1e-9))
-    rounds = 1 + max(FEWEST_ROUNDS, min(SLICE_ROUNDS * spec.repeats, within))
-    return passes * (rounds * prefill + SLICE_ROUNDS * spec.repeats * SLICE_STEPS * step)
+    """Seconds with all loaded layers; each slice takes its share by layers, and the head counts as one. Rounds are as
+    many as there are on a machine that never gets steady.
+    """
+    if spec.architecture is None:
+        return 0.0
+    slices = slices_of(spec.architecture, spec.slice_layers or DEFAULT_DEPTHS)
+    loaded = _layers(deepest_of(slices)) + 1
+    a_pass = sum(prefill * (_layers(one) + 1) / loaded for one in ends_of(slices))
+    steps = [step * (_layers(one) + 1) / loaded for one in slices]
+    a_round = 2 * sum(each * steps_of_visit(each) for each in steps)
+    prompts, rounds = PREFILL.rounds_within(spec.repeats, a_pass), DECODE.rounds_within(spec.repeats, a_round)
+    return prompts * a_pass + rounds * a_round
+
+
+def _layers(count: LayerCount) -> int:
+    return count.dense + count.moe

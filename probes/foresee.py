@@ -22,6 +22,7 @@ from probes.place import accelerator_of, device_at, measured_bandwidth, place_of
 from probes.possible import refuse_impossible
 from probes.quick import quick_load
 from probes.result import Place, Prediction, ProbeResult
+from probes.slice_depths import with_depths
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 from probes.sweep_values import at_position, fitted, positions
 
@@ -38,7 +39,7 @@ PEAK_SPARE_BYTES = 600 * 2**20  # oneDNN and the allocator keep up to half a GiB
 @dataclass(frozen=True, slots=True)
 class Foresight:
     """`refused`: (bytes needed, bytes that may be taken) when the probe would not fit. `unknown`: why seconds are
-    missing. `runs`: the probe that can be run: of a sweep, the values that fit.
+    missing. `runs`: the probe that can be run: of a sweep, the values that fit; of a slice, the layers.
     """
 
     prediction: Prediction
@@ -80,7 +81,7 @@ def foresee(
     def need_for(one: ProbeSpec) -> Need:
         return _learned(needed(one), alike)
 
-    spec = fitted(spec, need_for, memory_limit(free), machine.cpu.threads)
+    spec = with_depths(fitted(spec, need_for, memory_limit(free), machine.cpu.threads), need_for, memory_limit(free))
     first, most = _first_and_most(spec, need_for)
     place = place_of(spec, machine, catalog, history)
     assert place is not None  # only an endpoint has none

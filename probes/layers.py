@@ -1,15 +1,13 @@
-"""How many layers of each sort a model or a slice of it has, and what a slice says about the whole."""
+"""How many layers of each sort a model or a slice of it has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from advisor.catalog.records import Architecture
 
-__all__ = ["LayerCount", "extrapolate", "layer_count", "layer_numbers", "slices_of"]
+__all__ = ["LayerCount", "deepest_of", "ends_of", "layer_count", "layer_numbers", "slices_of"]
 
 
 PAIRS = (2, 4)
@@ -48,27 +46,24 @@ def layer_numbers(a: Architecture, count: LayerCount) -> list[int]:
 def slices_of(a: Architecture, depths: Sequence[int]) -> tuple[LayerCount, ...]:
     """Combinations to measure: each sort of layer at each depth while the other stays at its smallest.
 
-    A dense model: (1, 0), (2, 0), (4, 0). R1: (1, 0), (2, 0), (1, 1), (1, 2): two depths of each sort determine the
-    line.
+    A dense model: (1, 0), (4, 0), (8, 0). R1, which has 3 dense layers, from the first two depths: (1, 0), (3, 0),
+    (1, 1), (1, 4): two depths of each sort determine the line.
     """
     whole = layer_count(a)
     if not whole.moe:
         return tuple(sorted({LayerCount(k, 0).within(whole) for k in depths}))
     few = tuple(sorted(set(depths))[:2]) if a.compression is None else PAIRS  # a layer of each ratio, and two
     base = min(1, whole.dense)
-    found = {LayerCount(k, 0) for k in few if whole.dense >= k} | {LayerCount(base, k) for k in few}
-    return tuple(sorted(found))
+    found = {LayerCount(k, 0) for k in few if whole.dense} | {LayerCount(base, k) for k in few}
+    return tuple(sorted({count.within(whole) for count in found}))
 
 
-def extrapolate(seconds: Mapping[LayerCount, float], whole: LayerCount) -> float:
-    """Least squares of time = a + b dense + c moe over the slices, evaluated at the whole model.
+def ends_of(slices: Sequence[LayerCount]) -> tuple[LayerCount, ...]:
+    """Without those that lie between others: two of each sort, which tell as much of a line."""
+    dense, moe = ([s for s in slices if bool(s.moe) is sort] for sort in (False, True))
+    return tuple(sorted({end(sort) for sort in (dense, moe) if sort for end in (min, max)}))
 
-    `a` is the head and everything outside the layers. Negative slopes cannot be and are set to zero.
-    """
-    rows = [(1.0, float(count.dense), float(count.moe)) for count in seconds]
-    used = [i for i in range(3) if i == 0 or len({row[i] for row in rows}) > 1]
-    design = np.array([[row[i] for i in used] for row in rows])
-    found, *_ = np.linalg.lstsq(design, np.array(list(seconds.values())), rcond=None)
-    terms = dict(zip(used, found, strict=True))
-    at = (1.0, float(whole.dense), float(whole.moe))
-    return float(sum(max(0.0, float(terms.get(i, 0.0))) * at[i] for i in range(3)))
+
+def deepest_of(slices: Sequence[LayerCount]) -> LayerCount:
+    """What has to be loaded for all of them."""
+    return LayerCount(max(s.dense for s in slices), max(s.moe for s in slices))

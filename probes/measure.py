@@ -13,7 +13,6 @@ from probes.spec import ProbeSpec
 
 __all__ = ["DecodeRounds", "Reporter", "decode_rounds", "prefill_samples"]
 
-SLICE_PREFILL_S, FEWEST_ROUNDS = 60.0, 2  # of prompts through slices: all depths make a round
 SWEEP_PREFILL_S = 60.0  # a prompt of a sweep that would take longer is not processed
 SAMPLE_BUDGET_S = 15.0  # a figure that takes longer is measured fewer times
 MIN_STEPS = 8

@@ -12,13 +12,13 @@ from advisor.sizing.tensors_common import Tensor
 from probes.cpu import available_bytes
 from probes.engines.block import BLOCK_ELEMENTS
 from probes.engines.precision import INT4_GROUP, FormatPrecision, Precision, precision_of
-from probes.layers import LayerCount, layer_count, layer_numbers, slices_of
+from probes.layers import LayerCount, deepest_of, layer_count, layer_numbers, slices_of
 from probes.spec import Kind, ProbeSpec
 
 __all__ = ["DEFAULT_DEPTHS", "MARGIN", "Need", "memory_limit", "need_of", "refusal"]
 
 MARGIN = 1.15
-DEFAULT_DEPTHS = (1, 2, 4)
+DEFAULT_DEPTHS = (1, 4, 8)  # of a slice; see `probes.slice_depths` for less memory
 LEFT_FREE_BYTES = 2**30  # what the rest of the machine keeps
 RUNTIME_BYTES = 400 * 2**20  # torch 2.13 on CPU after imports, with oneDNN's scratch; measured
 ATTENTION_ROLES = frozenset({R.ATTN_Q, R.ATTN_K, R.ATTN_V, R.ATTN_O, R.Q_A, R.Q_B, R.KV_A, R.O_A, R.O_B})
@@ -80,8 +80,7 @@ def refusal(need: Need, available: int) -> tuple[int, int] | None:
 def _loaded(spec: ProbeSpec, a: Architecture) -> LayerCount:
     if spec.kind is not Kind.SLICE:
         return layer_count(a)
-    slices = slices_of(a, spec.slice_layers or DEFAULT_DEPTHS)
-    return LayerCount(max(s.dense for s in slices), max(s.moe for s in slices))
+    return deepest_of(slices_of(a, spec.slice_layers or DEFAULT_DEPTHS))
 
 
 def _bytes(t: Tensor, a: Architecture, formats: FormatPrecision, layers: frozenset[int], resident: int | None) -> int:

@@ -24,6 +24,7 @@ ORT_SWEEP_FORMATS = ("fp32", "int8-w8a16", "w4a16-g128", "w4a16-g32")
 OPENVINO_SWEEP_FORMATS = ("bf16", "int8-w8a16", "w4a16-g128")
 GGUF_SWEEP_FORMATS = ("gguf-bf16", "gguf-q8_0", "gguf-q4_k_m", "gguf-q4_0")
 MLA_RESIDENT_EXPERTS = 16  # decoding one token takes the same time with 16 of 256 experts resident
+LAYERS_HELP = "slice: numbers of layers (default 1 4 8, fewer where memory is short)"
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=1, help="sequences decoded together")
     parser.add_argument("--kind", default="full", choices=[str(kind) for kind in Kind])
-    parser.add_argument("--layers", type=int, nargs="+", default=[], metavar="N", help="slice: numbers of layers")
+    parser.add_argument("--layers", type=int, nargs="+", default=[], metavar="N", help=LAYERS_HELP)
     parser.add_argument("--experts", type=int, metavar="N", help="experts kept per layer (default all; slices 16)")
     parser.add_argument("--sweep", choices=[str(axis) for axis in SweepAxis], help="measure along one axis")
     parser.add_argument("--values", type=int, nargs="+", default=[], metavar="N", help="positions of the sweep")
@@ -78,7 +79,7 @@ def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
         output_tokens=arguments.output,
         repeats=arguments.repeats,
         batch=arguments.batch,
-        slice_layers=_slices(arguments, kind),
+        slice_layers=tuple(arguments.layers) if kind is Kind.SLICE else (),
         resident_experts=_experts(arguments, kind, is_moe=model.architecture.is_moe),
         sweep_axis=axis,
         sweep_values=tuple(arguments.values) or (DEFAULT_SWEEPS[axis] if axis else ()),
@@ -106,12 +107,6 @@ def _kind(arguments: argparse.Namespace) -> Kind:
     if arguments.layers:
         return Kind.SLICE
     return Kind(arguments.kind)
-
-
-def _slices(arguments: argparse.Namespace, kind: Kind) -> tuple[int, ...]:
-    if kind is not Kind.SLICE:
-        return ()
-    return tuple(arguments.layers) or (1, 2, 4)
 
 
 def _experts(arguments: argparse.Namespace, kind: Kind, *, is_moe: bool) -> int | None:

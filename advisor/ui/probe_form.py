@@ -23,7 +23,6 @@ DEFAULT_VARIANT, DEFAULT_FORMAT = "deepseek-r1-distill-qwen-1.5b", "bf16"
 DEFAULT_FORMATS = {EngineName.LLAMACPP: "gguf-q4_k_m", EngineName.ORT: "w4a16-g32"}
 ENDPOINT = "endpoint"
 _KINDS = (*(str(kind) for kind in Kind), ENDPOINT)
-_SLICES = (1, 2, 4)
 
 
 def probe_spec(machine: Machine) -> ProbeSpec | None:
@@ -78,7 +77,6 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         prompt_tokens=(128,) if sustained else prompts,
         output_tokens=output,
         repeats=repeats,
-        slice_layers=_SLICES if kind == Kind.SLICE else (),
         resident_experts=MLA_RESIDENT_EXPERTS if architecture.is_moe and kind == Kind.SLICE else None,
         sweep_axis=axis,
         sweep_values=tuple(int(value) for value in values) if axis is not SweepAxis.FORMAT else (),

@@ -2,131 +2,141 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from statistics import mean, median
+from statistics import fmean
 
 from advisor.catalog.errors import InputError, UnsupportedError
 from probes.engines.factory import make_engine
 from probes.engines.torch_engine import TorchEngine
+from probes.extrapolation import Extrapolated, extrapolated
 from probes.kinds.full import FASTER_THAN_MEMORY, SPARE_TOKENS, load
 from probes.kinds.session import Session
-from probes.layers import LayerCount, extrapolate, layer_count, slices_of
-from probes.measure import FEWEST_ROUNDS, SLICE_PREFILL_S
+from probes.layers import LayerCount, deepest_of, ends_of, layer_count, slices_of
 from probes.need import DEFAULT_DEPTHS, need_of
 from probes.result import Measured, ProbeResult
+from probes.slice_rounds import DECODE, PREFILL, steps_of_visit, visited
 from probes.system import own_peak_bytes
 
-__all__ = ["run_slice"]
+__all__ = ["MEMORY_ERROR", "decode_visit", "run_slice"]
 
-STEPS = 12
-DROPPED = 2  # after switching to another slice, the first steps find caches cold
-ROUNDS_FACTOR = 2  # a slice is short: twice the usual number of rounds
-OUTLIER = 0.25
+CANARY_EVERY = 6  # rounds
+MEMORY_ERROR = 0.02  # bytes are counted; what the runtime takes beside them differs from load to load
+UNSURE = 0.07  # half of the interval that noise gives
+MANY_LEFT_OUT = 0.2  # of the rounds
 
 
 def run_slice(session: Session) -> ProbeResult:
     """All slices share one load: the deepest is loaded, the others are its first layers.
 
-    Rounds visit the slices in turn, so that a slow minute hits all of them; each round gives one extrapolation, and the
-    spread of these is the stated error. `decode_tok_s`, `ttft_ms`, `prefill_tok_s` are those of the whole variant.
+    `decode_tok_s`, `ttft_ms`, `prefill_tok_s` are those of the whole variant with their intervals, see
+    `probes.extrapolation`; the points say what each slice took.
     """
     spec, a = session.spec, session.spec.architecture
     if a is None:
         raise InputError("architecture", "dimensions of the variant", None)
     slices, whole = slices_of(a, spec.slice_layers or DEFAULT_DEPTHS), layer_count(a)
-    deepest = LayerCount(max(s.dense for s in slices), max(s.moe for s in slices))
     bandwidth = session.benchmark()
     tokens = spec.context_tokens + SPARE_TOKENS
-    engine = make_engine(spec, slots=spec.batch, tokens=tokens, layers=deepest)
+    engine = make_engine(spec, slots=spec.batch, tokens=tokens, layers=deepest_of(slices))
     if not isinstance(engine, TorchEngine):
         raise UnsupportedError(f"engine '{spec.engine}' cannot load single layers")
     result = load(session, engine)
     prefill = _prefill(session, engine, slices, whole)
+    engine.use(deepest_of(slices))
+    session.choose_threads(lambda: min(engine.decode(max(spec.prompt_tokens), spec.batch, 3)))
     peak = engine.peak_device_bytes() or own_peak_bytes()
-    steps, fastest = _decode(session, engine, slices, whole)
-    overhead = peak - engine.tensor_bytes - engine.cache_bytes
-    flags = ["extrapolated"]
-    if fastest > FASTER_THAN_MEMORY * max((*session.canaries, bandwidth.high)):
-        flags.append("invalid_faster_than_memory")
-    longest = max(spec.prompt_tokens)
-    kept, dropped = _without_outliers(steps)
-    flags += ["contaminated_slice"] if dropped else []
-    rate = Measured.of([1 / s for s in kept])
-    full = need_of(spec, whole=True)
-    return session.finish(
-        replace(
-            result,
-            peak_bytes=peak,
-            decode_tok_s=rate,
-            prefill_tok_s=Measured.of([longest / s for s in prefill]),
-            ttft_ms=Measured.of([s * 1e3 for s in prefill]),
-            bandwidth_bytes_per_s=session.best_read(),
-            figures={
-                "full_decode_tok_s": rate,
-                "full_peak_bytes": Measured.of([full.tensor_bytes + full.cache_bytes + max(0, overhead)]),
-            },
-            versions=dict(engine.versions()),
-        ),
-        flags,
+    decode, fastest = _decode(session, engine, slices, whole)
+    longest, rate = max(spec.prompt_tokens), _rate(decode, 1.0)
+    result = replace(
+        result,
+        peak_bytes=peak,
+        decode_tok_s=rate,
+        prefill_tok_s=_rate(prefill, longest),
+        ttft_ms=Measured(prefill.value * 1e3, prefill.low * 1e3, prefill.high * 1e3, prefill.rounds),
+        bandwidth_bytes_per_s=session.best_read(),
+        figures={"full_decode_tok_s": rate, "full_peak_bytes": _full_peak(session, engine, peak)},
+        versions=dict(engine.versions()),
     )
+    too_fast = fastest > FASTER_THAN_MEMORY * max((*session.canaries, bandwidth.high))
+    return session.finish(result, _flags(decode) + (["invalid_faster_than_memory"] if too_fast else []))
 
 
-def _prefill(session: Session, engine: TorchEngine, slices: tuple[LayerCount, ...], whole: LayerCount) -> list[float]:
-    """Seconds of the longest prompt through the whole model: one value per round, disturbed rounds left out."""
-    tokens = max(session.spec.prompt_tokens)
+def decode_visit(engine: TorchEngine, context_tokens: int, batch: int = 1) -> Callable[[LayerCount], float]:
+    """Measures one slice: the mean of a few steps. A mean, because a step of many layers meets every short disturbance
+    and one of few layers every other: their medians would not lie on a line.
+    """
+    seen: dict[LayerCount, float] = {}
+
+    def visit(count: LayerCount) -> float:
+        engine.use(count)
+        if count not in seen:
+            seen[count] = min(engine.decode(context_tokens, batch, 2))
+        seen[count] = fmean(engine.decode(context_tokens, batch, steps_of_visit(seen[count])))
+        return seen[count]
+
+    return visit
+
+
+def _prefill(session: Session, engine: TorchEngine, slices: Sequence[LayerCount], whole: LayerCount) -> Extrapolated:
+    """Of the longest prompt. A prompt is long enough for two depths of each sort to do."""
+    tokens, ends = max(session.spec.prompt_tokens), ends_of(slices)
+
+    def visit(count: LayerCount) -> float:
+        engine.use(count)
+        return engine.prefill(tokens)
+
     session.reporter.phase("prefill")
-    rounds: list[dict[LayerCount, float]] = []
-    start = time.perf_counter()
-    while len(rounds) <= ROUNDS_FACTOR * session.spec.repeats:  # the first one chooses kernels
-        if len(rounds) > FEWEST_ROUNDS and time.perf_counter() - start > SLICE_PREFILL_S:
-            break
-        seconds = {}
-        for count in slices:
-            engine.use(count)
-            seconds[count] = engine.prefill(tokens)
-        rounds.append(seconds)
-    for count in slices:
-        ttft = Measured.of([r[count] * 1e3 for r in rounds[1:]])
+    visit(ends[0])  # chooses kernels
+    rounds = visited(visit, ends, whole, PREFILL, repeats=session.spec.repeats)
+    for count in ends:
+        ttft = Measured.of([r[count] * 1e3 for r in rounds])
         session.reporter.point("prefill", {**_at(count), "prompt_tokens": tokens}, {"ttft_ms": ttft})
-    kept, _ = _without_outliers([extrapolate(r, whole) for r in rounds[1:]])
-    return kept
+    return extrapolated(rounds, whole)
 
 
 def _decode(
-    session: Session, engine: TorchEngine, slices: tuple[LayerCount, ...], whole: LayerCount
-) -> tuple[list[float], float]:
-    """(seconds of one step of the whole model, one value per round; fastest bytes per second seen)."""
-    spec = session.spec
-    context, canary = max(spec.prompt_tokens), session.canary()
-    engine.use(slices[-1])
-    session.choose_threads(lambda: min(engine.decode(context, spec.batch, 3)))
-    rounds: list[dict[LayerCount, float]] = []
-    fastest, total = 0.0, ROUNDS_FACTOR * spec.repeats
-    for index in range(total):
-        session.reporter.phase("slice", index, total)
-        canary()
-        seconds = {}
-        for count in slices:
-            engine.use(count)
-            seconds[count] = mean(engine.decode(context, spec.batch, STEPS)[DROPPED:])
-            fastest = max(fastest, engine.read_bytes(context, spec.batch) / seconds[count])
-        rounds.append(seconds)
+    session: Session, engine: TorchEngine, slices: Sequence[LayerCount], whole: LayerCount
+) -> tuple[Extrapolated, float]:
+    """(seconds of one step of the whole model; fastest bytes per second seen)."""
+    spec, canary = session.spec, session.canary()
+    context, total = max(spec.prompt_tokens), DECODE.most_per_repeat * spec.repeats
+
+    def before(number: int) -> None:
+        session.reporter.phase("slice", number, total)
+        if number % CANARY_EVERY == 0:
+            canary()
+
+    visit = decode_visit(engine, context, spec.batch)
+    rounds = visited(visit, slices, whole, DECODE, repeats=spec.repeats, before=before)
     canary()
+    read = {}
     for count in slices:
         engine.use(count)
+        read[count] = engine.read_bytes(context, spec.batch)
         step = Measured.of([r[count] * 1e3 for r in rounds])
-        speed = Measured.of([engine.read_bytes(context, spec.batch) / r[count] for r in rounds])
+        speed = Measured.of([read[count] / r[count] for r in rounds])
         at = {**_at(count), "context_tokens": context, "batch": spec.batch}
         session.reporter.point("decode", at, {"step_ms": step, "read_bytes_per_s": speed})
-    return [extrapolate(r, whole) for r in rounds], fastest
+    return extrapolated(rounds, whole), max(read[count] / r[count] for r in rounds for count in slices)
 
 
-def _without_outliers(seconds: list[float]) -> tuple[list[float], bool]:
-    """Rounds further than a quarter from the median were disturbed."""
-    middle = median(seconds)
-    kept = [s for s in seconds if abs(s - middle) <= OUTLIER * middle]
-    return (kept or seconds), len(kept) < len(seconds)
+def _full_peak(session: Session, engine: TorchEngine, peak: int) -> Measured:
+    """Tensors and cache of the whole by count, and what this load took beside its own."""
+    full, beside = need_of(session.spec, whole=True), peak - engine.tensor_bytes - engine.cache_bytes
+    value = full.tensor_bytes + full.cache_bytes + max(0, beside)
+    return Measured(value, value * (1 - MEMORY_ERROR), value * (1 + MEMORY_ERROR), 1)
+
+
+def _rate(seconds: Extrapolated, tokens: float) -> Measured:
+    return Measured(tokens / seconds.value, tokens / seconds.high, tokens / seconds.low, seconds.rounds)
+
+
+def _flags(decode: Extrapolated) -> list[str]:
+    flags = ["extrapolated"]
+    if decode.left_out > MANY_LEFT_OUT * (decode.rounds + decode.left_out):
+        flags.append("contaminated_slice")
+    return [*flags, "slice_unsure"] if decode.noise > UNSURE else flags
 
 
 def _at(count: LayerCount) -> dict[str, float]:

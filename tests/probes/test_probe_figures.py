@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from advisor.catalog import load_catalog
 from probes.histogram import Histogram
-from probes.layers import LayerCount, extrapolate, layer_count, slices_of
+from probes.layers import LayerCount, ends_of, layer_count, slices_of
 from probes.need import need_of, refusal
 from probes.result import Measured, Point, State
 from probes.resume import continuation, joined, summed, totals
@@ -84,14 +84,18 @@ def test_slices_of_dense_and_expert_models():
     r1 = catalog.variant("deepseek-r1").architecture
     assert layer_count(r1) == LayerCount(3, 58)
     assert slices_of(r1, (1, 2)) == (LayerCount(1, 0), LayerCount(1, 1), LayerCount(1, 2), LayerCount(2, 0))
+    deeper = (LayerCount(1, 0), LayerCount(1, 1), LayerCount(1, 4), LayerCount(3, 0))  # of its three dense layers
+    assert slices_of(r1, (1, 4, 8)) == deeper
+    lite = catalog.variant("deepseek-v2-lite").architecture
+    assert slices_of(lite, (1, 4, 8)) == (LayerCount(1, 0), LayerCount(1, 1), LayerCount(1, 4))  # one dense layer
 
 
-@given(st.floats(0.01, 1.0), st.floats(0.001, 0.5), st.floats(0.001, 0.5))
-def test_extrapolation_recovers_an_exact_line(head, dense, moe):
-    counts = (LayerCount(1, 0), LayerCount(2, 0), LayerCount(1, 1), LayerCount(1, 2))
-    seconds = {c: head + c.dense * dense + c.moe * moe for c in counts}
-    whole = LayerCount(3, 58)
-    assert extrapolate(seconds, whole) == pytest.approx(head + 3 * dense + 58 * moe, rel=1e-6)
+def test_two_of_each_sort_are_the_ends():
+    depths = (LayerCount(1, 0), LayerCount(4, 0), LayerCount(8, 0))
+    assert ends_of(depths) == (LayerCount(1, 0), LayerCount(8, 0))
+    mixed = (LayerCount(1, 0), LayerCount(1, 1), LayerCount(1, 4), LayerCount(3, 0))
+    assert ends_of(mixed) == mixed
+    assert ends_of((LayerCount(0, 2), LayerCount(0, 4))) == (LayerCount(0, 2), LayerCount(0, 4))
 
 
 def test_need_of_the_default_probe_equals_the_published_parameters():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("torch")
 
+from probes.extrapolation import Extrapolated
 from probes.kinds.full import decode_flags, prefill_flags
 from probes.kinds.machine import _is_noisy
-from probes.kinds.slices import _without_outliers
+from probes.kinds.slices import _flags as _slice_flags
 from probes.kinds.sustained import _flags
 from probes.measure import DecodeRounds
 from probes.result import Conditions, Measured, Point, ProbeResult, State
@@ -78,9 +80,11 @@ def _operations(tok_s: float) -> float:
     return 2 * (2 * layer + 128 * 512) * tok_s
 
 
-def test_disturbed_rounds_of_a_slice_are_left_out() -> None:
-    assert _without_outliers([1.0, 1.1, 0.9, 1.4]) == ([1.0, 1.1, 0.9], True)
-    assert _without_outliers([1.0, 1.1, 0.9]) == ([1.0, 1.1, 0.9], False)
+def test_a_slice_says_when_it_is_unsure_or_was_disturbed() -> None:
+    sure = Extrapolated(1.0, 0.95, 1.05, noise=0.07, rounds=8, left_out=2)
+    assert _slice_flags(sure) == ["extrapolated"]
+    assert _slice_flags(replace(sure, noise=0.071)) == ["extrapolated", "slice_unsure"]
+    assert _slice_flags(replace(sure, left_out=3)) == ["extrapolated", "contaminated_slice"]
 
 
 def test_a_queue_that_grows_is_saturated_and_memory_that_grows_a_leak() -> None:
