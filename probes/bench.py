@@ -18,6 +18,8 @@ __all__ = ["Canary", "copy_bandwidth", "gemm_rate", "host_to_device", "read_band
 
 MIN_SECONDS = 0.1  # shorter measurements catch one quiet moment, not the machine
 MAX_PRODUCT_S = 0.5  # of one matrix product
+CPU_SIZE, GPU_SIZE = 2048, 8192  # of a square product: a smaller one does not fill the device
+GPU_PASSES = 8  # over a buffer at a time: waiting for the end of one takes a tenth as long as the pass itself
 CACHE_FACTOR = 4  # a buffer this many times the last-level cache is read from memory
 
 
@@ -35,6 +37,7 @@ class Canary:
         self._buffer = torch.ones(self._bytes // 4, dtype=torch.float32, device=device)
         self._readers: list[Callable[[], object]] = [self._buffer.sum]
         self._threads = threads
+        self._passes = 1 if device.type == "cpu" else GPU_PASSES
         if device.type == "cpu":
             self._readers += [self._buffer.view(torch.float64).sum, *_compiled_reader(self._buffer)]
 
@@ -51,9 +54,10 @@ class Canary:
 
     def _seconds(self, reader: Callable[[], object]) -> float:
         start = time.perf_counter()
-        reader()
+        for _ in range(self._passes):
+            reader()
         self._synchronise()
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / self._passes
 
 
 def _compiled_reader(buffer: torch.Tensor) -> list[Callable[[], object]]:
@@ -81,11 +85,14 @@ def copy_bandwidth(device: torch.device, cache_bytes: int, repeats: int = 5) -> 
     return Measured.of([2 * size / s for s in timed(lambda: target.copy_(source), device, repeats)])
 
 
-def gemm_rate(device: torch.device, precision: Precision, size: int = 2048, repeats: int = 5) -> Measured | None:
+def gemm_rate(
+    device: torch.device, precision: Precision, size: int | None = None, repeats: int = 5
+) -> Measured | None:
     """Operations (two per multiply-add) per second of a square product; None where torch has no kernel for it here.
 
     Where the hardware lacks a precision, torch may emulate it a thousand times slower: the product is then smaller.
     """
+    size = size or (CPU_SIZE if device.type == "cpu" else GPU_SIZE)
     try:
         size = _affordable(device, precision, size)
         product = _product(device, precision, size)
@@ -148,4 +155,5 @@ def _product(device: torch.device, precision: Precision, size: int) -> Callable[
         one = torch.ones((), device=device)
         return lambda: torch._scaled_mm(a, a.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
     a = torch.randint(-127, 127, (size, size), dtype=torch.int8, device=device)
-    return lambda: torch._int_mm(a, a)
+    b = a.t() if device.type == "cuda" else a  # both read along the rows, as tensor units want it
+    return lambda: torch._int_mm(a, b)

@@ -59,7 +59,9 @@ def _required(cls: type) -> list[str]:
 def _value(hint: Any, data: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return None if data is None else _value(next(a for a in arguments if a is not type(None)), data, where)
+        if data is None or (isinstance(data, str) and str in arguments):
+            return data
+        return _value(next(a for a in arguments if a is not type(None)), data, where)
     if origin is tuple:
         return tuple(_value(arguments[0], item, where) for item in _list(data, where))
     if origin is not None and issubclass(origin, Mapping):

@@ -73,7 +73,7 @@ def foresee(
     """
     if spec.engine is EngineName.ENDPOINT:
         return Foresight(Prediction(), NOTHING, None, "the server's hardware is not known", runs=spec)
-    alike = [r for r in history if r.spec.engine is spec.engine]
+    alike = [r for r in history if r.spec.engine is spec.engine and r.spec.device == spec.device]
     refuse_impossible(spec, machine)
     accelerator = accelerator_of(spec, machine)
     free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
@@ -197,11 +197,11 @@ def _load(need: Need, machine: Machine, history: Sequence[ProbeResult], engine: 
 
 
 def _learned(need: Need, history: Sequence[ProbeResult]) -> Need:
-    """Replace the runtime's bytes by what earlier CPU probes of this machine took beyond tensors and cache."""
+    """Replace the runtime's bytes by what earlier probes of this device took beyond tensors and cache."""
     extra = [
         r.peak_bytes - r.tensor_bytes
         for r in history
-        if r.is_valid and r.peak_bytes and r.tensor_bytes and r.spec.device == "cpu" and r.peak_bytes > r.tensor_bytes
+        if r.is_valid and r.peak_bytes and r.tensor_bytes and r.peak_bytes > r.tensor_bytes
         and r.spec.kind is not Kind.SWEEP  # whose cache grows with its values
     ]
     if not extra:

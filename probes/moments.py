@@ -10,10 +10,12 @@ from advisor.sizing.alone import Moment, Speed, speeds_alone
 from advisor.sizing.efficiency import EfficiencyTable, table_for
 from probes.place import plan_at
 from probes.result import ForeseenPoint, Place
-from probes.spec import Kind, ProbeSpec, SweepAxis
+from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 from probes.sweep_values import at_position, positions
 
 __all__ = ["ForeseenMoment", "foreseen_moments", "foreseen_points"]
+
+_IN_PROCESS = (EngineName.TORCH, EngineName.OPENVINO, EngineName.ORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,19 @@ def foreseen_moments(
         for name, context, sequences in given
     ]
     speeds = speeds_alone(moments, table or table_for(catalog))
+    if spec.engine in _IN_PROCESS:
+        speeds = [_unserved(speed, m.prompt_tokens) for speed, m in zip(speeds, moments, strict=True)]
     return [ForeseenMoment(*at, speed) for at, speed in zip(given, speeds, strict=True)]
+
+
+def _unserved(speed: Speed, prompt_tokens: int) -> Speed:
+    """Without what a server takes to receive a request and to send the first token."""
+    rate = speed.prefill_tok_s
+    ttft = replace(
+        speed.ttft_ms, value=1e3 * prompt_tokens / rate.value, low=1e3 * prompt_tokens / rate.high,
+        high=1e3 * prompt_tokens / rate.low,
+    )  # fmt: skip
+    return replace(speed, ttft_ms=ttft)
 
 
 def foreseen_points(spec: ProbeSpec, moments: Sequence[ForeseenMoment], cores: int) -> tuple[ForeseenPoint, ...]:

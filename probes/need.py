@@ -21,6 +21,7 @@ MARGIN = 1.15
 DEFAULT_DEPTHS = (1, 4, 8)  # of a slice; see `probes.slice_depths` for less memory
 LEFT_FREE_BYTES = 2**30  # what the rest of the machine keeps
 RUNTIME_BYTES = 400 * 2**20  # torch 2.13 on CPU after imports, with oneDNN's scratch; measured
+CUDA_RUNTIME_BYTES = 1150 * 2**20  # on an H100, driver 580, torch 2.11: 480 MiB are the context; measured 2026-11-26
 ATTENTION_ROLES = frozenset({R.ATTN_Q, R.ATTN_K, R.ATTN_V, R.ATTN_O, R.Q_A, R.Q_B, R.KV_A, R.O_A, R.O_B})
 FEED_FORWARD_ROLES = frozenset({R.FFN_UP, R.FFN_DOWN, R.SHARED_UP, R.SHARED_DOWN, R.EXPERT_UP, R.EXPERT_DOWN})
 EXPERT_ROLES = frozenset({R.EXPERT_UP, R.EXPERT_DOWN})
@@ -33,7 +34,7 @@ class Need:
     tensor_bytes: int
     cache_bytes: int
     activation_bytes: int
-    runtime_bytes: int = RUNTIME_BYTES
+    runtime_bytes: int = RUNTIME_BYTES  # with CUDA's context and kernels, where a card computes
     scratch_bytes: int = 0  # weights expanded for products of many rows, and their rows in that type
     read_bytes: int = 0  # by one decode step of one sequence
 
@@ -62,7 +63,8 @@ def need_of(spec: ProbeSpec, *, whole: bool = False) -> Need:
     longest = spec.longest_prompt
     scratch = _scratch(a, formats, longest) if spec.device == "cpu" else 0
     activations = _activations(a, longest, element)
-    return Need(tensors, cache, activations, scratch_bytes=scratch, read_bytes=read + per_token)
+    runtime = CUDA_RUNTIME_BYTES if spec.device.startswith("cuda") else RUNTIME_BYTES
+    return Need(tensors, cache, activations, runtime, scratch, read + per_token)
 
 
 def memory_limit(available: int | None = None) -> int:

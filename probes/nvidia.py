@@ -139,6 +139,18 @@ def gpu_energy_joules(card: str) -> float | None:
     return _with_handle(card, _energy)
 
 
+def own_gpu_bytes(card: str) -> int | None:
+    """Memory of the card that this process holds now, with CUDA's own; None where the driver does not tell (WSL, a
+    container that numbers its processes anew).
+    """
+    return _with_handle(card, _own_bytes)
+
+
+def _own_bytes(nvml: ModuleType, handle: object) -> int | None:
+    own = [p for p in nvml.nvmlDeviceGetComputeRunningProcesses(handle) if p.pid == os.getpid()]
+    return int(own[0].usedGpuMemory) if own and own[0].usedGpuMemory else None
+
+
 def _energy(nvml: ModuleType, handle: object) -> float | None:
     if has_mig_on(nvml, handle):
         return None

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from advisor.catalog.records import Architecture
-from probes.engines.linear import TORCH_TYPES, Linear
+from probes.engines.linear import TORCH_TYPES, Linear, fused_kernels
 from probes.engines.norm import EPSILON, Norm
 from probes.engines.precision import Precision
 from probes.engines.quantised import make_linear
@@ -20,6 +20,7 @@ from probes.engines.tuner import Tuner, row_bucket
 __all__ = ["Attention", "GqaAttention", "Positions", "Rope", "causal", "rotate"]
 
 TRIAL_TOKENS = 128
+FUSED_WIDTHS = (16, 32, 64, 128, 256)  # of a head: blocks of a GPU kernel are powers of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,15 @@ class Positions:
     """Where one decode step writes and reads.
 
     `slots` (rows): slot of each row. `lengths` (rows): tokens before this step. `longest`: the largest of them.
-    `mask` (rows, 1, 1, longest + 1): None when all are equally long and the slots are 0, 1, 2, ...
+    `mask` (rows, 1, 1, longest + 1): None when all are equally long and the slots are 0, 1, 2, ... `in_tensors`: slots
+    and lengths may change under a captured graph, so only their tensors count, and `longest` is a bound.
     """
 
     slots: Tensor
     lengths: Tensor
     longest: int
     mask: Tensor | None
+    in_tensors: bool = False
 
 
 class Rope:
@@ -61,12 +64,16 @@ class Attention:
     caches: tuple[Tensor, ...] = ()
     rotary_dimension: int = 0
 
-    def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
-        """x (tokens, hidden) from position 0 of `slot`."""
+    def prefill(
+        self, x: Tensor, slot: int | Tensor, rope: tuple[Tensor, Tensor], residual: Tensor | None = None
+    ) -> Tensor:
+        """x (tokens, hidden) from position 0 of `slot`; `residual`, as x, is added."""
         raise NotImplementedError
 
-    def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
-        """x (rows, hidden), one token for each row."""
+    def decode(
+        self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor], residual: Tensor | None = None
+    ) -> Tensor:
+        """x (rows, hidden), one token for each row; `residual`, as x, is added."""
         raise NotImplementedError
 
     def extra_bytes(self) -> int:
@@ -95,6 +102,8 @@ class GqaAttention(Attention):
         self._qkv = make_linear(a.hidden_size, width, precision, pool, tuner, bias=a.qkv_bias)
         self._out = make_linear(a.n_heads * a.head_dim, a.hidden_size, precision, pool, tuner, bias=a.o_bias)
         self.norms = [Norm(a.head_dim, pool) for _ in range(2)] if a.qk_norm else []
+        self._norm_rows = torch.stack([n.weight for n in self.norms]) if self.norms else None
+        self.fused = fused_kernels(pool.device) if a.head_dim in FUSED_WIDTHS else None
         self.linears = (self._qkv, self._out)
         shape = (slots, a.n_kv_heads, tokens, a.head_dim)
         self._keys, self._values = (torch.zeros(shape, dtype=dtype, device=pool.device) for _ in range(2))
@@ -103,26 +112,51 @@ class GqaAttention(Attention):
     def extra_bytes(self) -> int:
         return sum(n.bytes for n in self.norms)
 
-    def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
-        q, k, v = self._split(self._qkv(x), rope)
-        tokens = x.shape[0]
-        self._keys[slot, :, :tokens] = k.transpose(0, 1)
-        self._values[slot, :, :tokens] = v.transpose(0, 1)
-        q, k, v = (t.transpose(0, 1)[None] for t in (q, k, v))
-        y = causal(q, k, v, self._tuner)
-        return self._out(y[0].transpose(0, 1).reshape(tokens, -1))
+    def prefill(
+        self, x: Tensor, slot: int | Tensor, rope: tuple[Tensor, Tensor], residual: Tensor | None = None
+    ) -> Tensor:
+        mixed, tokens = self._qkv(x), x.shape[0]
+        if self.fused is None:
+            q, k, v = self._split(mixed, rope)
+            self._keys[slot, :, :tokens] = k.transpose(0, 1)
+            self._values[slot, :, :tokens] = v.transpose(0, 1)
+            k, v = k.transpose(0, 1), v.transpose(0, 1)
+        else:
+            where = slot if isinstance(slot, Tensor) else torch.full((1,), slot, device=x.device)
+            q = self._turned(mixed, where, None, rope)
+            k, v = (c.index_select(0, where)[0, :, :tokens] for c in (self._keys, self._values))
+        y = causal(q.transpose(0, 1)[None], k[None], v[None], self._tuner)
+        return self._out(y[0].transpose(0, 1).reshape(tokens, -1), residual)
 
-    def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+    def decode(
+        self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor], residual: Tensor | None = None
+    ) -> Tensor:
         mixed, rows = self._qkv(x), x.shape[0]
         candidates = {
-            "compiled": lambda: self._compiled(mixed, at, rope),
             "sdpa": lambda: self._sdpa(self._placed(mixed, at, rope), at),
             "matmul": lambda: self._matmul(self._placed(mixed, at, rope), at),
         }
-        if x.is_cuda:
-            del candidates["compiled"]
-        y = self._tuner.run(("attention", rows, row_bucket(at.longest + 1), at.mask is None), candidates)
-        return self._out(y.reshape(rows, -1))
+        if not x.is_cuda:
+            candidates = {"compiled": lambda: self._compiled(mixed, at, rope), **candidates}
+        elif self.fused is not None:
+            fused = {"fused": lambda: self._fused(mixed, at, rope)}
+            candidates = fused if at.in_tensors else fused | candidates
+        key = ("attention", rows, row_bucket(at.longest + 1), at.mask is None, at.in_tensors)
+        y = self._tuner.run(key, candidates)
+        return self._out(y.reshape(rows, -1), residual)
+
+    def _turned(
+        self, mixed: Tensor, slots: Tensor, lengths: Tensor | None, rope: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Queries; keys and values go into the caches."""
+        assert self.fused is not None
+        caches = self._keys, self._values
+        return self.fused.place(mixed, self._heads, self._norm_rows, EPSILON, rope, caches, slots, lengths)
+
+    def _fused(self, mixed: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+        assert self.fused is not None
+        q = self._turned(mixed, at.slots, at.lengths, rope)
+        return self.fused.attend(q, (self._keys, self._values), at.slots, at.lengths, at.longest)
 
     def _placed(self, mixed: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
         """Queries; keys and values go into the caches."""

@@ -130,7 +130,9 @@ class CompressedAttention(Attention):
             seen += count * self._index.width if self._index else 0
         return seen * size
 
-    def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
+    def prefill(
+        self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor], residual: Tensor | None = None
+    ) -> Tensor:
         tokens, (inner, q, kv) = x.shape[0], self._project(x, rope)
         kept = min(tokens, self._window)
         where = torch.arange(tokens - kept, tokens, device=x.device) % self._window
@@ -146,10 +148,12 @@ class CompressedAttention(Attention):
             if self._index is not None:
                 unseen = self._index.prefill(x, inner, slot, unseen)
             keys, hidden = torch.cat((kv, entries)), torch.cat((hidden, unseen), dim=1)
-        y = self._attend(q, keys.expand(1, -1, -1), hidden[:, None])
-        return self._leave(y)
+        y = self._leave(self._attend(q, keys.expand(1, -1, -1), hidden[:, None]))
+        return y if residual is None else residual + y
 
-    def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+    def decode(
+        self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor], residual: Tensor | None = None
+    ) -> Tensor:
         inner, q, kv = self._project(x, rope)
         self._recent[at.slots, at.lengths % self._window] = kv
         keys = self._recent[at.slots][:, : min(at.longest + 1, self._window)]
@@ -163,7 +167,8 @@ class CompressedAttention(Attention):
             if self._index is not None:
                 entries, unseen = self._index.decode(x, inner, at, entries, unseen)
             keys, hidden = torch.cat((keys, entries), dim=1), torch.cat((hidden, unseen), dim=1)
-        return self._leave(self._attend(q, keys, hidden[:, None]))
+        y = self._leave(self._attend(q, keys, hidden[:, None]))
+        return y if residual is None else residual + y
 
     def _project(self, x: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """(input of the query projection, queries (rows, heads, dimension), shared key-value (rows, dimension))."""

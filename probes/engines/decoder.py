@@ -41,13 +41,13 @@ class Layer:
     ) -> None:
         self.attention, self.feed_forward, self.norms = attention, feed_forward, norms
 
-    def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.attention.prefill(self.norms[0](x), slot, rope)
-        return x + self.feed_forward(self.norms[1](x))
+    def prefill(self, x: Tensor, slot: int | Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+        x = self.attention.prefill(self.norms[0](x), slot, rope, x)
+        return self.feed_forward(self.norms[1](x), x)
 
     def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.attention.decode(self.norms[0](x), at, rope)
-        return x + self.feed_forward(self.norms[1](x))
+        x = self.attention.decode(self.norms[0](x), at, rope, x)
+        return self.feed_forward(self.norms[1](x), x)
 
     def fixed_bytes(self) -> int:
         """Weights outside the feed-forward."""
@@ -163,13 +163,15 @@ class Decoder:
         finally:
             self.layers = kept
 
-    def prefill(self, ids: Tensor, slot: int) -> Tensor:
-        """ids (tokens) -> logits of the last one (vocabulary)."""
+    def prefill(self, ids: Tensor, slot: int | Tensor, last: Tensor | None = None) -> Tensor:
+        """ids (tokens) -> logits of the last one (vocabulary). In tensors of (1), slot and last may change under a
+        captured graph.
+        """
         x = self._embedded(ids)
         rope = self.rope.rows(slice(0, len(ids)))
         for layer in self.layers:
             x = layer.prefill(x, slot, rope)
-        return self._logits(self._merged(x[-1:]))[0]
+        return self._logits(self._merged(x[-1:] if last is None else x.index_select(0, last)))[0]
 
     def decode(self, ids: Tensor, at: Positions) -> Tensor:
         """ids (rows) -> logits (rows, vocabulary)."""
@@ -202,6 +204,17 @@ class Decoder:
         beyond = torch.arange(longest + 1, device=self._device)[None] > at[:, None]
         mask = torch.zeros(beyond.shape, dtype=self._dtype, device=self._device).masked_fill_(beyond, float("-inf"))
         return Positions(where, at, longest, mask[:, None, None])
+
+    @property
+    def is_capturable(self) -> bool:
+        """As a CUDA graph. A mixture of experts picks its experts on the host."""
+        return all(isinstance(layer.feed_forward, DenseFeedForward) for layer in self._all)
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether a captured step can be run at other slots and positions than those of its capture."""
+        attentions = [layer.attention for layer in self._all]
+        return self.is_capturable and all(isinstance(a, GqaAttention) and a.fused is not None for a in attentions)
 
     def tensor_bytes(self) -> int:
         """Weights, without caches; a tied head counts once."""

@@ -10,7 +10,7 @@ from torch.nn.functional import gelu, silu
 
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.records import Architecture
-from probes.engines.linear import Linear
+from probes.engines.linear import Linear, fused_kernels
 from probes.engines.precision import Precision
 from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
@@ -29,13 +29,17 @@ class DenseFeedForward:
         self._up = make_linear(hidden, width * (matrices - 1), precision, pool, tuner)
         self._down = make_linear(width, hidden, precision, pool, tuner)
         self.linears: tuple[Linear, ...] = (self._up, self._down)
+        self._fused = fused_kernels(pool.device)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x (rows, hidden) -> the same; `residual`, as x, is added."""
         inner = self._up(x)
         if not self.gated:
-            return self._down(gelu(inner))
+            return self._down(gelu(inner), residual)
+        if self._fused is not None:
+            return self._down(self._fused.gate(inner), residual)
         gate, up = inner.chunk(2, dim=-1)
-        return self._down(silu(gate) * up)
+        return self._down(silu(gate) * up, residual)
 
     def tensor_bytes(self) -> int:
         return sum(m.bytes for m in self.linears)
@@ -69,7 +73,11 @@ class MoeFeedForward:
         ]
         self._generator = torch.Generator(device=pool.device).manual_seed(1)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        y = self._mixed(x)
+        return y if residual is None else residual + y
+
+    def _mixed(self, x: Tensor) -> Tensor:
         scores = torch.sigmoid(self._router(x).float())[:, : self._resident]
         drawn = torch.rand(scores.shape, generator=self._generator, device=x.device)
         chosen = drawn.topk(self._top_k, dim=-1).indices

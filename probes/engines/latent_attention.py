@@ -55,7 +55,9 @@ class MlaAttention(Attention):
         norms = (self._kv_norm, *((self._q_norm,) if self._q_a else ()))
         return self._expand.bytes + sum(n.bytes for n in norms)
 
-    def prefill(self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor]) -> Tensor:
+    def prefill(
+        self, x: Tensor, slot: int, rope: tuple[Tensor, Tensor], residual: Tensor | None = None
+    ) -> Tensor:
         tokens = x.shape[0]
         inner, q_nope, q_rope, latent = self._project(x, rope)
         self._cache[slot, :tokens] = latent
@@ -70,9 +72,11 @@ class MlaAttention(Attention):
             y = causal(q, k, v, self._tuner, self._scale)
         else:
             y = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self._scale)
-        return self._out(y[0, :, :, : self._v].transpose(0, 1).reshape(tokens, -1))
+        return self._out(y[0, :, :, : self._v].transpose(0, 1).reshape(tokens, -1), residual)
 
-    def decode(self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor]) -> Tensor:
+    def decode(
+        self, x: Tensor, at: Positions, rope: tuple[Tensor, Tensor], residual: Tensor | None = None
+    ) -> Tensor:
         rows, end = x.shape[0], at.longest + 1
         inner, q_nope, q_rope, latent = self._project(x, rope)
         if at.mask is None:
@@ -84,7 +88,7 @@ class MlaAttention(Attention):
         absorbed = self._absorb(q_nope)
         cache, mask = self._visible(x, inner, cache, at)
         y = self._attend(torch.cat((absorbed, q_rope), dim=-1), cache, mask)
-        return self._out(self._leave(y).reshape(rows, -1))
+        return self._out(self._leave(y).reshape(rows, -1), residual)
 
     def _attend(self, q: Tensor, cache: Tensor, mask: Tensor | None) -> Tensor:
         """q (rows, heads, rank + rope), cache (rows, tokens, rank + rope) -> (rows, heads, rank)."""

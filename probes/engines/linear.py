@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -12,13 +14,14 @@ from probes.engines.expanded import blockwise
 from probes.engines.precision import Precision
 from probes.engines.tuner import Tuner, row_bucket
 
-__all__ = ["FEW_ROWS", "TORCH_TYPES", "FloatLinear", "Kernel", "Linear", "Product", "plain"]
+__all__ = ["FEW_ROWS", "TORCH_TYPES", "FloatLinear", "Kernel", "Linear", "Product", "Way", "fused_kernels", "plain"]
 
 TORCH_TYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 FEW_ROWS = 32  # up to here kernels that read each weight once for all rows may win
 TRIAL_OPERATIONS = 2e9  # candidates are compared on a part of the matrix that takes about so many
 
 Product = Callable[[Tensor], Tensor]  # x (rows, inputs) -> (rows, outputs)
+Way = Callable[[Tensor, Tensor | None], Tensor]  # the same on a GPU, with the bias and what is to be added, if anything
 # a kernel for the tensors of a matrix, its bias and the activation type; ImportError where it is not installed
 Kernel = Callable[[tuple[Tensor, ...], Tensor | None, torch.dtype], Product]
 
@@ -36,28 +39,45 @@ class Linear:
     ) -> None:
         self.inputs, self.outputs, self.stored, self.bias, self._tuner = inputs, outputs, stored, bias, tuner
         self._products: dict[int, Product] = {}
+        self._ways: dict[int, Way] = {}
+        self.fused = fused_kernels(stored[0].device)
 
     @property
     def bytes(self) -> int:
         held = (*self.stored, *(() if self.bias is None else (self.bias,)))
         return sum(t.numel() * t.element_size() for t in held)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        if x.is_cuda:
-            y = self.on_accelerator(x)
-            return y if self.bias is None else y + self.bias
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """`residual` (rows, outputs) is added."""
         x = x if x.is_contiguous() else x.contiguous()
         bucket = row_bucket(x.shape[0])
+        if x.is_cuda:
+            way = self._ways.get(bucket) or self._choose_way(x, residual, bucket)
+            return way(x, residual)
         product = self._products.get(bucket) or self._choose(x, bucket)
-        return product(x)
+        y = product(x)
+        return y if residual is None else residual + y
 
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
         """CPU kernels by name."""
         raise NotImplementedError
 
-    def on_accelerator(self, x: Tensor) -> Tensor:
-        """The product without bias."""
+    def ways(self, rows: int) -> Mapping[str, Way]:
+        """GPU kernels by name. Without triton, those of torch alone."""
         raise NotImplementedError
+
+    def finished(self, y: Tensor, residual: Tensor | None) -> Tensor:
+        """The bias and what is to be added, for products that leave them out."""
+        y = y if self.bias is None else y + self.bias
+        return y if residual is None else residual + y
+
+    def _choose_way(self, x: Tensor, residual: Tensor | None, bucket: int) -> Way:
+        ways = self.ways(x.shape[0])
+        trials = {name: partial(way, x, residual) for name, way in ways.items()}
+        added = self.bias is not None, residual is not None
+        key = (self.kind, *(t.dtype for t in self.stored), self.outputs, self.inputs, *added, bucket)
+        self._ways[bucket] = ways[self._tuner.choose(key, trials)]
+        return self._ways[bucket]
 
     def _choose(self, x: Tensor, bucket: int) -> Product:
         kernels = self.candidates(x.shape[0])
@@ -99,8 +119,28 @@ class FloatLinear(Linear):
             found["linear-native"] = _native(_linear)
         return found
 
-    def on_accelerator(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight)
+    def ways(self, rows: int) -> Mapping[str, Way]:
+        found: dict[str, Way] = {"library": self._library}
+        if self.fused is not None and rows <= FEW_ROWS:
+            found |= self.fused.few_rows(self.weight, None, self.bias, single=rows == 1)
+        return found
+
+    def _library(self, x: Tensor, residual: Tensor | None) -> Tensor:
+        if residual is None or self.bias is not None:
+            y = linear(x, self.weight, self.bias)
+            return y if residual is None else residual + y
+        return torch.addmm(residual, x, self.weight.t())
+
+
+def fused_kernels(device: torch.device) -> ModuleType | None:
+    """`probes.engines.fused` where Triton can compile for this device, else None: torch's own kernels do."""
+    if device.type != "cuda":
+        return None
+    try:
+        from probes.engines import fused
+    except ImportError:
+        return None
+    return fused if fused.works(device) else None
 
 
 def plain(call: Callable[[Tensor, tuple[Tensor, ...], Tensor | None], Tensor]) -> Kernel:

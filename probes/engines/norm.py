@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm
 
-from probes.engines.linear import FEW_ROWS, TORCH_TYPES
+from probes.engines.linear import FEW_ROWS, TORCH_TYPES, fused_kernels
 from probes.engines.random_weights import RandomPool
 
 __all__ = ["EPSILON", "Norm", "compiled_norm"]
@@ -21,6 +21,7 @@ class Norm:
 
     def __init__(self, width: int, pool: RandomPool) -> None:
         self.width, self.epsilon, self._compiled = width, EPSILON, compiled_norm()
+        self._fused = fused_kernels(pool.device)
         self.weight = pool.floats((width,), TORCH_TYPES[pool.activation]) + 1
 
     @property
@@ -28,6 +29,8 @@ class Norm:
         return self.weight.numel() * self.weight.element_size()
 
     def __call__(self, x: Tensor) -> Tensor:
+        if self._fused is not None:
+            return self._fused.norm(x, self.weight, self.epsilon)
         if x.is_cuda or x.shape[0] > FEW_ROWS:
             return rms_norm(x, (self.width,), self.weight, self.epsilon)
         return self._torch(x) if self._compiled is None else self._compiled(x, self.weight, self.epsilon)

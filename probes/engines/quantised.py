@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from probes.engines.expanded import blockwise
-from probes.engines.linear import FEW_ROWS, TORCH_TYPES, FloatLinear, Kernel, Linear, Product, plain
+from probes.engines.linear import FEW_ROWS, TORCH_TYPES, FloatLinear, Kernel, Linear, Product, Way, plain
 from probes.engines.precision import INT4_GROUP, Precision
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner
@@ -17,6 +17,7 @@ from probes.engines.tuner import Tuner
 __all__ = ["Fp8Linear", "Int4Linear", "Int8Linear", "make_linear"]
 
 SMALL_GROUP = 32
+LEAST_ROWS = 32  # torch's 8-bit product on CUDA wants more than 16
 WHOLE = 64  # torch's 8-bit product reads beyond matrices that are no multiple of its blocks
 
 
@@ -43,13 +44,25 @@ class Int8Linear(Linear):
             found["expand-bf16"] = plain(_expand8_bf16)
         return found | {"expand": plain(_expand8)}
 
-    def on_accelerator(self, x: Tensor) -> Tensor:
+    def ways(self, rows: int) -> Mapping[str, Way]:
+        found: dict[str, Way] = {"library": self._library}
+        if self.fused is not None and rows <= FEW_ROWS:
+            found |= self.fused.few_rows(*self.stored, self.bias, a8=self.a8, single=rows == 1)
+        return found
+
+    def _library(self, x: Tensor, residual: Tensor | None) -> Tensor:
         weight, scale = self.stored
         if not self.a8:
-            return linear(x, weight.to(x.dtype)) * scale.to(x.dtype)
+            return self.finished(linear(x, weight.to(x.dtype)) * scale.to(x.dtype), residual)
         rows = x.shape[0]
-        q, row_scale = _eight_bits(pad(x, (0, 0, 0, max(0, 32 - rows))))  # the kernel wants more than 16 rows
-        return (torch._int_mm(q, weight.t())[:rows] * (row_scale[:rows] * scale)).to(x.dtype)
+        x = pad(x, (0, 0, 0, max(0, LEAST_ROWS - rows)))
+        if self.fused is not None:
+            q, row_scale = self.fused.quantise(x)
+            sums = torch._int_mm(q, weight.t())[:rows]
+            return self.fused.finish(sums[None], x.dtype, scale, row_scale, self.bias, residual)
+        q, row_scale = _eight_bits(x)
+        y = torch._int_mm(q, weight.t())[:rows] * (row_scale[:rows] * scale)
+        return self.finished(y.to(x.dtype), residual)
 
 
 class Fp8Linear(Linear):
@@ -63,18 +76,24 @@ class Fp8Linear(Linear):
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
         raise NotImplementedError("8-bit floating products need an accelerator")
 
-    def on_accelerator(self, x: Tensor) -> Tensor:
-        q = x.to(torch.float8_e4m3fn)
-        weight = self.stored[0]
-        return torch._scaled_mm(q, weight.t(), scale_a=self._one, scale_b=self._one, out_dtype=x.dtype)
+    def ways(self, rows: int) -> Mapping[str, Way]:
+        found: dict[str, Way] = {"library": self._library}
+        if self.fused is not None and rows <= FEW_ROWS:
+            found |= self.fused.few_rows(self.stored[0], None, self.bias, fp8=True, single=rows == 1)
+        return found
+
+    def _library(self, x: Tensor, residual: Tensor | None) -> Tensor:
+        q, weight = x.to(torch.float8_e4m3fn), self.stored[0]
+        y = torch._scaled_mm(q, weight.t(), scale_a=self._one, scale_b=self._one, out_dtype=x.dtype)
+        return self.finished(y, residual)
 
 
 class Int4Linear(Linear):
     """4-bit weights, groups of 128 with a 16-bit scale and zero.
 
-    On CPU (outputs, groups, group / 2) bytes, the low nibbles the first half of the group: torch's own CPU kernel reads
-    at a third of the memory's speed. Single rows are rounded to 8 bits by group there, as llama.cpp and OpenVINO do. On
-    CUDA torch's packing.
+    (outputs, groups, group / 2) bytes, the low nibbles the first half of the group: torch's own kernels read at a third
+    of the memory's speed on CPU, and many rows at a tenth on CUDA. On CPU single rows are rounded to 8 bits by group,
+    as llama.cpp and OpenVINO do.
     """
 
     kind = "int4"
@@ -82,20 +101,24 @@ class Int4Linear(Linear):
     def __init__(self, inputs: int, outputs: int, tuner: Tuner, pool: RandomPool, bias: Tensor | None) -> None:
         self.group = INT4_GROUP if inputs % INT4_GROUP == 0 else SMALL_GROUP
         groups, values = inputs // self.group, pool.integers(outputs, inputs // 2)
-        if pool.device.type == "cuda":
-            packed = torch._convert_weight_to_int4pack(values.view(torch.uint8), 8)
-            shape: tuple[int, ...] = (groups, outputs, 2)
-        else:
-            packed, shape = values.view(torch.uint8).view(outputs, groups, self.group // 2), (outputs, groups, 2)
-        grid = torch.full(shape, 0.0025, dtype=torch.bfloat16, device=pool.device)
+        packed = values.view(torch.uint8).view(outputs, groups, self.group // 2)
+        grid = torch.full((outputs, groups, 2), 0.0025, dtype=torch.bfloat16, device=pool.device)
         super().__init__(inputs, outputs, tuner, (packed, grid), bias)
 
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
         found: dict[str, Kernel] = {"compiled": _int4} if rows <= FEW_ROWS else {}
         return found | {"expand": plain(_expand4), "expand-bf16": plain(_expand4_bf16)}
 
-    def on_accelerator(self, x: Tensor) -> Tensor:
-        return torch._weight_int4pack_mm(x, self.stored[0], self.group, self.stored[1])
+    def ways(self, rows: int) -> Mapping[str, Way]:
+        found: dict[str, Way] = {"library": self._library}
+        if self.fused is not None and rows <= FEW_ROWS:
+            found |= self.fused.few_rows4(*self.stored, self.bias)
+        return found
+
+    def _library(self, x: Tensor, residual: Tensor | None) -> Tensor:
+        packed, grid = self.stored
+        weight = _values4(packed, grid).to(x.dtype) if self.fused is None else self.fused.expand4(packed, grid, x.dtype)
+        return self.finished(linear(x, weight.view(self.outputs, self.inputs)), residual)
 
 
 def make_linear(
@@ -190,10 +213,15 @@ def _fill4(out: Tensor, part: tuple[Tensor, ...]) -> None:
         from probes.engines.compiled import expand_int4
     except ImportError:
         packed, grid = part
-        nibbles = torch.cat((packed & 15, packed >> 4), dim=2).float() - 8
-        out.copy_((nibbles * grid[:, :, :1].float() + grid[:, :, 1:].float()).view(out.shape))
+        out.copy_(_values4(packed, grid).view(out.shape))
     else:
         expand_int4(out, *part)
+
+
+def _values4(packed: Tensor, grid: Tensor) -> Tensor:
+    """float32 (outputs, groups, group)."""
+    nibbles = torch.cat((packed & 15, packed >> 4), dim=2).float() - 8
+    return nibbles * grid[:, :, :1].float() + grid[:, :, 1:].float()
 
 
 def _finish(y: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from probes.cpu import read_cpu
 from probes.disk_bench import cached_share
 from probes.engines.cuda_card import card_of
 from probes.engines.precision import Precision
-from probes.engines.torch_engine import select_device, set_threads
+from probes.engines.torch_engine import forget_device_peak, select_device, set_threads
 from probes.measure import Reporter
 from probes.nvidia import gpu_energy_joules, gpu_state
 from probes.rapl import RaplMeter
@@ -73,10 +73,11 @@ class Session:
             best = found if best is None or found.value > best.value else best
         set_threads(self.threads)
         for precision in (Precision.FP32, Precision.BF16):
-            rate = gemm_rate(self.device, precision, size=1024, repeats=3)
+            rate = gemm_rate(self.device, precision, size=1024 if self.device.type == "cpu" else None, repeats=3)
             if rate is not None:
                 self.reporter.point("gemm", {}, {"ops_per_s": rate}, precision)
         reset_own_peak()
+        forget_device_peak(self.device)
         return best or Measured(0.0, 0.0, 0.0)
 
     def canary(self) -> Callable[[], float]:

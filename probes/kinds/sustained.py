@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from advisor.catalog.errors import InputError
 from probes.engines.base import Engine
 from probes.engines.factory import make_engine
+from probes.engines.torch_engine import TorchEngine
 from probes.kinds.full import SPARE_TOKENS, load
 from probes.kinds.session import Session
 from probes.result import Measured, ProbeResult
@@ -71,6 +72,9 @@ def run_sustained(session: Session) -> ProbeResult:
     result = load(session, engine)
     session.reporter.phase("warm_up")
     _warm_up(engine, spec.prompt_tokens, target.slots)
+    if isinstance(engine, TorchEngine):
+        shortest = round(min(spec.prompt_tokens) * (1 - LENGTH_SPREAD))
+        engine.capture(shortest, tokens - 1, target.slots)
     before = session.energy()
     whole, elapsed, memory, queue = _serve(session, engine, target)
     used, figures = session.joules_since(before), whole.figures(elapsed)
