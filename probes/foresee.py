@@ -14,6 +14,7 @@ from advisor.sizing.plan import Load
 from probes.cpu import available_bytes
 from probes.duration import duration_s
 from probes.engines.block import POOL_ELEMENTS
+from probes.lessons import lessons_of
 from probes.machine_records import Machine
 from probes.moments import ForeseenMoment, foreseen_moments, foreseen_points
 from probes.need import Need, memory_limit, need_of, refusal
@@ -97,6 +98,7 @@ def foresee(
         ),
         load_s=_load(first, machine, alike, spec.engine),
         bandwidth_bytes_per_s=bandwidth,
+        lessons=lessons_of(spec, history),
     )
     if moments:
         prediction = _with_seconds(prediction, moments, first, spec, machine.cpu.cores)

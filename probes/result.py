@@ -16,8 +16,8 @@ from advisor.catalog.records import Host
 from probes.spec import ProbeSpec, SweepLimit
 
 __all__ = [
-    "Conditions", "DevicePart", "Event", "EventKind", "ForeseenPoint", "Measured", "Place", "Point", "Prediction",
-    "ProbeResult", "State", "SweepEnd",
+    "Conditions", "DevicePart", "Event", "EventKind", "ForeseenPoint", "Lessons", "Measured", "Place", "Point",
+    "Prediction", "ProbeResult", "State", "SweepEnd",
 ]  # fmt: skip
 
 
@@ -160,9 +160,25 @@ class ForeseenPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Lessons:
+    """The earlier runs behind a prediction, and what was around those that were disturbed (medians; 0 if none was).
+
+    `memory_moved`: share of its best reading by which memory fell within a run. `slowed_by`: how many times as long as
+    on a quiet machine a step may have taken.
+    """
+
+    runs: int
+    disturbed: int
+    foreign_cores: float = 0.0
+    memory_moved: float = 0.0
+    slowed_by: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What sizing foresaw before the run; None where it has no answer. `points`: of a sweep, one for each that it
-    reports; the headline figures are those of the first. Stored before these were kept: none.
+    reports; the headline figures are those of the first. Stored before these were kept: none. `lessons`: None where
+    nothing alike had run, or stored before.
     """
 
     load_s: Quantity | None = None
@@ -174,6 +190,7 @@ class Prediction:
     bandwidth_bytes_per_s: Quantity | None = None
     duration_s: Quantity | None = None
     points: tuple[ForeseenPoint, ...] = ()
+    lessons: Lessons | None = None
 
     def items(self) -> dict[str, Quantity]:
         """The figures that have an answer, by key."""

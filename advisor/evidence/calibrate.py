@@ -18,12 +18,14 @@ from advisor.evidence.cases import Cases, build_cases
 from advisor.evidence.columns import rows_columns
 from advisor.evidence.conformal import OutOfFold, fit_intervals
 from advisor.evidence.crossvalidation import FOLDS, SCHEMES, cross_validate, held_out_rows
+from advisor.evidence.distance import fit_distances
 from advisor.evidence.fit import FitResult, fit
 from advisor.evidence.scores import Summary
 from advisor.evidence.terms import TERMS
 from advisor.evidence.truth import THROUGHPUT_FILE, TruthRow
 from advisor.evidence.validate import Predicted, scored
 from advisor.evidence.widths import fitted_widths
+from advisor.sizing.distance import Drift
 from advisor.sizing.efficiency import Term
 from advisor.sizing.factors import FACTORS, FactorColumns
 from advisor.sizing.intervals import Intervals
@@ -45,6 +47,7 @@ class Calibration:
     result: FitResult
     out_of_fold: Mapping[str, OutOfFold]
     intervals: Intervals
+    distances: Mapping[str, Drift]
 
     def held_out(self) -> dict[str, list[Predicted]]:
         """Rows of each scheme, predicted by coefficients and intervals that saw neither the row nor its fold."""
@@ -66,7 +69,8 @@ def calibrate(rows: Sequence[TruthRow]) -> Calibration:
     terms = fitted_widths(cases, measured, TERMS, every)
     result = fit(cases, measured, terms, every)
     folds = {scheme: cross_validate(rows, cases, scheme, terms) for scheme in SCHEMES}
-    return Calibration(tuple(rows), cases, result, folds, fit_intervals(list(folds.values())))
+    distances = fit_distances(rows, cases, folds["device"].residuals)
+    return Calibration(tuple(rows), cases, result, folds, fit_intervals(list(folds.values())), distances)
 
 
 def write_calibration(calibration: Calibration, path: Path, source: str) -> None:
@@ -83,7 +87,7 @@ def write_calibration(calibration: Calibration, path: Path, source: str) -> None
         "cross_validated": {f"by_{name}": s.as_json() for name, s in calibration.summaries().items()},
         "newest_engine_year": _newest(calibration.rows),
         "levels": {name: sorted(set(columns.keys([name]))) for name in FACTORS},
-        "intervals": _intervals(calibration.intervals),
+        "intervals": _intervals(calibration.intervals, calibration.distances),
         "terms": [_term(term, columns) for term in calibration.result.terms],
     }
     text = yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True)
@@ -121,11 +125,12 @@ def _newest(rows: Sequence[TruthRow]) -> dict[str, float]:
     return newest
 
 
-def _intervals(intervals: Intervals) -> dict[str, Any]:
+def _intervals(intervals: Intervals, distances: Mapping[str, Drift]) -> dict[str, Any]:
     return {
         "weights": {k: round(v, 4) for k, v in intervals.weights.items()},
         "quantiles": {k: [round(v[0], 4), round(v[1], 4)] for k, v in intervals.quantiles.items()},
         "overall": [round(v, 4) for v in intervals.overall],
+        "distance": {k: [v.repeat, v.slope, v.pairs] for k, v in distances.items()},
     }
 
 

@@ -6,29 +6,24 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from statistics import mean, median, stdev
-
-import numpy as np
-from numpy.typing import NDArray
+from statistics import median, stdev
 
 from advisor.catalog import Catalog
 from advisor.catalog.calibration_records import LocalCalibration
 from advisor.evidence.local_fit import NORMAL_90, LocalFit, fit_local
-from advisor.evidence.observations import Observation, Run, runs_of
+from advisor.evidence.local_rows import Row, by_model, distinct, memory_changes, middle, phases, width_of
+from advisor.evidence.observations import Run, runs_of
+from advisor.sizing.distance import REPEATS, Drift, drifts
+from advisor.sizing.efficiency import efficiency_table
+from advisor.sizing.products import product_elements
 from probes.machine_records import Machine
 from probes.result import ProbeResult
-from probes.spec import SweepAxis
 
 __all__ = ["first_off", "local_calibrations"]
 
-LEAST_WIDTH = math.log(1.05)  # no machine repeats itself better than this from day to day
-TRANSFER_DECODE = math.log(1.10)  # to another model of the same format, until two models say how much it is here
-TRANSFER_PREFILL = math.log(1.20)
 KEPT_RUNS = 20  # of each format, the newest
 
-Floats = NDArray[np.float64]
 Key = tuple[str, str]  # device, engine
-_Pair = tuple[Run, Observation, float]  # with log(measured / fitted)
 
 
 def local_calibrations(
@@ -83,16 +78,17 @@ def _of_group(key: Key, runs: Sequence[Run]) -> Iterator[LocalCalibration]:
     left = [item for item in found if item[1].part is None]  # parts serve the coefficients only
     if left:
         yield _any_format(key, left, fit)
+    memory = memory_changes(runs)
     for format_id in dict.fromkeys(run.plan.format.id for run in runs):
         mine = [item for item in left if item[0].plan.format.id == format_id]
-        whole = _whole_format(key, mine, fit)
+        whole = _whole_format(key, mine, fit, memory)
         yield whole
         for variant_id in dict.fromkeys(run.plan.variant.id for run, _, _ in mine):
             rows = [item for item in mine if item[0].plan.variant.id == variant_id]
-            yield _one_model(whole, variant_id, rows)
+            yield _one_model(whole, variant_id, rows, memory)
 
 
-def _any_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibration:
+def _any_format(key: Key, rows: Sequence[Row], fit: LocalFit) -> LocalCalibration:
     """For formats that were not run: what the kernels of one engine share here. Their intervals stay public."""
     return LocalCalibration(
         device_id=key[0],
@@ -104,15 +100,15 @@ def _any_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibrat
         decode_factor_90=1.0,
         prefill_factor=1.0,
         prefill_factor_90=1.0,
-        runs=len(_distinct(rows)),
+        runs=len(distinct(rows)),
     )
 
 
-def _whole_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibration:
+def _whole_format(key: Key, rows: Sequence[Row], fit: LocalFit, memory: float) -> LocalCalibration:
     """For models that were not run: what remains after the fit, as the median over those that were."""
-    runs = _distinct(rows)
+    runs = distinct(rows)
     plan = runs[0].plan
-    decode, prefill = (_by_model(rows, is_prefill=phase) for phase in (False, True))
+    seen, drift = phases(rows), drifts(efficiency_table().intervals)
     offs = first_off(runs[-1].result)
     return LocalCalibration(
         device_id=key[0],
@@ -121,12 +117,15 @@ def _whole_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibr
         format_id=plan.format.id,
         effects=fit.effects[plan.format.id],
         kinds=tuple(sorted({run.plan.variant.architecture.kind for run in runs})),
-        decode_factor=math.exp(_middle(decode)),
-        decode_factor_90=math.exp(math.hypot(_width(rows, is_prefill=False), _transfer(decode, TRANSFER_DECODE))),
-        prefill_factor=math.exp(_middle(prefill)),
-        prefill_factor_90=math.exp(math.hypot(_width(rows, is_prefill=True), _transfer(prefill, TRANSFER_PREFILL))),
+        decode_factor=_over_models(seen.decode),
+        decode_factor_90=_carried(seen.decode, drift["decode|product"], memory),
+        prefill_factor=_over_models(seen.prefill),
+        prefill_factor_90=_carried(seen.prefill, drift["prefill|product"]),
+        loaded_factor=_over_models(seen.loaded or seen.decode),
+        loaded_factor_90=_carried(seen.loaded, drift["decode|product"], memory) if seen.loaded else None,
+        **seen.positions(),
+        products=tuple(sorted({product_elements(run.plan.variant.architecture) for run in runs})),
         runs=len(runs),
-        most_sequences=max(seen.sequences for _, seen, _ in rows),
         first_decode_off=offs[0],
         first_ttft_off=offs[1],
         newest=max(run.result.started_at for run in runs)[:10],
@@ -134,24 +133,27 @@ def _whole_format(key: Key, rows: Sequence[_Pair], fit: LocalFit) -> LocalCalibr
     )
 
 
-def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[_Pair]) -> LocalCalibration:
+def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[Row], memory: float) -> LocalCalibration:
     """Comes on top of the format's own: the factors are what that one leaves."""
-    runs = _distinct(rows)
+    runs = distinct(rows)
     offs = first_off(runs[-1].result)
-    decode, prefill = (_rests(rows, is_prefill=phase) for phase in (False, True))
+    seen = phases(rows)
+    loaded = seen.loaded or (() if whole.loaded_factor_90 else seen.decode)
     return replace(
         whole,
+        **(seen.positions() if seen.prefill else seen.positions() | {"prompts": whole.prompts}),
         effects=(),
         kinds=None,
         variant_id=variant_id,
         measured=True,
-        decode_factor=math.exp(_middle(decode)) / whole.decode_factor if decode else 1.0,
-        decode_factor_90=math.exp(_width(rows, is_prefill=False)),
-        prefill_factor=math.exp(_middle(prefill)) / whole.prefill_factor if prefill else 1.0,
-        prefill_factor_90=math.exp(_width(rows, is_prefill=True)) if prefill else whole.prefill_factor_90,
+        products=(),
+        decode_factor=_relative(seen.decode, whole.decode_factor),
+        decode_factor_90=math.exp(width_of(seen.decode, memory)),
+        prefill_factor=_relative(seen.prefill, whole.prefill_factor),
+        prefill_factor_90=math.exp(width_of(seen.prefill)) if seen.prefill else whole.prefill_factor_90,
+        loaded_factor=_relative(loaded, whole.loaded_factor),
+        loaded_factor_90=math.exp(width_of(seen.loaded, memory)) if seen.loaded else None,
         runs=len(runs),
-        most_context_tokens=max(_deepest(run.result) for run in runs),
-        most_sequences=max(seen.sequences for _, seen, _ in rows),
         first_decode_off=offs[0],
         first_ttft_off=offs[1],
         newest=max(run.result.started_at for run in runs)[:10],
@@ -159,49 +161,23 @@ def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[_Pair]) 
     )
 
 
-def _deepest(result: ProbeResult) -> int:
-    """Tokens of context that were reached: a sweep may end before its last value."""
-    spec = result.spec
-    if spec.sweep_axis is not SweepAxis.CONTEXT:
-        return spec.context_tokens
-    reached = [p.at["context_tokens"] for p in result.points if p.name == "decode" and "context_tokens" in p.at]
-    return int(max(reached, default=0)) + spec.output_tokens
+def _over_models(rows: Sequence[Row]) -> float:
+    """Factor on seconds: the median over the models' own middles."""
+    return math.exp(median(_middles(rows))) if rows else 1.0
 
 
-def _distinct(rows: Sequence[_Pair]) -> list[Run]:
-    """Newest first."""
-    return list({run.result.id: run for run, _, _ in rows}.values())
+def _relative(rows: Sequence[Row], to: float) -> float:
+    return math.exp(middle(rows)) / to if rows else 1.0
 
 
-def _rests(rows: Sequence[_Pair], *, is_prefill: bool) -> list[float]:
-    return [rest for _, seen, rest in rows if seen.is_prefill is is_prefill]
+def _carried(rows: Sequence[Row], drift: Drift, memory: float = 0.0) -> float:
+    """Half-width, as a factor, for another model with products of the same size: how much the models that were run
+    differ here, and until there are three, how much models differ on public machines.
+    """
+    found = _middles(rows)
+    between = NORMAL_90 * stdev(found) if len(found) > 2 else drift.repeat
+    return math.exp(math.hypot(width_of(rows, memory), max(REPEATS, between)))
 
 
-def _by_model(rows: Sequence[_Pair], *, is_prefill: bool) -> list[float]:
-    """Median remainder of each model."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for run, seen, rest in rows:
-        if seen.is_prefill is is_prefill:
-            found[run.plan.variant.id].append(rest)
-    return [median(values) for values in found.values()]
-
-
-def _middle(values: Sequence[float]) -> float:
-    return median(values) if values else 0.0
-
-
-def _transfer(by_model: Sequence[float], assumed: float) -> float:
-    """Half-width, log units, of carrying over to another model: seen between models, else assumed."""
-    return max(LEAST_WIDTH, NORMAL_90 * stdev(by_model)) if len(by_model) > 2 else assumed
-
-
-def _width(rows: Sequence[_Pair], *, is_prefill: bool) -> float:
-    """Half-width of the 90 % interval, log units: scatter of runs, spread inside them, changes of bandwidth."""
-    chosen = [item for item in rows if item[1].is_prefill is is_prefill]
-    if not chosen:
-        return math.log(2.0)
-    scatter = stdev(rest for _, _, rest in chosen) if len(chosen) > 1 else 0.0
-    readings = [math.log(run.bandwidth_bytes_per_s) for run in _distinct(chosen)]
-    between = 0.0 if is_prefill or len(readings) < 2 else stdev(readings)
-    inside = mean(seen.spread for _, seen, _ in chosen)
-    return max(LEAST_WIDTH, math.hypot(NORMAL_90 * scatter, inside, NORMAL_90 * between))
+def _middles(rows: Sequence[Row]) -> list[float]:
+    return [middle(mine) for mine in by_model(rows).values()]

@@ -82,7 +82,7 @@ class _Problem:
         widths |= {(name, ""): width for name, width in (SHARED | ({} if seen else UNSEEN_ENGINE)).items()}
         self.names, self._prior = list(widths), np.array(list(widths.values()))
         self._log_seconds = np.log([o.seconds for o in observations])
-        self._noise = np.maximum([o.spread / NORMAL_90 for o in observations], 1e-3)
+        self._noise = np.maximum([o.width / NORMAL_90 for o in observations], 1e-3)
         self._is_prefill = np.array([o.is_prefill for o in observations])
         self._tokens = np.array([float(o.context_tokens) for o in observations])
         self._sequences = np.array([float(o.sequences) for o in observations])

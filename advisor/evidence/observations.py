@@ -14,6 +14,7 @@ from advisor.catalog import Catalog
 from advisor.catalog.errors import FathomError
 from advisor.catalog.records import Architecture
 from advisor.sizing.plan import Plan
+from probes.disturbance import disturbance_of
 from probes.engines.precision import RUNNABLE_FORMATS, canonical_format
 from probes.layers import LayerCount
 from probes.machine_records import Machine
@@ -36,7 +37,8 @@ _AXES = (SweepAxis.CONTEXT, SweepAxis.BATCH)
 class Observation:
     """Seconds of a decode step of `sequences` at `context_tokens` each, or of the prefill of `context_tokens`.
 
-    `spread`: half of the range that the samples spanned, log units. `part`: the layers that ran, where it was not the
+    `spread`: half of the range that the samples spanned, log units. `disturbed`: by how much others may have slowed it
+    besides, likewise. `part`: the layers that ran, where it was not the
     whole model: such a step tells what a layer costs and what the head does, which is how reading and overhead part.
     """
 
@@ -46,6 +48,12 @@ class Observation:
     seconds: float
     spread: float
     part: LayerCount | None = None
+    disturbed: float = 0.0
+
+    @property
+    def width(self) -> float:
+        """Half-width of what the quiet machine may do, log units of seconds."""
+        return math.hypot(self.spread, self.disturbed)
 
     def plan_of(self, run: Run) -> Plan:
         """The run's plan, with as many layers as ran."""
@@ -80,7 +88,8 @@ def runs_of(history: Sequence[ProbeResult], machine: Machine | None, catalog: Ca
             plan = plan_at(result.spec, replace(place, host=as_measured(place.host, result)), catalog)
         except FathomError:  # a model, format or accelerator that this catalogue lacks
             continue
-        found = tuple(_observations(result))
+        width = disturbance_of(result).width
+        found = tuple(replace(seen, disturbed=width) for seen in _observations(result))
         if found:
             yield Run(result, plan, place, bandwidth, found)
 

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 
 from advisor.catalog.quantity import Basis, Quantity
+from probes.disturbance import disturbance_of
 from probes.result import ForeseenPoint, Measured, Point, ProbeResult
 
 __all__ = ["PointCheck", "Surprise", "measured_with_duration", "point_checks", "surprises"]
 
 _BUSY = ("foreign_load", "steal", "swapping", "throttled")
 _SPEED = ("prefill_tok_s", "ttft_ms", "decode_tok_s")
+_TAUGHT = "taught_by_disturbed"
 _SLOW_KERNEL = {"decode_tok_s": "slow_decode_kernel", "prefill_tok_s": "slow_prefill_kernel"}
 OTHER_BANDWIDTH = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class Surprise:
-    """`ratio`: measured over foreseen. `reasons`: keys of texts, at least one. `at`, `label`: the point of a sweep."""
+    """`ratio`: measured over foreseen. `reasons`: keys of texts, at least one. `at`, `label`: the point of a sweep.
+    `figures`: that the texts of the reasons name.
+    """
 
     name: str
     ratio: float
     reasons: tuple[str, ...]
     at: Mapping[str, float] = field(default_factory=dict)
     label: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def surprises(result: ProbeResult) -> tuple[Surprise, ...]:
     if result.predicted.points:  # of which the first has the headline figures
         outside = {name: pair for name, pair in outside.items() if name not in _SPEED}
     headline = tuple(
-        Surprise(name, seen.value / said.value, tuple(_reasons(name, seen, said, result)) or ("unknown",))
+        _surprise(name, seen.value / said.value, _reasons(name, seen, said, result), result)
         for name, (seen, said) in outside.items()
         if said.value > 0
     )
@@ -98,7 +104,16 @@ def _of_point(
         reasons = dict.fromkeys(_reasons(name, seen, said, result))
         if "slow_kernel" in point.values and seen.value < said.low:
             reasons["slow_kernel"] = None
-        yield Surprise(name, seen.value / said.value, tuple(reasons) or ("unknown",), point.at, point.label)
+        yield _surprise(name, seen.value / said.value, reasons, result, point)
+
+
+def _surprise(
+    name: str, ratio: float, reasons: Iterable[str], result: ProbeResult, point: Point | None = None
+) -> Surprise:
+    found, lessons = tuple(reasons) or ("unknown",), result.predicted.lessons
+    at, label = (point.at, point.label) if point else ({}, "")
+    figures = {name: float(value) for name, value in asdict(lessons).items()} if lessons and _TAUGHT in found else {}
+    return Surprise(name, ratio, found, at, label, figures)
 
 
 def _reasons(name: str, seen: Measured, said: Quantity, result: ProbeResult) -> Iterator[str]:
@@ -113,10 +128,24 @@ def _reasons(name: str, seen: Measured, said: Quantity, result: ProbeResult) -> 
         yield "unsteady"
     if name == "decode_tok_s" and _other_bandwidth(seen.value / said.value, result):
         yield "bandwidth"
+    if name in _SPEED and _is_faster(name, seen, said) and _taught_by_disturbed(said, result):
+        yield _TAUGHT
     if name == "load_s":
         yield "first_writes"
     if name == "duration_s" and "saturated" in result.flags and seen.value > said.high:
         yield "drained"
+
+
+def _is_faster(name: str, seen: Measured, said: Quantity) -> bool:
+    return seen.value < said.low if name == "ttft_ms" else seen.value > said.high
+
+
+def _taught_by_disturbed(said: Quantity, result: ProbeResult) -> bool:
+    """Others only ever slow a run: what was learnt beside them is too slow for a machine that is quiet again."""
+    lessons = result.predicted.lessons
+    if lessons is None or not lessons.disturbed or said.basis not in (Basis.MEASURED, Basis.CALIBRATED):
+        return False
+    return math.exp(disturbance_of(result).width) < lessons.slowed_by
 
 
 def _other_bandwidth(rate_ratio: float, result: ProbeResult) -> bool:

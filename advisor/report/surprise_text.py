@@ -17,7 +17,7 @@ def surprise_texts(result: ProbeResult, language: str) -> list[str]:
 
 
 def _sentence(found: Surprise, spec: ProbeSpec, language: str) -> str:
-    reasons = (translate(language, f"probes.why.{reason}") for reason in found.reasons)
+    reasons = (translate(language, f"probes.why.{reason}", **found.figures) for reason in found.reasons)
     return translate(
         language,
         "probes.why.outside",

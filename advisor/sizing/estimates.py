@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from advisor.sizing.cache import CacheRule
 from advisor.sizing.columns import OFFLOADS, Hardware, LoadColumns, ModelKey, PlanColumns, Runtime, Tuning
 from advisor.sizing.costs import HostCosts, StepCosts, host_costs, narrowed, step_costs
+from advisor.sizing.distance import drifts
 from advisor.sizing.efficiency import (
     EfficiencyArrays,
     EfficiencyTable,
@@ -20,6 +21,7 @@ from advisor.sizing.efficiency import (
 from advisor.sizing.factors import Factor, FactorColumns
 from advisor.sizing.identity_cache import cached_by_identity
 from advisor.sizing.intervals import Intervals, half_widths, is_new
+from advisor.sizing.measured_at import MeasuredAt
 from advisor.sizing.own_measurements import own_measurements
 from advisor.sizing.pairings import Pairings
 from advisor.sizing.plan import Offload
@@ -54,7 +56,7 @@ class Estimates:
     factors_90: dict[str, Floats]  # half-width of the 90 % interval of each of METRICS, as a factor
     extrapolated: Mask
     local: Index  # 0 none, 1 calibrated by own measurements, 2 measured
-    measured_context: Floats  # tokens up to which 2 holds
+    measured_at: MeasuredAt  # where, and what distance from there costs
 
 
 def estimates(
@@ -98,7 +100,9 @@ def _estimates(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: Ef
     prefill_columns = replace(columns, factors={**columns.factors, "phase": _all("prefill", columns.size)})
     prefill_bias = table.effects(prefill_columns, frozenset({"bias"}))["bias"]
     decode_factor, prefill_factor = np.exp(effects["bias"]), np.exp(prefill_bias)
-    own = own_measurements(table.local, pairings, _widths(table, columns, pairings))
+    public_widths, drift = _widths(table, columns, pairings), drifts(table.intervals)
+    own = own_measurements(table.local, pairings, public_widths, drift)
+    loaded = pairings.load_mode.codes == 1
     public = on_processors(apply_link({**effects, "bias": np.zeros(len(pairings))}), pairings.on_cpu)
     efficiency = replace(public, **{name: getattr(public, name) * f for name, f in own.effects.items()})
     model, cache = pairings.model_arrays(), pairings.cache_rules()
@@ -116,7 +120,7 @@ def _estimates(plans: PlanColumns, loads: LoadColumns, tuning: Tuning, table: Ef
         factors_90={name: np.exp(width) for name, width in own.widths.items()},
         extrapolated=_extrapolated(table, columns) & (own.known == 0),
         local=own.known,
-        measured_context=own.context_tokens,
+        measured_at=MeasuredAt(table.local, own.by, loaded, own.widths, public_widths, drift),
     )
 
 

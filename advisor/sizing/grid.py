@@ -14,6 +14,7 @@ from advisor.sizing.estimates import Estimates, estimates
 from advisor.sizing.footprint import FootprintArrays, footprint_columns
 from advisor.sizing.pairings import CPU_MATRIX, GPU_STREAM, gathered
 from advisor.sizing.plan import Binding, Offload
+from advisor.sizing.ranges import Range
 from advisor.sizing.response import Work, respond
 from advisor.sizing.running import chunk_tokens, overlaps_chunks
 from advisor.sizing.step import PlanCosts, plan_costs
@@ -47,33 +48,6 @@ CHUNK = 4_096  # plans per pass: the arrays of one pass stay in the processor's 
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """A predicted number with its 90 % interval, arrays of shape (plans,).
-
-    The half-width as a factor is kept per pairing and spread when asked for: a grid has few pairings.
-    """
-
-    value: Floats
-    factor: Floats  # (pairings,)
-    index: Index  # pairing of each plan
-
-    @property
-    def low(self) -> Floats:
-        low: Floats = self.value / self.factor[self.index]
-        return low
-
-    @property
-    def high(self) -> Floats:
-        high: Floats = self.value * self.factor[self.index]
-        return high
-
-    def at(self, row: int) -> tuple[float, float, float]:
-        """(value, low, high) of one plan."""
-        value, factor = float(self.value[row]), float(self.factor[self.index[row]])
-        return value, value / factor, value * factor
-
-
-@dataclass(frozen=True, slots=True)
 class GridResult:
     """Answers for every plan, arrays of shape (plans,). Bytes are of the fullest device of one replica.
 
@@ -101,6 +75,15 @@ class GridResult:
     extrapolated: NDArray[np.bool_]
     local: NDArray[np.intp]
     shares: NDArray[np.float32]  # shape (plans, len(BINDINGS))
+
+    def ranges(self) -> dict[str, tuple[Range, ...]]:
+        """By the metric whose interval they have."""
+        return {
+            "prefill": (self.prefill_tok_s,),
+            "decode": (self.decode_tok_s, self.tpot_s),
+            "output": (self.output_tok_s,),
+            "ttft": (self.ttft_s,),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +219,12 @@ def _basis_into(out: GridResult, rows: slice, found: Estimates, index: Index, wo
     if found.extrapolated.any():
         out.extrapolated[rows] = found.extrapolated[index]
     if found.local.any():
-        beyond = work.input_tokens + work.depth + work.output_tokens > found.measured_context[index]
-        out.local[rows] = np.where(beyond, np.minimum(found.local[index], 1), found.local[index])
+        away = found.measured_at.away(index, work)
+        out.local[rows] = np.where(away.is_there, found.local[index], np.minimum(found.local[index], 1))
+        for metric, ranges in out.ranges().items():
+            factor = found.measured_at.factors_90(metric, index, away)
+            for values in ranges:
+                values.factor[rows] = factor
 
 
 def _shares_into(out: GridResult, rows: slice, step: StepTime) -> None:
@@ -275,6 +262,8 @@ def _empty(found: Estimates) -> GridResult:
     plans = len(found.index)
 
     def ranges(metric: str) -> Range:
+        if found.local.any():
+            return Range(np.empty(plans), np.empty(plans), np.arange(plans))
         return Range(np.empty(plans), found.factors_90[metric], found.index)
 
     return GridResult(

@@ -14,41 +14,49 @@ from numpy.typing import NDArray
 
 from advisor.catalog.calibration_records import LocalCalibration
 from advisor.sizing.columns import Hardware, ModelKey
+from advisor.sizing.distance import NO_DRIFT, Drift, gap
+from advisor.sizing.measured_at import PREFILL_METRICS
 from advisor.sizing.pairings import Pairings
 from advisor.sizing.plan import Offload, Plan
+from advisor.sizing.products import product_elements
 
 __all__ = ["OwnMeasurements", "calibration_of", "own_measurements"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_PREFILL_METRICS = ("prefill", "ttft")
-_ANY_CONTEXT = np.inf
 
 
 @dataclass(frozen=True, slots=True)
 class OwnMeasurements:
-    """Changes by pairing. `known`: 0 none, 1 calibrated, 2 measured up to `context_tokens`."""
+    """Changes by pairing. `known`: 0 none, 1 calibrated, 2 measured where `by` was. `by`: position of the calibration
+    whose interval holds, -1 for the public one.
+    """
 
     effects: Mapping[str, Floats]  # factors on those that have one
     decode_factor: Floats
     prefill_factor: Floats
     widths: Mapping[str, Floats]
     known: NDArray[np.intp]
-    context_tokens: Floats
+    by: NDArray[np.intp]
 
 
 def own_measurements(
-    local: Sequence[LocalCalibration], pairings: Pairings, widths: Mapping[str, Floats]
+    local: Sequence[LocalCalibration],
+    pairings: Pairings,
+    widths: Mapping[str, Floats],
+    drifts: Mapping[str, Drift],
 ) -> OwnMeasurements:
-    """Later items are the more general ones: the first that applies has the last word."""
+    """Later items are the more general ones: the first that applies has the last word. `widths`: the public ones."""
     size = len(pairings)
     one = np.ones(size)
-    found = OwnMeasurements({}, one, one, dict(widths), np.zeros(size, dtype=np.intp), np.full(size, np.inf))
-    for item in reversed(local):
+    found = OwnMeasurements({}, one, one, dict(widths), np.zeros(size, dtype=np.intp), np.full(size, -1))
+    products = np.array([product_elements(m.variant.architecture) for m in pairings.models])[pairings.model]
+    for place, item in reversed(tuple(enumerate(local))):
         rows = _applies(pairings, item)
         if rows.any():
-            found = _with(found, item, rows, pairings)
+            carried = {name: _carried(item, name, products, drifts, limit) for name, limit in widths.items()}
+            found = _with(found, item, rows, pairings, carried, place)
     return found
 
 
@@ -64,28 +72,47 @@ def calibration_of(plan: Plan, local: Sequence[LocalCalibration]) -> LocalCalibr
     return None if hybrid else next(matching, None)
 
 
-def _with(now: OwnMeasurements, item: LocalCalibration, rows: Mask, pairings: Pairings) -> OwnMeasurements:
+def _with(
+    now: OwnMeasurements,
+    item: LocalCalibration,
+    rows: Mask,
+    pairings: Pairings,
+    carried: Mapping[str, tuple[Floats, Floats]],
+    place: int,
+) -> OwnMeasurements:
+    """`carried`: half-widths by metric for one sequence and for several, log units."""
     changed = {name: now.effects.get(name, 1.0) * np.where(rows, factor, 1.0) for name, factor in item.effects}
     loaded = pairings.load_mode.codes == 1
     several = np.zeros_like(rows) if pairings.several is None else pairings.several
     alike = rows & np.array([_was_run(item, m.variant.architecture.kind) for m in pairings.models])[pairings.model]
-    alone = alike & ~several & (~loaded | (item.most_sequences > 1))
+    seen = alike & ~several & (~loaded | (item.loaded_factor_90 is not None))
     widths = {
-        name: np.where(alone, np.log(max(_factor_90(item, name), 1.0)), values) for name, values in now.widths.items()
+        name: np.where(seen, np.where(loaded, carried[name][1], carried[name][0]), values)
+        for name, values in now.widths.items()
     }
-    exact = alike & ~several & item.measured
+    decode = np.where(loaded, item.loaded_factor, item.decode_factor)
     return OwnMeasurements(
         effects={**now.effects, **changed},
-        decode_factor=np.where(rows, now.decode_factor * item.decode_factor, now.decode_factor),
+        decode_factor=np.where(rows, now.decode_factor * decode, now.decode_factor),
         prefill_factor=np.where(rows, now.prefill_factor * item.prefill_factor, now.prefill_factor),
         widths=widths,
-        known=np.where(exact & (~loaded | (item.most_sequences > 1)), 2, np.where(alike, 1, now.known)),
-        context_tokens=np.where(rows, float(item.most_context_tokens or _ANY_CONTEXT), now.context_tokens),
+        known=np.where(seen & item.measured, 2, np.where(alike, 1, now.known)),
+        by=np.where(seen, place, now.by),
     )
 
 
-def _factor_90(item: LocalCalibration, metric: str) -> float:
-    return item.prefill_factor_90 if metric in _PREFILL_METRICS else item.decode_factor_90
+def _carried(
+    item: LocalCalibration, metric: str, products: Floats, drifts: Mapping[str, Drift], limit: Floats
+) -> tuple[Floats, Floats]:
+    """(one sequence, several): the measured half-width, and what products of another size add, up to the public one."""
+    prefill = metric in PREFILL_METRICS
+    drift = drifts.get("prefill|product" if prefill else "decode|product", NO_DRIFT)
+    added = drift.at(gap(products, item.products))
+    alone = item.prefill_factor_90 if prefill else item.decode_factor_90
+    loaded = alone if prefill else item.loaded_factor_90 or alone
+    here = (np.log(max(factor, 1.0)) for factor in (alone, loaded))
+    one, many = (np.minimum(np.hypot(width, added), np.maximum(width, limit)) for width in here)
+    return one, many
 
 
 def _applies(pairings: Pairings, item: LocalCalibration) -> Mask:

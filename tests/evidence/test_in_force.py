@@ -90,7 +90,8 @@ def test_size_shows_measured_for_the_model_and_calibrated_for_its_relative(store
         before = public[model].decode_tok_s
         assert found["decode_tok_s"]["value"] == pytest.approx(before.value / 2, rel=0.1)
         width = found["decode_tok_s"]["high"] / found["decode_tok_s"]["low"]
-        assert width < before.high / before.low
+        public_width = before.high / before.low  # models differ by as much on public machines as public intervals say
+        assert width < public_width if basis == "measured" else width <= public_width * (1 + 1e-9)
 
 
 def test_recommend_and_its_reasons_carry_it(store):

@@ -135,7 +135,7 @@ def test_a_sweep_of_batches_narrows_loaded_plans(catalog, machine):
     run = run_of(catalog, machine, spec=spec, points=points, id="sweep")
     known = with_measurements(catalog, [run], machine)
     plan = plan_at(spec, Place(known.hosts[THIS_MACHINE]), known)
-    eight, public = (size(plan, Load(256, 32, 512, 8), c).decode_tok_s for c in (known, catalog))
+    eight, public = (size(plan, Load(512, 32, 544, 8), c).decode_tok_s for c in (known, catalog))
     assert eight.basis is Basis.MEASURED
     assert eight.high / eight.low < public.high / public.low
 
