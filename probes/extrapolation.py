@@ -33,6 +33,7 @@ Round = Mapping[LayerCount, float]  # seconds by slice
 TARGET = 0.03  # half-width of the interval of the noise, relative, at which rounds end
 METHOD_ERROR = 0.04  # 95 % of what remains between slices and whole once noise is averaged out
 NORMAL_95, MAD_TO_SIGMA, OUTLIER_SIGMAS = 1.96, 1.4826, 3.5
+LEAST_TO_JUDGE = 6  # of fewer rounds, none is called disturbed
 LEAST_TOLERANCE = 0.02  # a round this near to the median is never an outlier
 FEW_FACTOR = {1: math.inf, 2: 6.353, 3: 1.304, 4: 0.719, 5: 0.505}  # half of a 95 % interval by the range; normal
 
@@ -98,6 +99,8 @@ def median_half_width(samples: Array) -> float:
 
 def _undisturbed(samples: Array) -> NDArray[np.bool_]:
     """Not further from the median than noise explains."""
+    if len(samples) < LEAST_TO_JUDGE:
+        return np.ones(len(samples), dtype=bool)
     middle = np.median(samples)
     away = np.abs(samples - middle)
     limit = max(OUTLIER_SIGMAS * MAD_TO_SIGMA * float(np.median(away)), LEAST_TOLERANCE * float(middle))

@@ -64,9 +64,11 @@ def test_an_exact_line_is_recovered(head: float, dense: float, moe: float) -> No
     seconds = {c: head + c.dense * dense + c.moe * moe for c in counts}
     slow = {c: 1.3 * s for c, s in seconds.items()}
     expected = head + 3 * dense + 58 * moe
-    found = extrapolated([seconds, slow, seconds], LayerCount(3, 58))
+    found = extrapolated([seconds, slow, *[seconds] * 4], LayerCount(3, 58))
     assert found.value == pytest.approx(expected, rel=1e-6)
-    assert (found.rounds, found.left_out) == (2, 1)  # one a third slower than the others that agree: disturbed
+    assert (found.rounds, found.left_out) == (5, 1)  # one a third slower than the others that agree: disturbed
+    few = extrapolated([seconds, slow, seconds], LayerCount(3, 58))
+    assert (few.value, few.rounds, few.left_out) == (pytest.approx(expected, rel=1e-6), 3, 0)  # too few to judge
 
 
 def test_two_depths_by_hand() -> None:
