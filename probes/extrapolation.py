@@ -31,8 +31,8 @@ Array = NDArray[np.float64]
 Round = Mapping[LayerCount, float]  # seconds by slice
 
 TARGET = 0.03  # half-width of the interval of the noise, relative, at which rounds end
-# 1.96 times 1.9 %, the root mean square of nine comparisons, five of decode and four of prefill, 1.5B in bf16 and int8,
-# 2026-11-26: seven by benchmarks/slice_against_whole.py (one of them cut short), two on rounds that were recorded before
+# 1.96 times 1.9 %, the root mean square of nine comparisons, five of decode and four of prefill, 1.5B in bf16 and
+# int8, 2026-11-26: seven by benchmarks/slice_against_whole.py (one of them cut short), two on rounds recorded before
 # it. Noise is in them, which makes it wide; one machine and one model are few, so it is provisional.
 METHOD_ERROR = 0.037
 NORMAL_95, MAD_TO_SIGMA, OUTLIER_SIGMAS = 1.96, 1.4826, 3.5
