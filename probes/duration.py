@@ -19,6 +19,8 @@ __all__ = ["duration_s", "kernels_on_disk"]
 BENCHMARK_S = 6.0  # imports, read bandwidth by threads, two square products
 CHOOSE_S = 2.0  # trying the kernels for one number of rows
 COMPILE_S = 15.0  # compiling them before, where no earlier probe has left them on disk
+GPU_BENCHMARK_S, GPU_CHOOSE_S, GPU_COMPILE_S = 6.5, 1.0, 2.0  # an H100 with 16 cores, 2026-11-26
+TRITON_CACHE = "~/.triton/cache"
 ENGINES = Path(__file__).parent / "engines"
 WARM_STEPS = 8  # two before the rounds, three for each of two thread counts
 PART_STEPS, PART_SHARE = 6, 0.5  # steps of one layer and of a quarter of them, against one of the whole model
@@ -40,7 +42,8 @@ def duration_s(
     """
     step = 1 / max(decode_tok_s, 1e-9)
     prompts = {tokens: tokens / max(prefill_tok_s, 1e-9) for tokens in spec.prompt_tokens}
-    fixed, choose = BENCHMARK_S + load_s, CHOOSE_S + (0.0 if kernels_on_disk() else COMPILE_S)
+    start, choose = _preparation_s(spec.device)
+    fixed = start + load_s
     if spec.kind is Kind.SUSTAINED and spec.load is not None:
         return fixed + choose + sum(prompts.values()) + _serving_s(spec, spec.load, max(prompts.values()), step)
     if spec.kind is Kind.SLICE:
@@ -54,6 +57,14 @@ def duration_s(
     a_round = PART_SHARE * PART_STEPS * step
     parts = max(a_round, min(PART_ROUNDS * a_round, PART_BUDGET_S)) if spec.engine is EngineName.TORCH else 0.0
     return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step) + parts
+
+
+def _preparation_s(device: str) -> tuple[float, float]:
+    """Until the model is loaded, and for the choice of kernels for one number of rows."""
+    if not device.startswith("cuda"):
+        return BENCHMARK_S, CHOOSE_S + (0.0 if kernels_on_disk() else COMPILE_S)
+    known = any(True for _ in Path(os.environ.get("TRITON_CACHE_DIR", TRITON_CACHE)).expanduser().glob("*"))
+    return GPU_BENCHMARK_S, GPU_CHOOSE_S + (0.0 if known else GPU_COMPILE_S)
 
 
 def kernels_on_disk() -> bool:

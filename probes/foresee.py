@@ -33,6 +33,7 @@ BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighb
 LOAD_FACTOR = 3.0
 VIRTUAL_LOAD_FACTOR = 10.0  # a virtual machine may have to get each page from its host first
 NOTHING = Need(0, 0, 0, 0)
+RUNS_THAT_COUNT = 20
 PATIENCE, MOST_S = 2.0, 7 * 86_400.0
 PEAK_SPARE_BYTES = 600 * 2**20  # oneDNN and the allocator keep up to half a GiB of scratch, run by run
 
@@ -79,8 +80,10 @@ def foresee(
     accelerator = accelerator_of(spec, machine)
     free = available_bytes() if accelerator is None else accelerator.free_bytes or accelerator.memory_bytes
 
+    runtime_bytes = _runtime(alike)
+
     def need_for(one: ProbeSpec) -> Need:
-        return _learned(needed(one), alike)
+        return _learned(needed(one), runtime_bytes)
 
     spec = with_depths(fitted(spec, need_for, memory_limit(free), machine.cpu.threads), need_for, memory_limit(free))
     first, most = _first_and_most(spec, need_for)
@@ -198,15 +201,23 @@ def _load(need: Need, machine: Machine, history: Sequence[ProbeResult], engine: 
     return Quantity(seconds, seconds / LOAD_FACTOR, seconds * slower, Basis.ESTIMATED, source)
 
 
-def _learned(need: Need, history: Sequence[ProbeResult]) -> Need:
-    """Replace the runtime's bytes by what earlier probes of this device took beyond tensors and cache."""
-    extra = [
-        r.peak_bytes - r.tensor_bytes
-        for r in history
-        if r.is_valid and r.peak_bytes and r.tensor_bytes and r.peak_bytes > r.tensor_bytes
-        and r.spec.kind is not Kind.SWEEP  # whose cache grows with its values
-    ]
-    if not extra:
+def _runtime(history: Sequence[ProbeResult]) -> int | None:
+    """What earlier probes of this device took beyond tensors, cache and activations; None where there are none."""
+    extra = []
+    for r in history:
+        if not r.is_valid or not r.peak_bytes or not r.tensor_bytes or r.peak_bytes <= r.tensor_bytes:
+            continue
+        if r.spec.kind is Kind.SWEEP:  # whose cache grows with its values
+            continue
+        own = needed(r.spec)
+        extra.append(r.peak_bytes - r.tensor_bytes - own.cache_bytes - own.activation_bytes)
+        if len(extra) == RUNS_THAT_COUNT:
+            break
+    return int(median(extra)) if extra else None
+
+
+def _learned(need: Need, runtime_bytes: int | None) -> Need:
+    """The runtime as it was measured here."""
+    if runtime_bytes is None:
         return need
-    beyond = int(median(extra[:20])) - need.cache_bytes - need.activation_bytes
-    return replace(need, runtime_bytes=max(need.runtime_bytes // 2, beyond))
+    return replace(need, runtime_bytes=max(need.runtime_bytes // 2, runtime_bytes))

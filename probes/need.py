@@ -14,6 +14,7 @@ from probes.engines.block import BLOCK_ELEMENTS
 from probes.engines.precision import INT4_GROUP, FormatPrecision, Precision, precision_of
 from probes.layers import LayerCount, deepest_of, layer_count, layer_numbers, slices_of
 from probes.spec import Kind, ProbeSpec
+from probes.traffic import longest_of
 
 __all__ = ["DEFAULT_DEPTHS", "MARGIN", "Need", "memory_limit", "need_of", "refusal"]
 
@@ -58,13 +59,18 @@ def need_of(spec: ProbeSpec, *, whole: bool = False) -> Need:
     element, depth = formats.activation.bits // 8, count.dense + count.moe
     slots = spec.batch if spec.load is None else max(spec.batch, spec.load.slots)
     slots = max(slots, *spec.sweep_values) if spec.sweep_axis == "batch" else slots
-    cache = slots * spec.context_tokens * _cache_width(a) * element * depth
+    cache = slots * _longest(spec, spec.context_tokens) * _cache_width(a) * element * depth
     per_token = max(spec.prompt_tokens) * _cache_width(a) * element * depth
-    longest = spec.longest_prompt
+    longest = _longest(spec, spec.longest_prompt)
     scratch = _scratch(a, formats, longest) if spec.device == "cpu" else 0
     activations = _activations(a, longest, element)
     runtime = CUDA_RUNTIME_BYTES if spec.device.startswith("cuda") else RUNTIME_BYTES
     return Need(tensors, cache, activations, runtime, scratch, read + per_token)
+
+
+def _longest(spec: ProbeSpec, tokens: int) -> int:
+    """Of a load the longest request, where `tokens` is the mean."""
+    return tokens if spec.load is None else longest_of(tokens)
 
 
 def memory_limit(available: int | None = None) -> int:

@@ -10,7 +10,7 @@ from probes.histogram import Histogram
 from probes.result import Measured
 from probes.spec import LoadTarget, ProbeSpec
 
-__all__ = ["DRAIN_FACTOR", "Account", "Request", "arrivals", "drift_per_hour", "grows", "window_s"]
+__all__ = ["DRAIN_FACTOR", "Account", "Request", "arrivals", "drift_per_hour", "grows", "longest_of", "window_s"]
 
 GROWTH_SHARE = 0.01  # growth seen during a run, of the memory at its end, that may be called a leak
 DRAIN_FACTOR = 2.0  # a run ends at this multiple of its length at the latest, with requests unanswered or not
@@ -40,6 +40,11 @@ class Request:
         if self.finished_s is None or self.first_token_s is None or self.generated < 2:
             return None
         return (self.finished_s - self.first_token_s) * 1e3 / (self.generated - 1)
+
+
+def longest_of(mean_tokens: int) -> int:
+    """The most tokens that are drawn around a mean."""
+    return int(mean_tokens * (1 + LENGTH_SPREAD))
 
 
 def arrivals(spec: ProbeSpec, target: LoadTarget) -> Iterator[Request]:

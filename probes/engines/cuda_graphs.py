@@ -76,7 +76,7 @@ class StepGraphs:
         key = (tokens, False)
         if key not in self._prompts:
             ids = self._ids(tokens)
-            self._prompts[key] = Captured(*self._capture(lambda: self._decoder.prefill(ids, 0)), ids)
+            self._prompts[key] = Captured(*self._capture(lambda: self._decoder.prefill(ids, 0), tokens), ids)
         return self._prompts[key]
 
     def moving_prompt(self, tokens: int, slot: int) -> Captured:
@@ -88,7 +88,7 @@ class StepGraphs:
         if key not in self._prompts:
             ids, at = self._ids(key[0]), self._decoder.positions({0: key[0] - 1})
             run = partial(self._decoder.prefill, ids, at.slots, at.lengths)
-            self._prompts[key] = Captured(*self._capture(run), ids, at)
+            self._prompts[key] = Captured(*self._capture(run, key[0]), ids, at)
         captured = self._prompts[key]
         assert captured.at is not None
         captured.at.slots.fill_(slot)
@@ -96,9 +96,9 @@ class StepGraphs:
         return captured
 
     def _step(self, ids: Tensor, at: Positions) -> Captured:
-        return Captured(*self._capture(lambda: self._decoder.decode(ids, at)), ids, at)
+        return Captured(*self._capture(lambda: self._decoder.decode(ids, at), len(ids)), ids, at)
 
-    def _capture(self, run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    def _capture(self, run: Callable[[], Tensor], rows: int) -> tuple[Callable[[], None], Tensor]:
         """(replay, logits that it writes); run as it is where it cannot be captured."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -108,12 +108,16 @@ class StepGraphs:
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
         torch.cuda.empty_cache()  # what the trials of kernels took
-        if not self._decoder.is_capturable:
+        if not self._decoder.is_capturable(rows):
             return lambda: _eager(run), logits
         graph = torch.cuda.CUDAGraph()
-        with torch.inference_mode(), torch.cuda.graph(graph, pool=self._pool):
-            logits = run()
-            logits.argmax(dim=-1)
+        try:
+            with torch.inference_mode(), torch.cuda.graph(graph, pool=self._pool):
+                logits = run()
+                logits.argmax(dim=-1)
+        except RuntimeError:  # something in it asks the host
+            torch.cuda.synchronize()
+            return lambda: _eager(run), logits
         return graph.replay, logits
 
 

@@ -205,16 +205,16 @@ class Decoder:
         mask = torch.zeros(beyond.shape, dtype=self._dtype, device=self._device).masked_fill_(beyond, float("-inf"))
         return Positions(where, at, longest, mask[:, None, None])
 
-    @property
-    def is_capturable(self) -> bool:
-        """As a CUDA graph. A mixture of experts picks its experts on the host."""
-        return all(isinstance(layer.feed_forward, DenseFeedForward) for layer in self._all)
+    def is_capturable(self, rows: int) -> bool:
+        """As a CUDA graph. A mixture of experts picks them on the host, save for few rows."""
+        return all(layer.feed_forward.is_capturable(rows) for layer in self._all)
 
     @property
     def is_movable(self) -> bool:
         """Whether a captured step can be run at other slots and positions than those of its capture."""
         attentions = [layer.attention for layer in self._all]
-        return self.is_capturable and all(isinstance(a, GqaAttention) and a.fused is not None for a in attentions)
+        known = all(isinstance(a, GqaAttention) and a.fused is not None for a in attentions)
+        return known and self.is_capturable(self._tokens)
 
     def tensor_bytes(self) -> int:
         """Weights, without caches; a tied head counts once."""

@@ -4,19 +4,24 @@ only.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu, silu
 
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.records import Architecture
-from probes.engines.linear import Linear, fused_kernels
+from probes.engines.linear import FEW_ROWS, Linear, fused_kernels
 from probes.engines.precision import Precision
 from probes.engines.quantised import make_linear
 from probes.engines.random_weights import RandomPool
 from probes.engines.tuner import Tuner
 
 __all__ = ["DenseFeedForward", "MoeFeedForward", "shared_width"]
+
+
+Bank = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, chosen experts, their shares -> as x
 
 
 class DenseFeedForward:
@@ -30,6 +35,9 @@ class DenseFeedForward:
         self._down = make_linear(width, hidden, precision, pool, tuner)
         self.linears: tuple[Linear, ...] = (self._up, self._down)
         self._fused = fused_kernels(pool.device)
+
+    def is_capturable(self, _rows: int) -> bool:
+        return True
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x (rows, hidden) -> the same; `residual`, as x, is added."""
@@ -71,7 +79,13 @@ class MoeFeedForward:
         self._experts = [
             DenseFeedForward(a.hidden_size, width, 3, precision, pool, tuner) for _ in range(self._resident)
         ]
-        self._generator = torch.Generator(device=pool.device).manual_seed(1)
+        # a graph can only be captured with the device's own generator
+        self._generator = None if pool.device.type == "cuda" else torch.Generator(pool.device).manual_seed(1)
+        self._bank = _bank(self._experts, tuner) if fused_kernels(pool.device) is not None else None
+
+    def is_capturable(self, rows: int) -> bool:
+        """As a CUDA graph: experts picked without asking the host."""
+        return self._bank is not None and rows <= FEW_ROWS
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         y = self._mixed(x)
@@ -84,12 +98,17 @@ class MoeFeedForward:
         weights = scores.gather(1, chosen)
         weights = (weights / weights.sum(dim=-1, keepdim=True)).to(x.dtype)
         y = self._shared(x) if self._shared else torch.zeros_like(x)
+        if self._bank is not None and x.shape[0] <= FEW_ROWS:
+            return y + self._bank(x, chosen, weights)
         if x.shape[0] == 1:
             return y + sum(weights[0, i] * self._experts[e](x) for i, e in enumerate(chosen[0].tolist()))
-        for expert in chosen.unique().tolist():
-            rows, place = (chosen == expert).nonzero(as_tuple=True)
-            y.index_add_(0, rows, self._experts[expert](x[rows]) * weights[rows, place, None])
-        return y
+        pairs = chosen.flatten()
+        order = pairs.argsort(stable=True)
+        rows, shares = order // self._top_k, weights.flatten()[order]
+        counts = pairs.bincount(minlength=self._resident).tolist()  # the only wait for a GPU
+        parts = zip(self._experts, x[rows].split(counts), strict=True)
+        mixed = torch.cat([expert(part) for expert, part in parts if len(part)])
+        return y.index_add_(0, rows, mixed * shares[:, None])
 
     def tensor_bytes(self) -> int:
         shared = self._shared.tensor_bytes() if self._shared else 0
@@ -100,6 +119,12 @@ class MoeFeedForward:
         distinct = self._resident * (1 - (1 - self._top_k / self._resident) ** rows)
         shared = self._shared.tensor_bytes() if self._shared else 0
         return self._router.bytes + shared + distinct * self._experts[0].tensor_bytes()
+
+
+def _bank(experts: Sequence[DenseFeedForward], tuner: Tuner) -> Bank | None:
+    from probes.engines.expert_bank import bank_of  # needs triton, as these kernels do
+
+    return bank_of(experts, tuner)
 
 
 def shared_width(a: Architecture) -> int:

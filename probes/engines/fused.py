@@ -17,8 +17,8 @@ from triton.errors import TritonError
 from probes.engines import triton_layer, triton_rows
 
 __all__ = [
-    "MOST_ROWS", "Fused", "attend", "expand4", "few_rows", "few_rows4", "finish", "gate", "norm", "place", "quantise",
-    "works",
+    "MOST_ROWS", "Fused", "attend", "expand4", "few_rows", "few_rows4", "finish", "gate", "launch", "norm", "place",
+    "quantise", "works",
 ]  # fmt: skip
 
 MOST_ROWS = 32
@@ -70,7 +70,7 @@ def expand4(packed: Tensor, grid: Tensor, dtype: torch.dtype) -> Tensor:
     outputs, groups, half = packed.shape
     y = torch.empty((outputs, groups * 2 * half), dtype=dtype, device=packed.device)
     block = min(16, triton.next_power_of_2(groups))
-    _launch(
+    launch(
         triton_rows.expand_nibbles, (outputs, triton.cdiv(groups, block)), packed, grid, y, y.shape[1], HALF=half,
         BLOCK=block,
     )  # fmt: skip
@@ -82,7 +82,7 @@ def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
     rows, inputs = x.shape
     q = torch.empty(x.shape, dtype=torch.int8, device=x.device)
     scale = torch.empty(rows, dtype=torch.float32, device=x.device)
-    _launch(triton_rows.quantise_rows, (rows,), x, q, scale, inputs, BLOCK=triton.next_power_of_2(inputs), num_warps=8)
+    launch(triton_rows.quantise_rows, (rows,), x, q, scale, inputs, BLOCK=triton.next_power_of_2(inputs), num_warps=8)
     return q, scale
 
 
@@ -92,7 +92,7 @@ def norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     width, y = x.shape[-1], torch.empty_like(x)
     block = triton.next_power_of_2(width)
     warps = 8 if block >= 2048 else 4
-    _launch(
+    launch(
         triton_layer.norm_rows, (x.numel() // width,), x, weight, y, width, epsilon, BLOCK=block, num_warps=warps
     )
     return y
@@ -102,7 +102,7 @@ def gate(x: Tensor) -> Tensor:
     """x (rows, 2 width): silu(first half) * second half."""
     rows, width = x.shape[0], x.shape[1] // 2
     y = torch.empty((rows, width), dtype=x.dtype, device=x.device)
-    _launch(triton_layer.gate_rows, (rows, triton.cdiv(width, 1024)), x, y, width, BLOCK=1024)
+    launch(triton_layer.gate_rows, (rows, triton.cdiv(width, 1024)), x, y, width, BLOCK=1024)
     return y
 
 
@@ -116,7 +116,7 @@ def place(
     """
     _, kv_heads, tokens, dim = caches[0].shape
     q = torch.empty((x.shape[0], heads, dim), dtype=x.dtype, device=x.device)
-    _launch(
+    launch(
         triton_layer.place_heads, (x.shape[0], heads + 2 * kv_heads), x, _or(norms, x), *rope, slots,
         _or(lengths, slots), q, *caches, epsilon, tokens, HEADS=heads, KV_HEADS=kv_heads, DIM=dim,
         NORMED=norms is not None, PROMPT=lengths is None, num_warps=1,
@@ -135,12 +135,12 @@ def attend(q: Tensor, caches: tuple[Tensor, Tensor], slots: Tensor, lengths: Ten
     tops = torch.empty((rows, kv_heads, parts, group), dtype=torch.float32, device=q.device)
     sums, totals = torch.empty_like(tops), torch.empty((*tops.shape, dim), dtype=torch.float32, device=q.device)
     y = torch.empty_like(q)
-    _launch(
+    launch(
         triton_layer.attend_part, (rows, kv_heads, parts), q, *caches, slots, lengths, tops, sums, totals, dim**-0.5,
         tokens, parts, KV_HEADS=kv_heads, GROUP=group, GROUP_BLOCK=max(16, triton.next_power_of_2(group)), DIM=dim,
         CHUNK=chunk, BLOCK=TOKEN_BLOCK,
     )  # fmt: skip
-    _launch(
+    launch(
         triton_layer.join_parts, (rows, heads), tops, sums, totals, y, parts, KV_HEADS=kv_heads, GROUP=group, DIM=dim,
         BLOCK=triton.next_power_of_2(parts),
     )  # fmt: skip
@@ -154,7 +154,7 @@ def _vector(
     (outputs, inputs), (wide, deep, warps) = weight.shape, block
     y = torch.empty((1, outputs), dtype=x.dtype, device=x.device)
     x, row_scale = quantise(x) if a8 else (x, None)
-    _launch(
+    launch(
         triton_rows.vector_row, (triton.cdiv(outputs, wide),), x, weight, _or(scale, x), _or(bias, x),
         _or(residual, x), y, outputs, inputs, BLOCK_N=wide, BLOCK_K=deep, SCALED=scale is not None,
         ROW_SCALED=a8, row_scale=_or(row_scale, x), ROUND_FP8=fp8, BIASED=bias is not None,
@@ -174,7 +174,7 @@ def _dot(
     sums = torch.int32 if a8 else torch.float32
     bare = splits == 1 and scale is None and bias is None and residual is None
     parts = torch.empty((splits, rows, outputs), dtype=dtype if bare else sums, device=x.device)
-    _launch(
+    launch(
         triton_rows.dot_rows, (triton.cdiv(outputs, wide), splits), x, weight, parts, rows, outputs, inputs, depth,
         BLOCK_M=max(16, triton.next_power_of_2(rows)), BLOCK_N=wide, BLOCK_K=deep, INTEGER=a8, ROUND_FP8=fp8,
         num_warps=warps, num_stages=STAGES,
@@ -191,7 +191,7 @@ def finish(
     """
     splits, rows, outputs = parts.shape
     y = torch.empty((rows, outputs), dtype=dtype, device=parts.device)
-    _launch(
+    launch(
         triton_rows.finish_rows, (rows, triton.cdiv(outputs, FINISH_BLOCK)), parts, _or(scale, y), _or(row_scale, y),
         _or(bias, y), _or(residual, y), y, rows, outputs, SPLITS=splits, BLOCK=FINISH_BLOCK,
         SCALED=scale is not None, ROW_SCALED=row_scale is not None, BIASED=bias is not None,
@@ -205,7 +205,7 @@ def _nibbles(
 ) -> Tensor:
     rows, outputs, (wide, warps) = x.shape[0], packed.shape[0], block
     y = torch.empty((rows, outputs), dtype=x.dtype, device=x.device)
-    _launch(
+    launch(
         triton_rows.nibble_rows, (triton.cdiv(outputs, wide),), x, packed, grid, _or(bias, x), _or(residual, x), y,
         rows, outputs, x.shape[1], BLOCK_M=1 if rows == 1 else max(16, triton.next_power_of_2(rows)),
         BLOCK_N=wide if rows == 1 else max(16, wide), HALF=packed.shape[2], BIASED=bias is not None,
@@ -223,7 +223,7 @@ def _or(tensor: Tensor | None, instead: Tensor) -> Tensor:
     return instead if tensor is None else tensor
 
 
-def _launch(kernel: Any, grid: tuple[int, ...], *arguments: object, **settings: object) -> None:
+def launch(kernel: Any, grid: tuple[int, ...], *arguments: object, **settings: object) -> None:
     """Raises RuntimeError where the kernel cannot be compiled here: no C compiler, an old card, too little memory of
     the multiprocessor for these blocks.
     """

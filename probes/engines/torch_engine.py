@@ -99,7 +99,7 @@ class TorchEngine:
 
     def prefill(self, tokens: int, slot: int | None = None) -> float:
         """None: slot 0, and on a GPU captured as a graph, for lengths that are measured again and again."""
-        if slot is None and self._graphs is not None and self.decoder.is_capturable:
+        if slot is None and self._graphs is not None and self.decoder.is_capturable(tokens):
             captured = self._graphs.prompt(tokens)
             seconds = self._replayed(captured)
             _check_finite(captured.logits)

@@ -40,7 +40,7 @@ def measure_parts(session: Session, engine: Engine, context_tokens: int) -> None
     time for, medians would follow every disturbance, and the difference of two parts more so.
     """
     a = session.spec.architecture
-    if a is None or not isinstance(engine, TorchEngine) or session.device.type != "cpu" or a.compression is not None:
+    if a is None or not isinstance(engine, TorchEngine) or session.device.type == "mps" or a.compression is not None:
         return
     whole, batch = layer_count(a), session.spec.batch
     best: dict[LayerCount, list[float]] = {part: [] for part in parts_of(whole)}
@@ -56,7 +56,7 @@ def measure_parts(session: Session, engine: Engine, context_tokens: int) -> None
             break
     engine.use(whole)
     for part, rounds in best.items():
-        if read[part] < CACHE_FACTOR * session.cache_bytes:
+        if session.device.type == "cpu" and read[part] < CACHE_FACTOR * session.cache_bytes:
             continue
         at = {"dense_layers": part.dense, "moe_layers": part.moe, "context_tokens": context_tokens, "batch": batch}
         values = {

@@ -16,7 +16,7 @@ from probes.kinds.session import Session
 from probes.result import Measured, ProbeResult
 from probes.spec import LoadTarget
 from probes.system import own_peak_bytes, own_resident_bytes
-from probes.traffic import DRAIN_FACTOR, LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour, grows, window_s
+from probes.traffic import DRAIN_FACTOR, LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour, grows, longest_of, window_s
 
 __all__ = ["run_sustained"]
 
@@ -67,7 +67,7 @@ def run_sustained(session: Session) -> ProbeResult:
     if target is None or target.requests_per_s <= 0 or target.slots < 1:
         raise InputError("load", "a rate and a number of slots above 0", target)
     bandwidth = session.benchmark()
-    tokens = int((max(spec.prompt_tokens) + spec.output_tokens) * (1 + LENGTH_SPREAD)) + SPARE_TOKENS
+    tokens = longest_of(max(spec.prompt_tokens) + spec.output_tokens) + SPARE_TOKENS
     engine = make_engine(spec, slots=target.slots, tokens=tokens)
     result = load(session, engine)
     session.reporter.phase("warm_up")
