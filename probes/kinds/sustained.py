@@ -16,7 +16,17 @@ from probes.kinds.session import Session
 from probes.result import Measured, ProbeResult
 from probes.spec import LoadTarget
 from probes.system import own_peak_bytes, own_resident_bytes
-from probes.traffic import DRAIN_FACTOR, LENGTH_SPREAD, Account, Request, arrivals, drift_per_hour, grows, longest_of, window_s
+from probes.traffic import (
+    DRAIN_FACTOR,
+    LENGTH_SPREAD,
+    Account,
+    Request,
+    arrivals,
+    drift_per_hour,
+    grows,
+    longest_of,
+    window_s,
+)
 
 __all__ = ["run_sustained"]
 
