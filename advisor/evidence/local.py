@@ -11,7 +11,16 @@ from statistics import median, stdev
 from advisor.catalog import Catalog
 from advisor.catalog.calibration_records import LocalCalibration
 from advisor.evidence.local_fit import NORMAL_90, LocalFit, fit_local
-from advisor.evidence.local_rows import Row, by_model, distinct, memory_changes, middle, phases, width_of
+from advisor.evidence.local_rows import (
+    Row,
+    by_model,
+    distinct,
+    memory_changes,
+    middle,
+    phases,
+    product_changes,
+    width_of,
+)
 from advisor.evidence.observations import Run, runs_of
 from advisor.sizing.distance import REPEATS, Drift, drifts
 from advisor.sizing.efficiency import efficiency_table
@@ -24,6 +33,7 @@ __all__ = ["first_off", "local_calibrations"]
 KEPT_RUNS = 20  # of each format, the newest
 
 Key = tuple[str, str]  # device, engine
+Changes = tuple[float, float]  # of memory and of products from run to run
 
 
 def local_calibrations(
@@ -78,14 +88,14 @@ def _of_group(key: Key, runs: Sequence[Run]) -> Iterator[LocalCalibration]:
     left = [item for item in found if item[1].part is None]  # parts serve the coefficients only
     if left:
         yield _any_format(key, left, fit)
-    memory = memory_changes(runs)
+    changes = (memory_changes(runs), product_changes(runs))
     for format_id in dict.fromkeys(run.plan.format.id for run in runs):
         mine = [item for item in left if item[0].plan.format.id == format_id]
-        whole = _whole_format(key, mine, fit, memory)
+        whole = _whole_format(key, mine, fit, changes)
         yield whole
         for variant_id in dict.fromkeys(run.plan.variant.id for run, _, _ in mine):
             rows = [item for item in mine if item[0].plan.variant.id == variant_id]
-            yield _one_model(whole, variant_id, rows, memory)
+            yield _one_model(whole, variant_id, rows, changes)
 
 
 def _any_format(key: Key, rows: Sequence[Row], fit: LocalFit) -> LocalCalibration:
@@ -104,7 +114,7 @@ def _any_format(key: Key, rows: Sequence[Row], fit: LocalFit) -> LocalCalibratio
     )
 
 
-def _whole_format(key: Key, rows: Sequence[Row], fit: LocalFit, memory: float) -> LocalCalibration:
+def _whole_format(key: Key, rows: Sequence[Row], fit: LocalFit, changes: Changes) -> LocalCalibration:
     """For models that were not run: what remains after the fit, as the median over those that were."""
     runs = distinct(rows)
     plan = runs[0].plan
@@ -118,11 +128,11 @@ def _whole_format(key: Key, rows: Sequence[Row], fit: LocalFit, memory: float) -
         effects=fit.effects[plan.format.id],
         kinds=tuple(sorted({run.plan.variant.architecture.kind for run in runs})),
         decode_factor=_over_models(seen.decode),
-        decode_factor_90=_carried(seen.decode, drift["decode|product"], memory),
+        decode_factor_90=_carried(seen.decode, drift["decode|product"], changes[0]),
         prefill_factor=_over_models(seen.prefill),
-        prefill_factor_90=_carried(seen.prefill, drift["prefill|product"]),
+        prefill_factor_90=_carried(seen.prefill, drift["prefill|product"], changes[1]),
         loaded_factor=_over_models(seen.loaded or seen.decode),
-        loaded_factor_90=_carried(seen.loaded, drift["decode|product"], memory) if seen.loaded else None,
+        loaded_factor_90=_carried(seen.loaded, drift["decode|product"], changes[0]) if seen.loaded else None,
         **seen.positions(),
         products=tuple(sorted({product_elements(run.plan.variant.architecture) for run in runs})),
         runs=len(runs),
@@ -133,7 +143,7 @@ def _whole_format(key: Key, rows: Sequence[Row], fit: LocalFit, memory: float) -
     )
 
 
-def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[Row], memory: float) -> LocalCalibration:
+def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[Row], changes: Changes) -> LocalCalibration:
     """Comes on top of the format's own: the factors are what that one leaves."""
     runs = distinct(rows)
     offs = first_off(runs[-1].result)
@@ -148,11 +158,11 @@ def _one_model(whole: LocalCalibration, variant_id: str, rows: Sequence[Row], me
         measured=True,
         products=(),
         decode_factor=_relative(seen.decode, whole.decode_factor),
-        decode_factor_90=math.exp(width_of(seen.decode, memory)),
+        decode_factor_90=math.exp(width_of(seen.decode, changes[0])),
         prefill_factor=_relative(seen.prefill, whole.prefill_factor),
-        prefill_factor_90=math.exp(width_of(seen.prefill)) if seen.prefill else whole.prefill_factor_90,
+        prefill_factor_90=math.exp(width_of(seen.prefill, changes[1])) if seen.prefill else whole.prefill_factor_90,
         loaded_factor=_relative(loaded, whole.loaded_factor),
-        loaded_factor_90=math.exp(width_of(seen.loaded, memory)) if seen.loaded else None,
+        loaded_factor_90=math.exp(width_of(seen.loaded, changes[0])) if seen.loaded else None,
         runs=len(runs),
         first_decode_off=offs[0],
         first_ttft_off=offs[1],
@@ -170,13 +180,13 @@ def _relative(rows: Sequence[Row], to: float) -> float:
     return math.exp(middle(rows)) / to if rows else 1.0
 
 
-def _carried(rows: Sequence[Row], drift: Drift, memory: float = 0.0) -> float:
+def _carried(rows: Sequence[Row], drift: Drift, changes: float) -> float:
     """Half-width, as a factor, for another model with products of the same size: how much the models that were run
     differ here, and until there are three, how much models differ on public machines.
     """
     found = _middles(rows)
     between = NORMAL_90 * stdev(found) if len(found) > 2 else drift.repeat
-    return math.exp(math.hypot(width_of(rows, memory), max(REPEATS, between)))
+    return math.exp(math.hypot(width_of(rows, changes), max(REPEATS, between)))
 
 
 def _middles(rows: Sequence[Row]) -> list[float]:

@@ -20,7 +20,7 @@ from advisor.evidence.local_fit import NORMAL_90
 from advisor.evidence.observations import Observation, Run
 from advisor.sizing.distance import REPEATS
 
-__all__ = ["Phases", "Row", "by_model", "distinct", "memory_changes", "middle", "phases", "width_of"]
+__all__ = ["Phases", "Row", "by_model", "distinct", "memory_changes", "middle", "phases", "product_changes", "width_of"]
 
 Floats = NDArray[np.float64]
 Row = tuple[Run, Observation, float]  # with log(measured / fitted)
@@ -80,15 +80,22 @@ def memory_changes(runs: Sequence[Run]) -> float:
     return stdev(math.log(run.bandwidth_bytes_per_s) for run in runs) if len(runs) > 1 else 0.0
 
 
-def width_of(rows: Sequence[Row], memory: float = 0.0) -> float:
-    """Half-width of the 90 % interval, log units: scatter of rows, spread and disturbance inside them, and changes of
-    the `memory` that a phase waits for, as a standard deviation.
+def product_changes(runs: Sequence[Run]) -> float:
+    """Likewise of matrix products, that prompts are set against; 0 on accelerators, whose rate is the datasheet's."""
+    rates = [run.plan.host.peak_fp32_ops_per_s for run in runs if run.plan.device is None and run.plan.host]
+    known = [math.log(rate) for rate in rates if rate]
+    return stdev(known) if len(known) > 1 else 0.0
+
+
+def width_of(rows: Sequence[Row], changes: float) -> float:
+    """Half-width of the 90 % interval, log units: scatter of rows, spread and disturbance inside them, and `changes`
+    of the rate that a phase waits for, as a standard deviation.
     """
     if not rows:
         return UNKNOWN_WIDTH
     weights = _weights(rows)
     inside = float(np.average([seen.width for _, seen, _ in rows], weights=weights))
-    return max(REPEATS, math.hypot(NORMAL_90 * _scatter(_rests(rows), weights), inside, NORMAL_90 * memory))
+    return max(REPEATS, math.hypot(NORMAL_90 * _scatter(_rests(rows), weights), inside, NORMAL_90 * changes))
 
 
 def _rests(rows: Sequence[Row]) -> Floats:

@@ -88,8 +88,11 @@ def runs_of(history: Sequence[ProbeResult], machine: Machine | None, catalog: Ca
             plan = plan_at(result.spec, replace(place, host=as_measured(place.host, result)), catalog)
         except FathomError:  # a model, format or accelerator that this catalogue lacks
             continue
-        width = disturbance_of(result).width
-        found = tuple(replace(seen, disturbed=width) for seen in _observations(result))
+        width, reading = disturbance_of(result).width, _product_spread(result)
+        found = tuple(
+            replace(seen, disturbed=math.hypot(width, reading) if seen.is_prefill else width)
+            for seen in _observations(result)
+        )
         if found:
             yield Run(result, plan, place, bandwidth, found)
 
@@ -179,6 +182,14 @@ def _decode(rate: Measured, prompt_tokens: float, spec: ProbeSpec, sequences: in
 
 def _prefill(rate: Measured, tokens: float, more: float) -> Observation:
     return Observation(True, max(1.0, tokens), 1, max(1.0, tokens) / rate.value, math.hypot(_spread(rate), more))
+
+
+def _product_spread(result: ProbeResult) -> float:
+    """Of the reading of products that prompts are set against; 0 without one. A few short products are easily slowed,
+    and the prompt then looks better than it was.
+    """
+    rates = [p.values["ops_per_s"] for p in result.points if p.name == "gemm" and "ops_per_s" in p.values]
+    return _spread(max(rates, key=lambda rate: rate.value)) if rates else 0.0
 
 
 def _spread(figure: Measured) -> float:

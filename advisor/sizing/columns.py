@@ -259,4 +259,13 @@ def _runtime_id(item: Runtime) -> Hashable:
 
 
 def _hardware_id(item: Hardware) -> Hashable:
-    return tuple(part.id if part else None for part in (item.device, item.host, item.server))
+    """A host that was measured twice has other rates the second time, under the same id."""
+    ids = tuple(part.id if part else None for part in (item.device, item.host, item.server))
+    return (*ids, _rates(item.host)) if item.host else ids
+
+
+def _rates(host: Host) -> tuple[float | None, ...]:
+    return (
+        host.measured_bandwidth_bytes_per_s, host.memory_bandwidth_bytes_per_s, host.peak_fp32_ops_per_s,
+        host.peak_bf16_ops_per_s,
+    )  # fmt: skip

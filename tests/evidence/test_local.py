@@ -12,6 +12,7 @@ from advisor.catalog.quantity import Basis
 from advisor.evidence.in_force import with_measurements
 from advisor.evidence.local import first_off, local_calibrations
 from advisor.evidence.observations import runs_of
+from advisor.sizing.columns import PlanColumns
 from advisor.sizing.efficiency import efficiency_table, table_for
 from advisor.sizing.plan import Load
 from advisor.sizing.size import size
@@ -226,3 +227,12 @@ def test_the_first_prediction_is_remembered(catalog, machine):
     assert found.first_decode_off == off
     assert found.newest == "2026-11-22"
     assert math.isfinite(found.decode_factor)
+
+
+def test_each_run_is_set_against_the_rates_that_it_had_itself(catalog, machine):
+    """Twice as fast a memory in the second run, and twice the rate: the same share of it, nothing left over."""
+    slow = run_of(catalog, machine, id="slow", bandwidth_bytes_per_s=measured(BANDWIDTH / 2), slower=2.0)
+    runs = list(runs_of([run_of(catalog, machine), slow], machine, catalog))
+    columns = PlanColumns.from_plans([run.plan for run in runs])
+    rates = [columns.hardware[n].host.measured_bandwidth_bytes_per_s for n in columns.machine]
+    assert rates == [BANDWIDTH, BANDWIDTH / 2]
