@@ -128,7 +128,7 @@ def gpu_state(card: str) -> dict[str, float | str]:
     """Clocks, power, temperature and throttling now; empty where NVML cannot say. `card`: its UUID or PCI bus id, as
     CUDA tells them, because CUDA's numbers are not NVML's.
     """
-    found = _with_handle(card, _state) or {}
+    found = _with_handle(card, _state_and_driver) or {}
     return without_power(found) if found.get("mig") == "on" else found
 
 
@@ -137,6 +137,11 @@ def gpu_energy_joules(card: str) -> float | None:
     that of its card counts all slices.
     """
     return _with_handle(card, _energy)
+
+
+def _state_and_driver(nvml: ModuleType, handle: object) -> dict[str, float | str]:
+    driver = _try(nvml, lambda: _text(nvml.nvmlSystemGetDriverVersion()))
+    return _state(nvml, handle) | ({"driver": str(driver)} if driver else {})
 
 
 def own_gpu_bytes(card: str) -> int | None:

@@ -13,10 +13,10 @@ from typing import Any
 from advisor.catalog import Catalog, load_catalog
 from advisor.catalog.errors import UnsupportedError
 from advisor.catalog.files import DataFile, read_yaml
-from advisor.commands.validate_text import memory_text, speed_text
+from advisor.commands.validate_text import memory_text, speed_text, summary_text
 from advisor.evidence.memory_scores import memory_scores, stored_memory_scores
 from advisor.evidence.memory_truth import MemoryPrediction, predict_memory_rows
-from advisor.evidence.truth import THROUGHPUT_FILE
+from advisor.evidence.truth import OWN_PROBES_FILE, THROUGHPUT_FILE
 from advisor.evidence.validate import CrossValidation, Validation, validate_throughput
 from advisor.evidence.weight_scores import missed_rows, weight_scores
 from advisor.sizing.efficiency import CALIBRATION_FILE
@@ -44,15 +44,19 @@ def run(arguments: argparse.Namespace) -> int:
     catalog = load_catalog()
     both = arguments.throughput is None and arguments.memory is None
     speed = _speed(arguments, catalog) if both or arguments.throughput else None
+    own = validate_throughput(OWN_PROBES_FILE, catalog) if both else None
     memory_file = arguments.memory or (MEMORY_FILE if both and MEMORY_FILE.is_file() else None)
     memory = predict_memory_rows(memory_file, catalog) if memory_file else []
     stored = _stored() if arguments.cv is CrossValidation.NONE else {}
     if arguments.json:
-        json.dump(_as_json(speed, memory, stored), sys.stdout)
+        json.dump(_as_json(speed, own, memory, stored), sys.stdout)
         sys.stdout.write("\n")
         return 0
     if speed:
         sys.stdout.write(speed_text(speed, str(arguments.cv), stored))
+    if own:
+        title = "own probes of accelerators, published calibration, in no fit"
+        sys.stdout.write("\n" + summary_text(title, own.summary))
     if memory:
         sys.stdout.write(memory_text(memory, stored_memory_scores()))
     return 0
@@ -72,9 +76,13 @@ def _stored() -> Mapping[str, Any]:
     return found
 
 
-def _as_json(speed: Validation | None, memory: list[MemoryPrediction], stored: Mapping[str, Any]) -> dict[str, object]:
-    rows = [_row(row) for row in speed.rows] if speed else []
+def _as_json(
+    speed: Validation | None, own: Validation | None, memory: list[MemoryPrediction], stored: Mapping[str, Any]
+) -> dict[str, object]:
+    rows = [_row(row) for found in (speed, own) if found for row in found.rows]
     summary: dict[str, object] = speed.summary.as_json() if speed else {}
+    if own:
+        summary["own_probes"] = own.summary.as_json()
     if stored and speed:
         summary["cross_validated"] = stored
     if memory:

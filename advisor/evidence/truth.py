@@ -17,9 +17,13 @@ from advisor.catalog.paths import DATA_DIR
 from advisor.sizing.cache import KV_FORMATS, cache_rule, default_kv_format
 from advisor.sizing.columns import Hardware, ModelKey, Runtime
 
-__all__ = ["THROUGHPUT_FILE", "Dataset", "History", "TruthRow", "Unpredicted", "history", "read_throughput"]
+__all__ = [
+    "OWN_PROBES_FILE", "THROUGHPUT_FILE", "Dataset", "History", "TruthRow", "Unpredicted", "history",
+    "read_throughput",
+]  # fmt: skip
 
 THROUGHPUT_FILE = DATA_DIR / "truth" / "throughput.csv"
+OWN_PROBES_FILE = THROUGHPUT_FILE.with_name("own_probes.csv")  # no fit sees it
 OFFLOAD_WORDS = ("none", "cpu_only", "experts_cpu", "experts_split", "layers_split")
 LOAD_MODES = ("single", "batch", "closed_loop", "burst", "open_loop", "offline_max", "server_slo")
 METRICS = ("decode_tok_s", "prefill_tok_s", "output_tok_s", "total_tok_s", "ttft_ms", "tpot_ms")

@@ -10,8 +10,8 @@ import streamlit as st
 from advisor.catalog.text import name_in
 from advisor.evidence.held_out import SCHEMES, HeldOut, held_out
 from advisor.evidence.scores import Cell, Summary
-from advisor.evidence.truth import TruthRow
-from advisor.evidence.validate import Predicted
+from advisor.evidence.truth import OWN_PROBES_FILE, TruthRow
+from advisor.evidence.validate import Predicted, Validation, validate_throughput
 from advisor.report.figures import Point, Scatter
 from advisor.report.numbers import number, percent_text
 from advisor.ui import backend
@@ -63,6 +63,38 @@ def speed(scheme: str) -> None:
     groups(found, scheme)
     coverage({name: _held_out(name).validation.summary for name in SCHEMES})
     ablations(scheme)
+    _own_probes()
+
+
+def _own_probes() -> None:
+    """What this program measured itself on accelerators, against predictions made without it."""
+    found = _own()
+    s, devices = found.summary, sorted({row.device_class for row in found.rows})
+    with st.expander(t("accuracy.own_probes"), icon=":material/memory:"):
+        st.caption(
+            t(
+                "accuracy.own_probes_text",
+                rows=s.rows,
+                devices=", ".join(_device(name) for name in devices),
+                typical=f"× {2**s.median_abs_log2:.2f}",
+                coverage=percent_text(s.coverage_90),
+            )
+        )
+        columns = {
+            t("accuracy.metric"): [t(f"accuracy.metric_name.{row.metric}") for row in found.rows],
+            t("accuracy.models"): [_model(row.model_class) for row in found.rows],
+            t("accuracy.own_measured"): [number(row.measured) for row in found.rows],
+            t("accuracy.own_predicted"): [
+                f"{number(row.predicted or 0)} ({number(row.low or 0)}–{number(row.high or 0)})" for row in found.rows
+            ],
+            t("accuracy.own_source"): [plain(row.source) for row in found.rows],
+        }
+        st.dataframe(columns, hide_index=True, height=320)
+
+
+@st.cache_resource(show_spinner=False)
+def _own() -> Validation:
+    return validate_throughput(OWN_PROBES_FILE, backend.catalog())
 
 
 @st.cache_resource(show_spinner=False)
