@@ -7,45 +7,46 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from probes.engines.numba_bits import AHEAD, LINE, float_of_bits, kernel, parallel_kernel, prefetch, put, widen
+from probes.engines.numba_bits import LINE, float_of_bits, kernel, parallel_kernel, prefetch, put, widen
 
 __all__ = ["expand", "product", "product_pairs", "product_rows", "product_two"]
 
 PAIRS_IN_LINE = LINE // 4
-RUN = 64  # elements of each row between two looks ahead
+RUN, RUN_PAIRS = 32, 64  # elements of each row between two looks ahead
+NEAR, NEAR_PAIRS = 256, 768  # bytes to look ahead
 
 
 @parallel_kernel
 def product(weight, x, bias, y):  # type: ignore[no-untyped-def]
     """y (1, outputs) = weight (outputs, inputs) @ x (1, inputs) + bias (outputs, or empty).
 
-    Each thread walks along four rows far apart at once: memory then has more to do at the same time than along one, and
-    what is read of x serves four.
+    Each thread walks along two rows far apart at once: memory then has more to do at the same time than along one, and
+    what is read of x serves both.
     """
     outputs, inputs = weight.shape
-    quarter, whole, biased = (outputs + 3) // 4, inputs // RUN * RUN, bias.shape[0] > 0
+    half, whole, biased = (outputs + 1) // 2, inputs // RUN * RUN, bias.shape[0] > 0
+    in_line, ahead = LINE // weight.itemsize, NEAR // weight.itemsize
     wide, target = np.empty(inputs, np.float32), y[0]
     for j in range(inputs):
         wide[j] = widen(x[0, j])
-    for index in prange(quarter):
+    for index in prange(half):
         i = np.int64(index)
-        k, m, n = _others(i, quarter, outputs)
-        first, second, third, fourth = weight[i], weight[k], weight[m], weight[n]
-        total = np.zeros(4, np.float32)
+        k = min(i + half, outputs - 1)
+        first, second, total, other = weight[i], weight[k], np.float32(0), np.float32(0)
         for start in range(0, whole, RUN):
-            a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for line in range(start + ahead, start + RUN + ahead, in_line):
+                prefetch(first, line)
+                prefetch(second, line)
+            a, b = np.float32(0), np.float32(0)
             for j in range(start, start + RUN):
                 a += widen(first[j]) * wide[j]
                 b += widen(second[j]) * wide[j]
-                c += widen(third[j]) * wide[j]
-                d += widen(fourth[j]) * wide[j]
-            _add_to(total, a, b, c, d)
+            total += a
+            other += b
         for j in range(whole, inputs):
-            _add_to(
-                total, widen(first[j]) * wide[j], widen(second[j]) * wide[j], widen(third[j]) * wide[j],
-                widen(fourth[j]) * wide[j],
-            )  # fmt: skip
-        _store(target, (i, k, m, n), total, bias, biased)
+            total += widen(first[j]) * wide[j]
+            other += widen(second[j]) * wide[j]
+        _store(target, (i, k), (total, other), bias, biased)
 
 
 @kernel
@@ -63,34 +64,31 @@ def product_pairs(pairs, x, bias, y):  # type: ignore[no-untyped-def]
 @parallel_kernel
 def _four_rows(pairs, even, odd, bias, y):  # type: ignore[no-untyped-def]
     outputs, half = pairs.shape
-    quarter, whole, biased = (outputs + 3) // 4, half // RUN * RUN, bias.shape[0] > 0
+    quarter, whole, biased = (outputs + 3) // 4, half // RUN_PAIRS * RUN_PAIRS, bias.shape[0] > 0
     for index in prange(quarter):
         i = np.int64(index)
         k, m, n = _others(i, quarter, outputs)
         first, second, third, fourth = pairs[i], pairs[k], pairs[m], pairs[n]
-        total = np.zeros(4, np.float32)
-        for start in range(0, whole, RUN):
-            for line in range(start + AHEAD // 4, start + RUN + AHEAD // 4, PAIRS_IN_LINE):
+        t0, t1, t2, t3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for start in range(0, whole, RUN_PAIRS):
+            for line in range(start + NEAR_PAIRS // 4, start + RUN_PAIRS + NEAR_PAIRS // 4, PAIRS_IN_LINE):
                 prefetch(first, line)
                 prefetch(second, line)
                 prefetch(third, line)
                 prefetch(fourth, line)
             a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-            for j in range(start, start + RUN):
+            for j in range(start, start + RUN_PAIRS):
                 a += _low(first[j]) * even[j] + _high(first[j]) * odd[j]
                 b += _low(second[j]) * even[j] + _high(second[j]) * odd[j]
                 c += _low(third[j]) * even[j] + _high(third[j]) * odd[j]
                 d += _low(fourth[j]) * even[j] + _high(fourth[j]) * odd[j]
-            _add_to(total, a, b, c, d)
+            t0, t1, t2, t3 = t0 + a, t1 + b, t2 + c, t3 + d
         for j in range(whole, half):
-            _add_to(
-                total,
-                _low(first[j]) * even[j] + _high(first[j]) * odd[j],
-                _low(second[j]) * even[j] + _high(second[j]) * odd[j],
-                _low(third[j]) * even[j] + _high(third[j]) * odd[j],
-                _low(fourth[j]) * even[j] + _high(fourth[j]) * odd[j],
-            )
-        _store(y, (i, k, m, n), total, bias, biased)
+            t0 += _low(first[j]) * even[j] + _high(first[j]) * odd[j]
+            t1 += _low(second[j]) * even[j] + _high(second[j]) * odd[j]
+            t2 += _low(third[j]) * even[j] + _high(third[j]) * odd[j]
+            t3 += _low(fourth[j]) * even[j] + _high(fourth[j]) * odd[j]
+        _store(y, (i, k, m, n), (t0, t1, t2, t3), bias, biased)
 
 
 @kernel
@@ -101,17 +99,9 @@ def _others(i, quarter, outputs):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _add_to(total, a, b, c, d):  # type: ignore[no-untyped-def]
-    total[0] += a
-    total[1] += b
-    total[2] += c
-    total[3] += d
-
-
-@kernel
-def _store(target, rows, total, bias, biased):  # type: ignore[no-untyped-def]
-    for place in range(4):
-        value = total[place]
+def _store(target, rows, totals, bias, biased):  # type: ignore[no-untyped-def]
+    for place in range(len(rows)):
+        value = totals[place]
         if biased:
             value += widen(bias[rows[place]])
         put(target, rows[place], value)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from probes.engines.numba_bits import parallel_kernel
+from probes.engines.numba_bits import LINE, parallel_kernel, prefetch
 
 __all__ = ["STREAMS", "read_words"]
 
 STREAMS = 4  # places at which each thread reads at once: more than one keeps more requests on their way
-RUN = 64  # words in a row at each place: half a KiB
+RUN = 32  # words in a row at each place
+AHEAD, IN_LINE = 64, LINE // 8  # words: products look ahead like this, so their yardstick does
 
 
 @parallel_kernel
@@ -26,6 +27,8 @@ def read_words(words, sums):  # type: ignore[no-untyped-def]
         for first in range(0, stream, RUN):
             for s in range(STREAMS):
                 run = mine[s * stream + first : s * stream + first + RUN]
+                for line in range(AHEAD, AHEAD + RUN, IN_LINE):
+                    prefetch(run, line)
                 for j in range(RUN):
                     total += run[j]
         sums[part] = total
