@@ -7,10 +7,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from probes.histogram import Histogram
+from probes.leak import drift_per_hour, leak_flags
 from probes.result import Measured, Point, ProbeResult, State
 from probes.spec import LoadTarget, ProbeSpec
 from probes.store import Store
-from probes.traffic import Account, drift_per_hour, grows
+from probes.traffic import Account
 
 __all__ = ["completed", "continuation", "joined", "summed", "totals"]
 
@@ -49,8 +50,8 @@ def summed(result: ProbeResult) -> ProbeResult:
         figures["memory_drift_bytes_per_hour"] = drift
     if result.state is State.OUT_OF_MEMORY:
         figures["first_out_of_memory_s"] = Measured.of([_traffic_s(result, target)])
-    flags = ("memory_grows",) if grows(drift, memory) and "memory_grows" not in result.flags else ()
-    return replace(result, figures=figures, flags=(*result.flags, *flags))
+    flags = leak_flags(memory, account.finished) if memory else ()
+    return replace(result, figures=figures, flags=tuple(dict.fromkeys((*result.flags, *flags))))
 
 
 def _memory(points: tuple[Point, ...]) -> list[tuple[float, float]]:

@@ -10,9 +10,8 @@ from probes.histogram import Histogram
 from probes.result import Measured
 from probes.spec import LoadTarget, ProbeSpec
 
-__all__ = ["DRAIN_FACTOR", "Account", "Request", "arrivals", "drift_per_hour", "grows", "longest_of", "window_s"]
+__all__ = ["DRAIN_FACTOR", "Account", "Request", "arrivals", "longest_of", "window_s"]
 
-GROWTH_SHARE = 0.01  # growth seen during a run, of the memory at its end, that may be called a leak
 DRAIN_FACTOR = 2.0  # a run ends at this multiple of its length at the latest, with requests unanswered or not
 WINDOW_S, MOST_WINDOWS = 5.0, 2000  # what a run reports at once, and how often at most
 LENGTH_SPREAD = 0.5  # lengths are uniform in mean * (1 -+ this)
@@ -123,33 +122,3 @@ class Account:
         found |= {name: Measured.of([count / seconds]) for name, count in rates.items() if seconds > 0}
         counts = {"finished_requests": self.finished, "failed_requests": self.failed}
         return found | {name: Measured.of([float(count)]) for name, count in counts.items()}
-
-
-def grows(drift: Measured | None, memory: list[tuple[float, float]]) -> bool:
-    """The verdict "leak": grown by more than one percent while we looked, with the whole interval of the slope.
-
-    A minute's settling is not extrapolated to an hour.
-    """
-    if drift is None:
-        return False
-    hours = (memory[-1][0] - memory[0][0]) / 3600
-    return drift.low * hours > GROWTH_SHARE * memory[-1][1]
-
-
-def drift_per_hour(samples: list[tuple[float, float]]) -> Measured | None:
-    """Slope of (seconds, bytes) per hour with its 90 % interval; None with fewer than four samples.
-
-    The first third is left out: allocators settle.
-    """
-    kept = samples[len(samples) // 3 :]
-    if len(kept) < 4:
-        return None
-    n = len(kept)
-    mean_t, mean_b = sum(t for t, _ in kept) / n, sum(b for _, b in kept) / n
-    spread = sum((t - mean_t) ** 2 for t, _ in kept)
-    if spread == 0:
-        return None
-    slope = sum((t - mean_t) * (b - mean_b) for t, b in kept) / spread
-    residual = sum((b - mean_b - slope * (t - mean_t)) ** 2 for t, b in kept)
-    error = 1.645 * (residual / max(1, n - 2) / spread) ** 0.5
-    return Measured(slope * 3600, (slope - error) * 3600, (slope + error) * 3600, n)

@@ -12,7 +12,8 @@ from advisor.ui.probe_names import catalogue_format
 from advisor.ui.probe_points import points_table
 from advisor.ui.text import language, plain, t
 from probes.engines.precision import canonical_format
-from probes.result import Conditions, Point, ProbeResult
+from probes.leak import GROWS, UNDECIDED
+from probes.result import Conditions, Measured, Point, ProbeResult
 from probes.spec import ProbeSpec, SweepAxis
 
 __all__ = ["formats_table", "summary_table"]
@@ -84,13 +85,20 @@ def _format(name: str) -> str:
 def _text(name: str, result: ProbeResult) -> str:
     value = result.figures[name].value
     if name.endswith("bytes_per_hour"):
-        verdict = t("probe.summary.leak" if "memory_grows" in result.flags else "probe.summary.no_leak")
-        return f"{'−' if value < 0 else ''}{bytes_text(abs(value))}/h ({verdict})"
+        return _drift(result.figures[name], result.flags)
     if name in ("first_out_of_memory_s", "last_answer_s"):
         return duration_text(value)
     if name.endswith("_bytes"):
         return gib_text(value)
     return duration_text(value / 1e3) if name.endswith("_ms") else number(value)
+
+
+def _drift(drift: Measured, flags: Sequence[str]) -> str:
+    """Growth per hour with its interval, and the verdict."""
+    name = "leak" if GROWS in flags else "leak_undecided" if UNDECIDED in flags else "no_leak"
+    ends = (drift.low, drift.value, drift.high)
+    low, value, high = (f"{'−' if size < 0 else ''}{bytes_text(abs(size))}/h" for size in ends)
+    return t("probe.summary.drift_value", value=value, low=low, high=high, verdict=t(f"probe.summary.{name}"))
 
 
 def _conditions(c: Conditions) -> str:

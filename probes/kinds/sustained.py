@@ -13,20 +13,11 @@ from probes.engines.factory import make_engine
 from probes.engines.torch_engine import TorchEngine
 from probes.kinds.full import SPARE_TOKENS, load
 from probes.kinds.session import Session
+from probes.leak import drift_per_hour, leak_flags
 from probes.result import Measured, ProbeResult
 from probes.spec import LoadTarget
 from probes.system import own_peak_bytes, own_resident_bytes
-from probes.traffic import (
-    DRAIN_FACTOR,
-    LENGTH_SPREAD,
-    Account,
-    Request,
-    arrivals,
-    drift_per_hour,
-    grows,
-    longest_of,
-    window_s,
-)
+from probes.traffic import DRAIN_FACTOR, LENGTH_SPREAD, Account, Request, arrivals, longest_of, window_s
 
 __all__ = ["run_sustained"]
 
@@ -102,7 +93,7 @@ def run_sustained(session: Session) -> ProbeResult:
             figures=figures,
             versions=dict(engine.versions()),
         ),
-        _flags(drift, memory, queue, whole),
+        _flags(memory, queue, whole),
     )
 
 
@@ -179,12 +170,10 @@ def _report(session: Session, window: Account, server: Server, now: float, secon
     session.reporter.point("histogram", window.tpot_ms.bins(), {}, "tpot_ms")
 
 
-def _flags(drift: Measured | None, memory: list[tuple[float, float]], queue: int, whole: Account) -> list[str]:
+def _flags(memory: list[tuple[float, float]], queue: int, whole: Account) -> list[str]:
     """Too fast is a queue beyond what one batch explains, or that nothing was answered while requests waited."""
     flags, target = [], whole.target
     usual = max(2 * target.slots, target.requests_per_s * target.ttft_limit_ms / 1e3)
     if queue > (usual if whole.finished else 0):
         flags.append("saturated")
-    if grows(drift, memory):
-        flags.append("memory_grows")
-    return flags
+    return [*flags, *leak_flags(memory, whole.finished)]

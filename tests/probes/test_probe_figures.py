@@ -1,4 +1,4 @@
-"""Arithmetic behind the figures: histograms, traffic, drift, slices, memory need, resumption."""
+"""Arithmetic behind the figures: histograms, traffic, slices, memory need, resumption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probes.need import need_of, refusal
 from probes.result import Measured, Point, State
 from probes.resume import continuation, joined, summed, totals
 from probes.spec import Kind, LoadTarget, ProbeSpec
-from probes.traffic import Account, Request, arrivals, drift_per_hour, grows
+from probes.traffic import Account, Request, arrivals
 
 TARGET = LoadTarget(requests_per_s=5.0, duration_s=400.0)
 
@@ -59,22 +59,6 @@ def test_goodput_needs_both_limits():
         account.finish(Request(0.0, 1, 11, first_token_s=ttft, finished_s=ttft + 10 * tpot, generated=11))
     assert (account.finished, account.good, account.output_tokens) == (3, 1, 33)
     assert account.figures(10.0)["goodput_requests_per_s"].value == 0.1
-
-
-def test_drift_by_hand_and_noise_is_no_leak():
-    leak = [(float(t), 1e9 + 1000.0 * t) for t in range(0, 300, 5)]
-    drift = drift_per_hour(leak)
-    assert drift is not None
-    assert drift.value == pytest.approx(3.6e6)
-    noise = [(float(t), 1e9 + (1e6 if t % 2 else -1e6)) for t in range(60)]
-    flat = drift_per_hour(noise)
-    assert flat is not None
-    assert flat.low < 0 < flat.high
-    assert not grows(flat, noise)
-    assert not grows(drift, leak)  # 0.3 MB of 1 GB in five minutes
-    fast = [(t, 1e9 + 1e5 * t) for t, _ in leak]
-    assert grows(drift_per_hour(fast), fast)
-    assert drift_per_hour(leak[:3]) is None
 
 
 def test_slices_of_dense_and_expert_models():

@@ -90,8 +90,8 @@ def test_a_slice_says_when_it_is_unsure_or_was_disturbed() -> None:
 def test_a_queue_that_grows_is_saturated_and_memory_that_grows_a_leak() -> None:
     """A slope of 1 GB per hour over an hour with 4 GB in use; limit 2 s at 10 requests per second: 20 may wait."""
     target = LoadTarget(10.0, 3600.0, 8, ttft_limit_ms=2000.0)
-    memory = [(0.0, 3e9), (3600.0, 4e9)]
-    leak, flat = Measured(1e9, 0.9e9, 1.1e9), Measured(1e9, -1e8, 2.1e9)
-    whole = Account(target, finished=5)
-    assert _flags(leak, memory, 21, whole) == ["saturated", "memory_grows"]
-    assert _flags(flat, memory, 20, whole) == []
+    leak, flat = ([(60.0 * n, 3e9 + n * rise / 60) for n in range(61)] for rise in (1e9, 0.0))
+    whole = Account(target, finished=500)
+    assert _flags(leak, 21, whole) == ["saturated", "memory_grows"]
+    assert _flags(flat, 20, whole) == []
+    assert _flags(leak, 20, Account(target, finished=4)) == ["memory_undecided"]

@@ -38,4 +38,4 @@ def test_requests_that_wait_when_the_last_arrives_are_counted_however_slow_a_pro
     whole, _, memory, queue = sustained._serve(SimpleNamespace(spec=spec), SlowEngine(clock, prompt_s), target)
     assert (queue > 0) is saturated
     assert (whole.finished > 0) is not saturated
-    assert ("saturated" in sustained._flags(None, memory, queue, whole)) is saturated
+    assert ("saturated" in sustained._flags(memory, queue, whole)) is saturated

@@ -331,3 +331,34 @@ def test_points_of_a_sweep_stand_beside_what_was_foreseen_and_the_end_is_said() 
     assert first == ["1 sequence", "Decode (tok/s)", "10.4", "10 (9–11)", "yes"]
     assert second == ["2 sequences", "Decode (tok/s)", "7.3", "10 (9–11)", "no"]
     assert any("with 2 sequences a token takes 137 ms" in caption.value for caption in app.caption)
+
+
+def _grown() -> None:
+    import streamlit as st
+
+    from advisor.ui.probe_summary import summary_table
+    from probes.result import Measured, ProbeResult, State
+    from probes.spec import Kind, LoadTarget, ProbeSpec
+
+    st.session_state["language"] = st.query_params["lang"]
+    spec = ProbeSpec("deepseek-r1-distill-qwen-1.5b", "bf16", kind=Kind.SUSTAINED, load=LoadTarget())
+    figures = {"memory_drift_bytes_per_hour": Measured(38e6, -12e6, 64e6, 16)}
+    flags = tuple(st.query_params.get_all("flag"))
+    summary_table(ProbeResult("p", spec, State.DONE, "f", "2026-11-22T06:00:00", 9.0, figures=figures, flags=flags))
+
+
+@pytest.mark.parametrize(
+    ("lang", "flag", "words"),
+    [
+        ("en", "memory_undecided", "38 MB/h (−12 MB/h to 64 MB/h): too short to tell"),
+        ("zh", "memory_undecided", "38 MB/h（−12 MB/h 至 64 MB/h）：时间太短，无法判断"),
+        ("en", "memory_grows", "perhaps a leak"),
+        ("en", "", "no steady growth"),
+    ],
+)
+def test_growth_of_memory_has_its_interval_and_a_verdict(lang: str, flag: str, words: str) -> None:
+    app = AppTest.from_function(_grown)
+    app.query_params["lang"], app.query_params["flag"] = lang, [flag] if flag else []
+    app.run(timeout=30)
+    assert not app.exception
+    assert any(words in text.replace("\\", "") for text in app.table[0].value.iloc[:, 1])
