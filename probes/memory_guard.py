@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from advisor.catalog.units import format_bytes
+from probes.failure import Failure
 from probes.family import Tree, descendants
 
 try:
@@ -39,16 +40,16 @@ ADDRESS_SLACK_BYTES = 2 * 2**30  # thread stacks, arenas, compiled kernels: addr
 GROUPS = Path("/sys/fs/cgroup")
 
 
-def watch_memory(limit_bytes: int, on_breach: Callable[[str], None]) -> None:
+def watch_memory(limit_bytes: int, on_breach: Callable[[Failure], None]) -> None:
     """From a thread of its own, look every 20 ms at this process and the programs that it started; past the limit, or
     with the machine nearly full, report, end them and exit at once.
     """
 
     def watch() -> None:
         tree = Tree()
-        while (text := _breach(tree, limit_bytes)) is None:
+        while (told := _breach(tree, limit_bytes)) is None:
             time.sleep(PERIOD_S)
-        on_breach(text)
+        on_breach(told)
         for pid in descendants():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -57,12 +58,13 @@ def watch_memory(limit_bytes: int, on_breach: Callable[[str], None]) -> None:
     threading.Thread(target=watch, daemon=True, name="memory-guard").start()
 
 
-def _breach(tree: Tree, limit_bytes: int) -> str | None:
+def _breach(tree: Tree, limit_bytes: int) -> Failure | None:
     taken = tree.resident_bytes()
     if taken > limit_bytes:
-        return "took {}, limit {}".format(*(format_bytes(size, binary=True) for size in (taken, limit_bytes)))
+        sizes = {"taken": taken, "limit": limit_bytes}
+        return Failure("over_limit", {name: format_bytes(size, binary=True) for name, size in sizes.items()})
     if psutil.virtual_memory().available < FLOOR_BYTES:
-        return f"the machine has less than {format_bytes(FLOOR_BYTES, binary=True)} left"
+        return Failure("machine_full", {"floor": format_bytes(FLOOR_BYTES, binary=True)})
     return None
 
 

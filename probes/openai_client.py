@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from advisor.catalog.errors import FathomError, InputError
+from probes.failure import Failure
 from probes.spec import EndpointTarget
 
 __all__ = ["Answer", "EndpointClient", "EndpointError", "parse_metrics"]
@@ -27,7 +28,11 @@ LEAST_WORDS = 16  # fewer say nothing about tokens per word
 
 
 class EndpointError(FathomError):
-    """The server could not be reached, or what it sent is no answer; one line."""
+    """The server could not be reached, or what it sent is no answer; one line, and the same by key and values."""
+
+    def __init__(self, key: str, **values: str) -> None:
+        self.failure = Failure(f"endpoint.{key}", values)
+        super().__init__(self.failure.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class EndpointClient:
             listing = self._get_json(f"{self._base}/models")
             rows = listing.get("data") if isinstance(listing, dict) else None
             if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict) or "id" not in rows[0]:
-                raise EndpointError(f"{self._where()} lists no model; name it")
+                raise self._problem("no_models")
             self.model = str(rows[0]["id"])
         return self.model
 
@@ -121,9 +126,9 @@ class EndpointClient:
                 self._check_status(response, optional="stream_options" in body)
                 return self._read(response, start, prompt_tokens)
         except TimeoutError as problem:
-            raise EndpointError(f"{self._where()} sent nothing for {self._target.timeout_s:g} s") from problem
+            raise self._problem("hangs", seconds=f"{self._target.timeout_s:g}") from problem
         except (OSError, http.client.HTTPException) as problem:
-            raise EndpointError(f"{self._where()}: {problem or type(problem).__name__}") from problem
+            raise self._problem("broken", detail=str(problem) or type(problem).__name__) from problem
 
     def _read(self, response: http.client.HTTPResponse, start: float, prompt_tokens: int) -> Answer:
         first = last = None
@@ -138,9 +143,9 @@ class EndpointClient:
                 first = first if first is not None else last
                 pieces += 1
         if first is None or last is None:
-            raise EndpointError(f"{self._where()} ended the stream without a token")
+            raise self._problem("no_token")
         if not done and usage is None:
-            raise EndpointError(f"{self._where()} stopped in the middle of the stream, after {pieces} tokens")
+            raise self._problem("mid_stream", pieces=str(pieces))
         counted = _count(usage, "completion_tokens")
         return Answer(first, last, _count(usage, "prompt_tokens") or prompt_tokens, counted or pieces, bool(counted))
 
@@ -150,13 +155,13 @@ class EndpointClient:
         while line := response.readline(MAX_LINE_BYTES):
             size += len(line)
             if size > MAX_BODY_BYTES or len(line) >= MAX_LINE_BYTES:
-                raise EndpointError(f"{self._where()} sent more than an answer can be")
+                raise self._problem("too_much")
             if time.perf_counter() > deadline:
-                raise EndpointError(f"{self._where()} took longer than {deadline - start:g} s for one answer")
+                raise self._problem("slow", seconds=f"{deadline - start:g}")
             text = line.decode("utf-8", errors="replace").strip()
             if not text.startswith("data:"):
                 if text and not text.startswith((":", "event:", "id:", "retry:")):
-                    raise EndpointError(f"{self._where()} sent no event stream but '{text[:60]}'")
+                    raise self._problem("no_stream", text=text[:60])
                 continue
             if text[5:].strip() == "[DONE]":
                 yield None
@@ -167,11 +172,11 @@ class EndpointClient:
         try:
             event = json.loads(text)
         except ValueError as problem:
-            raise EndpointError(f"{self._where()} sent an event that is not JSON: '{text[:60].strip()}'") from problem
+            raise self._problem("not_json", text=text[:60].strip()) from problem
         if not isinstance(event, dict):
-            raise EndpointError(f"{self._where()} sent an event that is not an object")
+            raise self._problem("not_object")
         if "error" in event:
-            raise EndpointError(f"{self._where()}: {str(event['error'])[:200]}")
+            raise self._problem("broken", detail=str(event["error"])[:200])
         return event
 
     def _check_status(self, response: http.client.HTTPResponse, *, optional: bool) -> None:
@@ -180,7 +185,7 @@ class EndpointClient:
         text = response.read(2000).decode("utf-8", errors="replace").replace("\n", " ")
         if optional and response.status in (400, 422):
             raise _RefusedFieldsError(text)
-        raise EndpointError(f"{self._where()} answered {response.status} {response.reason}: {text[:200]}")
+        raise self._problem("status", path="", status=f"{response.status} {response.reason}: {text[:200]}")
 
     def _get_json(self, path: str) -> object:
         try:
@@ -189,19 +194,22 @@ class EndpointClient:
                 response = connection.getresponse()
                 text = response.read(MAX_BODY_BYTES)
         except TimeoutError as problem:
-            raise EndpointError(f"{self._where()} sent nothing for {self._target.timeout_s:g} s") from problem
+            raise self._problem("hangs", seconds=f"{self._target.timeout_s:g}") from problem
         except (OSError, http.client.HTTPException) as problem:
-            raise EndpointError(f"cannot reach {self._where()}: {problem or type(problem).__name__}") from problem
+            raise self._problem("unreachable", detail=str(problem) or type(problem).__name__) from problem
         if response.status != 200:
-            raise EndpointError(f"{self._where()}{path} answered {response.status} {response.reason}")
+            raise self._problem("status", path=path, status=f"{response.status} {response.reason}")
         try:
             return json.loads(text)
         except ValueError as problem:
-            raise EndpointError(f"{self._where()}{path} answered no JSON") from problem
+            raise self._problem("no_json", path=path) from problem
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         return headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+
+    def _problem(self, key: str, **values: str) -> EndpointError:
+        return EndpointError(key, where=self._where(), **values)
 
     def _where(self) -> str:
         """Without user name and password."""

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from advisor.catalog.errors import FathomError
 from probes.codec import decode, encode
+from probes.failure import Failure
 from probes.memory_guard import OUT_OF_MEMORY_EXIT, remove_group, remove_stale_groups
 from probes.result import Event, EventKind, Place, Point, Prediction, ProbeResult, State
 from probes.spec import ProbeSpec
@@ -103,7 +104,7 @@ class ProbeProcess:
         out_of_memory = remove_group(self.pid)
         if self._outcome is not None and self._outcome.result is not None and self._reason is None:
             return self._complete(self._outcome.result)
-        state, error = self._explain(code, out_of_memory=out_of_memory)
+        state, told = self._explain(code, out_of_memory=out_of_memory)
         return self._complete(
             ProbeResult(
                 id="",
@@ -113,7 +114,8 @@ class ProbeProcess:
                 started_at="",
                 duration_s=self.elapsed_s,
                 points=tuple(self._points),
-                error=error,
+                error=told.text if isinstance(told, Failure) else told,
+                failure=told if isinstance(told, Failure) else None,
             )
         )
 
@@ -162,17 +164,19 @@ class ProbeProcess:
         for line in self._child.stderr:
             self._errors.append(line.rstrip()[:300])
 
-    def _explain(self, code: int, *, out_of_memory: bool) -> tuple[State, str]:
-        """State and one line for a run without a result."""
+    def _explain(self, code: int, *, out_of_memory: bool) -> tuple[State, Failure | str]:
+        """State and reason of a run without a result."""
+        if self._reason is State.CANCELLED:
+            return self._reason, ""
         if self._reason is not None:
-            return self._reason, "" if self._reason is State.CANCELLED else f"ended after {self.spec.timeout_s:g} s"
+            return self._reason, Failure("timed_out", {"seconds": f"{self.spec.timeout_s:g}"})
         if self._outcome is not None:
-            return self._outcome.state or State.FAILED, self._outcome.message
+            return self._outcome.state or State.FAILED, self._outcome.failure or self._outcome.message
         if out_of_memory or code == OUT_OF_MEMORY_EXIT:
-            return State.OUT_OF_MEMORY, "ended by the memory limit"
+            return State.OUT_OF_MEMORY, Failure("memory_limit")
         last = self._errors[-1] if self._errors else ""
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return State.FAILED, f"the probe process ended with {how}" + (f": {last}" if last else "")
+        how = ("killed", signal.Signals(-code).name) if code < 0 else ("exit", str(code))
+        return State.FAILED, Failure(how[0], {"how": how[1], "last": f": {last}" if last else ""})
 
     def _complete(self, result: ProbeResult) -> ProbeResult:
         who = self.identity

@@ -13,6 +13,7 @@ from statistics import median
 
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.catalog.records import Host
+from probes.failure import Failure
 from probes.spec import ProbeSpec, SweepLimit
 
 __all__ = [
@@ -242,9 +243,10 @@ class ProbeResult:
     versions: Mapping[str, str] = field(default_factory=dict)
     predicted: Prediction = Prediction()
     flags: tuple[str, ...] = ()  # keys of texts: why the figures must not be believed, or what is unusual
-    error: str = ""  # one line: why it is not done, or what failed on the way
+    error: str = ""  # one line in English: why it is not done, or what failed on the way
     place: Place | None = None  # None: an endpoint, or stored before this was kept
     sweep_end: SweepEnd | None = None  # None: no sweep, one that was cut short, or stored before this was kept
+    failure: Failure | None = None  # `error` by key, where it has one
 
     @property
     def is_valid(self) -> bool:
@@ -278,3 +280,4 @@ class Event:
     result: ProbeResult | None = None
     state: State | None = None  # with ERROR: what the run ends as
     message: str = ""
+    failure: Failure | None = None  # the message by key; then there is no message

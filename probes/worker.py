@@ -18,6 +18,7 @@ from advisor.catalog.errors import FathomError
 from probes.codec import decode, encode
 from probes.cuda_visible import cuda_environment
 from probes.engines.base import EngineUnavailableError, InvalidOutputError
+from probes.failure import Failure, failure_of
 from probes.measure import Reporter
 from probes.memory_guard import join_group, limit_address_space, watch_memory
 from probes.need import memory_limit
@@ -49,13 +50,13 @@ def main() -> int:
         os.environ.update(cuda_environment(spec.device))  # nothing has asked CUDA for its devices yet
         channel.send(Event(EventKind.RESULT, result=_measure(spec, channel)))
     except MemoryError as problem:
-        return channel.fail(State.OUT_OF_MEMORY, str(problem) or "an allocation failed")
+        return channel.fail(State.OUT_OF_MEMORY, Failure("allocation", {"detail": _first_line(problem)}))
     except RuntimeError as problem:  # torch reports a failed allocation like this
-        return channel.fail(_state_of(problem), _first_line(problem))
+        return channel.fail(_state_of(problem), _told(problem, spec.device))
     except (FathomError, EngineUnavailableError, ImportError, OSError, ValueError) as problem:
-        return channel.fail(State.FAILED, _first_line(problem))
+        return channel.fail(State.FAILED, failure_of(problem, "") or _first_line(problem))
     except InvalidOutputError as problem:
-        return channel.fail(State.INVALID, str(problem))
+        return channel.fail(State.INVALID, failure_of(problem, "") or str(problem))
     return 0
 
 
@@ -107,7 +108,7 @@ def _guard(spec: ProbeSpec, limit_bytes: int, channel: _Channel) -> None:
 
 def _watch(limit_bytes: int, channel: _Channel) -> None:
     watch_memory(
-        limit_bytes, lambda text: channel.send(Event(EventKind.ERROR, state=State.OUT_OF_MEMORY, message=text))
+        limit_bytes, lambda told: channel.send(Event(EventKind.ERROR, state=State.OUT_OF_MEMORY, failure=told))
     )
 
 
@@ -132,8 +133,12 @@ class _Channel:
     def point(self, point: Point) -> None:
         self.send(Event(EventKind.POINT, point=point))
 
-    def fail(self, state: State, message: str) -> int:
-        self.send(Event(EventKind.ERROR, state=state, message=message))
+    def fail(self, state: State, told: Failure | str) -> int:
+        """By key, whose text the parent makes; else as a text of one line."""
+        if isinstance(told, str):
+            self.send(Event(EventKind.ERROR, state=state, message=told))
+        else:
+            self.send(Event(EventKind.ERROR, state=state, failure=told))
         return 1
 
 
@@ -159,6 +164,12 @@ def _state_of(problem: RuntimeError) -> State:
     text = str(problem)
     memory = "DefaultCPUAllocator" in text or "out of memory" in text or "can't allocate memory" in text
     return State.OUT_OF_MEMORY if memory else State.FAILED
+
+
+def _told(problem: RuntimeError, device: str) -> Failure | str:
+    if _state_of(problem) is State.OUT_OF_MEMORY:
+        return Failure("allocation", {"detail": _first_line(problem)})
+    return failure_of(problem, device) or _first_line(problem)
 
 
 def _first_line(problem: BaseException) -> str:

@@ -11,6 +11,7 @@ from advisor.catalog.errors import InputError
 from advisor.catalog.text import translate
 from advisor.catalog.units import format_bytes, format_ops
 from advisor.commands.probe_output import keep, language, show_progress
+from advisor.report.failure_text import failure_text
 from advisor.report.gauges import gauges
 from probes.card_part import device_here
 from probes.codec import encode
@@ -132,7 +133,7 @@ def _memory_rows(machine: Machine) -> list[tuple[str, str]]:
 def _bench_lines(result: ProbeResult) -> list[str]:
     lang, steal = language(), result.conditions.steal_share
     lines = [f"{_word('bench')} {result.spec.device}:", *(_point(point) for point in result.points)]
-    lines += [result.error] if result.error else []
+    lines += [failure_text(result, lang)] if result.error else []
     lines += [f"- {translate(lang, f'probes.warning.{warning}')}" for warning in result.conditions.warnings]
     lines += [] if steal is None else [f"{_word('steal')}: {_word('steal_bench', share=f'{steal:.1%}')}"]
     if "noisy" in result.flags:

@@ -10,6 +10,7 @@ from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import texts, translate
 from advisor.catalog.units import format_bytes
 from advisor.evidence.surprises import PointCheck, point_checks, surprises
+from advisor.report.failure_text import failure_text
 from advisor.report.numbers import latency_text
 from advisor.report.surprise_text import surprise_texts
 from advisor.report.sweep_text import sweep_texts
@@ -99,7 +100,7 @@ def print_result(result: ProbeResult, foresight: Foresight, remark: str) -> None
     state = translate(lang, f"probes.state.{result.state}")
     ids = {"variant": spec.variant_id, "format": spec.format_id, "device": spec.device, "engine": spec.engine}
     lines = [translate(lang, "probes.command.title", state=state, **ids)]
-    lines += [result.error] if result.error else []
+    lines += [failure_text(result, lang)] if result.error else []
     lines += _table(result, lang)
     lines += [f"  {_figure_name(name, lang)}: {_number(name, figure)}" for name, figure in result.figures.items()]
     lines += _points(result, lang)

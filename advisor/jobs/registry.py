@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
-from advisor.catalog.errors import InputError
+from advisor.catalog.errors import FathomError, InputError
 from probes.device_lock import DeviceLock
 from probes.journal import Journal, recover, settle
 from probes.machine import detect
@@ -40,7 +40,7 @@ class Snapshot:
     predicted: Prediction = NOTHING_FORESEEN
     points: tuple[Point, ...] = ()
     result: ProbeResult | None = None
-    error: str = ""
+    problem: FathomError | None = None  # why the store did not take the result
 
 
 class ProbeRegistry:
@@ -165,7 +165,7 @@ class ProbeRegistry:
                 points=result.points,
                 result=result,
                 elapsed_s=result.duration_s,
-                error="; ".join(text for text in (result.error, str(problem or "")) if text),
+                problem=problem,
             )
 
     def _swap(self, probe_id: str, event: Event) -> None:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from advisor.report.figures import Bars, Node, Scatter, Tree
-from advisor.report.palette import LIGHT, Palette, Tone
+from advisor.report.figures import Bars, Line, Lines, Node, Point, Scatter, Tree
+from advisor.report.palette import FONT_FAMILY, LIGHT, Palette, Tone
 from advisor.report.svg_axis import decades, ticks
 
-__all__ = ["bars_svg", "scatter_svg", "tree_svg"]
+__all__ = ["bars_svg", "lines_svg", "scatter_svg", "tree_svg"]
 
 _WIDTH = 760
+_FEW_DOTS = 40  # more points are a line without dots
 _DARK_INK = {Tone.KV_CACHE, Tone.ACTIVATION, Tone.FREE, Tone.WARN}
 
 
@@ -68,6 +69,40 @@ def scatter_svg(scatter: Scatter, palette: Palette = LIGHT) -> str:
             _text(root, left + 4, y_of(limit.value) - 4, limit.label, colour, size=11)
     _group_legend(root, groups, height - 18, palette)
     return _write(root)
+
+
+def lines_svg(lines: Lines, palette: Palette = LIGHT, *, width: int = 1060, height: int = 220) -> str:
+    """Lines with their intervals as bands, from nought on; no legend, and plain axes."""
+    left, right, top, bottom = 70, width - 20, 20, height - 40
+    root = _root(height, lines.alt, width)
+    root.set("font-family", FONT_FAMILY)  # a picture inherits none
+    points = tuple(Point(line.label, x, y, line.label, line.label) for line in lines.lines for x, y in _marks(line))
+    if not points:
+        return _write(root)
+    x_of = _axis([p.x for p in points], left, right, log=False)
+    y_of = _axis([0.0, *(p.y for p in points)], bottom, top, log=False)
+    inside = tuple(p for p in points if p.y >= 0)
+    ground = Point("", points[0].x, 0.0, "", "")
+    frame = Scatter(lines.title, "", lines.alt, lines.x_label, lines.y_label, (ground, *inside))
+    _frame(root, frame, (x_of, y_of), (left, right, top, bottom), palette)
+    for line in lines.lines:
+        colour, ends = palette.tone(line.tone), [*zip(line.x, line.low, strict=False)]
+        ends += reversed([*zip(line.x, line.high, strict=False)])
+        _path(root, "polygon", [(x_of(x), y_of(y)) for x, y in ends], {"fill": colour, "fill-opacity": "0.15"})
+        middle = [(x_of(x), y_of(y)) for x, y in zip(line.x, line.y, strict=True)]
+        _path(root, "polyline", middle, {"fill": "none", "stroke": colour, "stroke-width": "2"})
+        for x, y in middle if len(middle) <= _FEW_DOTS else ():
+            _dot(root, x, y, 3, colour)
+    return _write(root)
+
+
+def _marks(line: Line) -> list[tuple[float, float]]:
+    return [(x, y) for values in (line.y, line.low, line.high) for x, y in zip(line.x, values, strict=False)]
+
+
+def _path(root: Element, kind: str, points: Sequence[tuple[float, float]], style: dict[str, str]) -> None:
+    if points:
+        SubElement(root, kind, {"points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points), **style})
 
 
 def tree_svg(tree: Tree, palette: Palette = LIGHT) -> str:

@@ -10,6 +10,8 @@ import streamlit as st
 
 from advisor.catalog.errors import FathomError
 from advisor.catalog.text import translate
+from advisor.evidence.surprises import measured_with_duration
+from advisor.report.failure_text import failure_text
 from advisor.report.figures import Line, Lines, Point, Scatter
 from advisor.report.numbers import duration_text, number
 from advisor.report.palette import Tone
@@ -18,7 +20,7 @@ from advisor.ui.machine_rates import benchmark_table
 from advisor.ui.pooling_view import export_button, import_upload
 from advisor.ui.probe_figures import point_lines
 from advisor.ui.probe_names import device_name, format_name, kind_name, model_name, spec_title
-from advisor.ui.probe_numbers import comparison_table, runs_table
+from advisor.ui.probe_numbers import comparison_table, remark, runs_table
 from advisor.ui.probe_summary import summary_table
 from advisor.ui.probe_view import begin_probe
 from advisor.ui.sustained_view import sustained
@@ -52,21 +54,23 @@ def history(store: Store, machine: Machine) -> None:
     frame = _frame(results, machine)
     event = st.dataframe(
         frame,
-        column_order=_telling(frame),
+        column_order=_telling(frame),  # the others are in the table's own menu of columns
         key=f"history.{len(results)}.{results[0].id}",
         hide_index=True,
         height=min(320, 38 + 35 * len(results)),
         column_config={
-            "when": st.column_config.DatetimeColumn(t("history.when"), format="YYYY-MM-DD HH:mm", width=120),
-            "model": st.column_config.TextColumn(t("history.model"), pinned=True, width=170),
-            "format": st.column_config.TextColumn(t("history.format"), width=150),
+            "when": st.column_config.DatetimeColumn(t("history.when"), format="YYYY-MM-DD HH:mm", width=115),
+            "model": st.column_config.TextColumn(t("history.model"), pinned=True, width=150),
+            "format": st.column_config.TextColumn(t("history.format"), width=90),
             "kind": st.column_config.TextColumn(t("history.kind"), width=95),
             "device": st.column_config.TextColumn(t("history.device")),
             "state": st.column_config.TextColumn(t("history.state")),
-            "decode": st.column_config.NumberColumn(t("probe.figure.decode_tok_s"), format="%.2f", width=95),
-            "prefill": st.column_config.NumberColumn(t("probe.figure.prefill_tok_s"), format="%.1f", width=95),
+            "decode": st.column_config.NumberColumn(t("probe.figure.decode_tok_s"), format="%.2f", width=90),
+            "prefill": st.column_config.NumberColumn(t("probe.figure.prefill_tok_s"), format="%.1f", width=90),
+            "peak": st.column_config.NumberColumn(t("history.peak_short"), format="%.2f", width=80),
+            "inside": st.column_config.TextColumn(t("history.inside_short"), width=80),
+            "flags": st.column_config.TextColumn(t("history.flags"), width=110),
             "mbu": st.column_config.NumberColumn(t("probe.figure.mbu"), format="%.0f %%", width=95),
-            "peak": st.column_config.NumberColumn(t("history.peak"), format="%.2f", width=95),
             "here": st.column_config.CheckboxColumn(t("history.here"), width=90),
         },
         on_select="rerun",
@@ -93,7 +97,7 @@ def history(store: Store, machine: Machine) -> None:
 def _chosen(result: ProbeResult, machine: Machine) -> None:
     st.markdown(f"**{plain(spec_title(result.spec))}**")
     if result.error:
-        st.caption(plain(result.error))
+        st.caption(plain(failure_text(result, language())))
     for figure in point_lines(result.points, language()):
         chart(figure, key=f"history.points.{figure.title}", height=220)
     if result.spec.kind is Kind.MACHINE:
@@ -134,12 +138,14 @@ def _frame(results: list[ProbeResult], machine: Machine) -> pd.DataFrame:
                 "model": model_name(r.spec) or "–",
                 "format": format_name(r.spec),
                 "kind": kind_name(r.spec),
-                "device": t("probe.endpoint") if r.spec.endpoint else device_name(r.spec.device),
-                "state": translate(language(), f"probes.state.{r.state}"),
                 "decode": r.decode_tok_s.value if r.decode_tok_s else None,
                 "prefill": r.prefill_tok_s.value if r.prefill_tok_s else None,
-                "mbu": 100 * r.mbu.value if r.mbu else None,
                 "peak": r.peak_bytes / 2**30 if r.peak_bytes else None,
+                "inside": _inside(r),
+                "flags": _remarks(r),
+                "device": t("probe.endpoint") if r.spec.endpoint else device_name(r.spec.device),
+                "state": translate(language(), f"probes.state.{r.state}"),
+                "mbu": 100 * r.mbu.value if r.mbu else None,
                 "here": r.fingerprint == machine.fingerprint,
             }
             for r in results
@@ -147,10 +153,25 @@ def _frame(results: list[ProbeResult], machine: Machine) -> pd.DataFrame:
     )
 
 
+def _inside(result: ProbeResult) -> str | None:
+    """How many of the figures that were foreseen and measured lie inside their intervals, "5 / 6"."""
+    foreseen = result.predicted.items()
+    held = [foreseen[name].holds(m.value) for name, m in measured_with_duration(result).items() if name in foreseen]
+    return f"{sum(held)} / {len(held)}" if held else None
+
+
+def _remarks(result: ProbeResult) -> str | None:
+    """Its state where it is not done, then what was unusual; whole in the cell's own view."""
+    state = () if result.is_valid else (translate(language(), f"probes.state.{result.state}"),)
+    flags = (remark("flag", key) for key in result.flags)
+    warnings = (remark("warning", key) for key in result.conditions.warnings)
+    return " ".join((*state, *flags, *warnings)) or None
+
+
 def _telling(frame: pd.DataFrame) -> list[str]:
-    """Columns without those that say the same in every row: where there is one device, and nothing was imported."""
-    same = ("device", "here", "state")
-    return [str(name) for name in frame.columns if name not in same or frame[name].nunique() > 1]
+    """What fits a screen; of the rest the place, where there are several."""
+    left_out = ["mbu", "state", *(name for name in ("device", "here") if frame[name].nunique() < 2)]
+    return [str(name) for name in frame.columns if name not in left_out]
 
 
 def _scatter(results: list[ProbeResult]) -> Scatter:

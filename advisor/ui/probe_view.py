@@ -7,7 +7,9 @@ import streamlit as st
 from advisor.catalog.errors import FathomError
 from advisor.catalog.text import translate
 from advisor.jobs.registry import ProbeRegistry, Snapshot
+from advisor.report.failure_text import failure_text
 from advisor.report.numbers import gib_text
+from advisor.report.problems import problem_text
 from advisor.report.sweep_text import left_out_texts
 from advisor.ui import probing
 from advisor.ui.machine_rates import benchmark_table, rates_table
@@ -18,7 +20,7 @@ from advisor.ui.probe_numbers import comparison_table, live_table, prediction_ta
 from advisor.ui.probe_progress import progress_share, progress_text
 from advisor.ui.probe_summary import formats_table, summary_table
 from advisor.ui.text import language, plain, t
-from advisor.ui.widgets import chart, problem_state
+from advisor.ui.widgets import chart, problem_state, still
 from probes.machine_records import Machine
 from probes.result import State
 from probes.spec import Kind, ProbeSpec
@@ -27,8 +29,9 @@ __all__ = ["begin_probe", "probe_form", "watch_probe"]
 
 _LAST = "probe.last"
 _PROBLEM = "probe.problem"
-_POLL_S = 1.0  # both take processor time from what is measured
-_CHARTS_S = 2.0
+_POLL_S, _CHARTS_S = 1.0, 2.0
+_CALM_S = (3.0, 10.0)  # least and most: each look takes a quarter of a second from what this machine measures
+_LOOKS = 6  # at a run of the length foreseen
 _COLOURS = {State.DONE: "green", State.RUNNING: "blue", State.QUEUED: "blue", State.CANCELLED: "gray"}
 
 
@@ -44,7 +47,7 @@ def watch_probe(registry: ProbeRegistry) -> None:
         return
     is_open = known.result is None
 
-    @st.fragment(run_every=_POLL_S if is_open else None)
+    @st.fragment(run_every=_look_s(known) if is_open else None)
     def head() -> None:
         snapshot = registry.snapshot(probe_id)
         if snapshot is None:
@@ -52,6 +55,8 @@ def watch_probe(registry: ProbeRegistry) -> None:
         _head(registry, snapshot)
         if is_open and snapshot.result is not None:
             st.rerun()  # buttons and history follow
+        if _is_calm(known):
+            _body(snapshot)
 
     @st.fragment(run_every=_CHARTS_S if is_open else None)
     def body() -> None:  # apart, so that cancelling never waits for charts
@@ -61,7 +66,22 @@ def watch_probe(registry: ProbeRegistry) -> None:
 
     with st.container(border=True, key="probe-card"):
         head()
-        body()
+        if not _is_calm(known):
+            body()
+
+
+def _is_calm(snapshot: Snapshot) -> bool:
+    """The processor of this machine is what is measured: whoever watches must not take it."""
+    return snapshot.spec.device == "cpu"
+
+
+def _look_s(snapshot: Snapshot) -> float:
+    """Seconds between two looks; one look costs the same whether it is at the text alone or at everything."""
+    if not _is_calm(snapshot):
+        return _POLL_S
+    foreseen = snapshot.predicted.duration_s
+    least, most = _CALM_S
+    return most if foreseen is None else min(most, max(least, foreseen.value / _LOOKS))
 
 
 def _head(registry: ProbeRegistry, snapshot: Snapshot) -> None:
@@ -74,8 +94,11 @@ def _head(registry: ProbeRegistry, snapshot: Snapshot) -> None:
 
 
 def _body(snapshot: Snapshot) -> None:
-    if snapshot.error:
-        st.error(plain(snapshot.error), icon=":material/error:")
+    result, problem = snapshot.result, snapshot.problem
+    if result is not None and result.error:
+        st.error(plain(failure_text(result, language())), icon=":material/error:")
+    if problem is not None:
+        st.error(plain(problem_text(problem, language())), title=t("probe.not_stored"), icon=":material/error:")
     if snapshot.spec.kind is Kind.MACHINE:
         _rates(snapshot)
     elif snapshot.result is not None and not (snapshot.result.is_valid or snapshot.result.measured()):
@@ -89,8 +112,12 @@ def _body(snapshot: Snapshot) -> None:
     else:
         live_table(snapshot.spec.kind, snapshot.points, snapshot.predicted)
         formats_table(snapshot.spec, snapshot.points)
+    is_still = _is_calm(snapshot) and snapshot.result is None
     for figure in point_lines(snapshot.points, language()):
-        chart(figure, key=f"probe.points.{figure.title}", height=220)
+        if is_still:
+            still(figure)
+        else:
+            chart(figure, key=f"probe.points.{figure.title}", height=220)
 
 
 def _rates(snapshot: Snapshot) -> None:

@@ -15,6 +15,7 @@ from advisor.report.figures import Bars, Grid, Lines, Scatter, Tree
 from advisor.report.numbers import interval_text, value_text
 from advisor.report.problems import problem_text
 from advisor.report.source_text import source_text
+from advisor.report.svg import lines_svg
 from advisor.ui import state
 from advisor.ui.charts import bars_figure, grid_figure, lines_figure, scatter_figure, tree_option
 from advisor.ui.charts.grid import grid_width
@@ -32,6 +33,7 @@ __all__ = [
     "page_header",
     "problem_state",
     "sources",
+    "still",
     "tree_chart",
     "wide_table",
 ]
@@ -138,6 +140,12 @@ def chart(
     )
 
 
+def still(figure: Lines) -> None:
+    """The figure as a picture: loading plotly and drawing with it takes seconds of the processor."""
+    st.markdown(f"**{plain(figure.title)}**")
+    st.image(_picture(figure, mode()), width="stretch", alt=figure.alt)
+
+
 def tree_chart(tree: Tree, *, key: str) -> Any:
     """The decision tree; the caller adds the same path as text. Returns the selection event."""
     st.markdown(f"**{plain(tree.title)}**")
@@ -148,6 +156,11 @@ def tree_chart(tree: Tree, *, key: str) -> Any:
         return st.echarts_chart(
             option, height=height, key=key, on_select="rerun", renderer="svg", theme=None, alt=tree.alt
         )
+
+
+@lru_cache(maxsize=64)
+def _picture(figure: Lines, mode: str) -> str:
+    return lines_svg(figure, PALETTES[mode])
 
 
 @lru_cache(maxsize=256)

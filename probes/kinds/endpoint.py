@@ -133,7 +133,7 @@ class _Flight:
     window: Account
     lock: threading.Lock = field(default_factory=threading.Lock)
     active: int = 0
-    last_problem: str = ""
+    last_problem: EndpointError | None = None
     last_answer_s: float = 0.0
     failed_since: int = 0  # requests in a row without an answer
 
@@ -159,7 +159,7 @@ def _sustained(spec: ProbeSpec, reporter: Reporter, client: EndpointClient) -> P
         state.wait_until(time.perf_counter() - start + 0.05)
     state.close()
     if not whole.finished:
-        raise EndpointError(flight.last_problem or "no request was answered")
+        raise flight.last_problem or EndpointError("no_answer")
     return _summed(spec, whole, flight, time.perf_counter() - start)
 
 
@@ -171,7 +171,14 @@ def _summed(spec: ProbeSpec, whole: Account, flight: _Flight, seconds: float) ->
         return replace(_empty(spec), figures=figures, flags=flags)
     before = spec.load.elapsed_before_s if spec.load else 0.0
     figures["last_answer_s"] = Measured.of([before + flight.last_answer_s])
-    return replace(_empty(spec), figures=figures, flags=(*flags, "server_silent"), error=flight.last_problem)
+    last = flight.last_problem
+    return replace(
+        _empty(spec),
+        figures=figures,
+        flags=(*flags, "server_silent"),
+        error=str(last or ""),
+        failure=None if last is None else last.failure,
+    )
 
 
 def _fly(client: EndpointClient, request: Request, flight: _Flight, start: float) -> None:
@@ -183,7 +190,7 @@ def _fly(client: EndpointClient, request: Request, flight: _Flight, start: float
             flight.active -= 1
             flight.window.failed += 1
             flight.failed_since += 1
-            flight.last_problem = str(problem)
+            flight.last_problem = problem
         return
     request.first_token_s, request.finished_s = sent + answer.first_token_s, sent + answer.last_token_s
     request.generated = answer.output_tokens

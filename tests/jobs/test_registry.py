@@ -54,7 +54,7 @@ def test_a_result_is_stored_though_nobody_watches(registry):
     probe_id = registry.start(SHORT)
     assert [s.id for s in registry.running()] == [probe_id]
     done = final(registry, probe_id)
-    assert done.state is State.DONE, done.error
+    assert done.state is State.DONE, done.result
     assert registry.running() == ()
     assert registry.store.get(probe_id) == done.result
 
@@ -114,7 +114,7 @@ def test_figures_stay_visible_when_the_store_fails(tmp_path):
     done = final(registry, registry.start(SHORT))
     assert done.state is State.DONE
     assert done.result is not None
-    assert "folder that can be written" in done.error
+    assert "folder that can be written" in str(done.problem)
 
 
 SERVER = """
