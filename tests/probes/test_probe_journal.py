@@ -60,7 +60,8 @@ def test_a_cut_run_comes_back_with_percentiles_and_can_be_resumed(cut, store_pat
     assert store.history() == []
     assert recover(store) == ("p1",)
     found = store.get("p1")
-    assert (found.state, found.flags, found.duration_s) == (State.INTERRUPTED, ("watcher_killed",), 12.5)
+    flags = ("watcher_killed", "memory_undecided")  # too few readings to tell whether memory grew
+    assert (found.state, found.flags, found.duration_s) == (State.INTERRUPTED, flags, 12.5)
     assert (found.started_at, found.fingerprint, found.machine_name) == (process.started_at, "f1", "box")
     assert found.figures["finished_requests"].value == 20
     assert found.figures["p50_ttft_ms"].value == pytest.approx(500, rel=0.01)
