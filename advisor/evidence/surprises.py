@@ -120,6 +120,8 @@ def _reasons(name: str, seen: Measured, said: Quantity, result: ProbeResult) -> 
     warnings = result.conditions.warnings
     if name in _SPEED and said.basis in (Basis.ESTIMATED, Basis.EXTRAPOLATED):
         yield "never_measured"
+    if name in _SPEED and said.basis is Basis.CALIBRATED:
+        yield "carried_over"
     if _SLOW_KERNEL.get(name) in result.flags and seen.value < said.low:
         yield "slow_kernel"
     if any(warning in _BUSY for warning in warnings):

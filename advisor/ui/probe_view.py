@@ -30,7 +30,7 @@ __all__ = ["begin_probe", "probe_form", "watch_probe"]
 _LAST = "probe.last"
 _PROBLEM = "probe.problem"
 _POLL_S, _CHARTS_S = 1.0, 2.0
-_CALM_S = (3.0, 10.0)  # least and most: each look takes a quarter of a second from what this machine measures
+_CALM_S = (3.0, 10.0)  # least and most: every look takes processor time from what is measured
 _LOOKS = 6  # at a run of the length foreseen
 _COLOURS = {State.DONE: "green", State.RUNNING: "blue", State.QUEUED: "blue", State.CANCELLED: "gray"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from advisor.sizing.tensors import active_params
@@ -15,7 +16,8 @@ from probes.result import Measured, ProbeResult
 from probes.system import own_peak_bytes
 
 __all__ = [
-    "FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "load", "prefill_flags", "run_full", "share_of_bandwidth",
+    "FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "joules_per_token", "load", "prefill_flags", "run_full",
+    "share_of_bandwidth",
 ]  # fmt: skip
 
 SPARE_TOKENS = 16
@@ -24,6 +26,7 @@ SLOW_KERNEL_MBU = 0.5
 DISTURBED_SHARE = 0.6  # beside other work a step waits longer than a plain reading does
 SLOW_KERNEL_GEMM_SHARE = 0.25
 CACHE_FACTOR = 4
+ENERGY_S = 2.0
 
 
 def run_full(session: Session) -> ProbeResult:
@@ -40,9 +43,8 @@ def run_full(session: Session) -> ProbeResult:
     reporter.phase("decode")
     session.choose_threads(lambda: min(engine.decode(longest, spec.batch, 3)))
     peak = engine.peak_device_bytes() or own_peak_bytes()
-    before = session.energy()
     rounds = decode_rounds(engine, spec, longest, session.canary(), slots=spec.batch)
-    used = session.joules_since(before)
+    joules = joules_per_token(session, engine, longest)
     mbu = share_of_bandwidth(session, engine, rounds)
     report_decode(session, rounds, longest, spec.batch, mbu)
     measure_parts(session, engine, longest)
@@ -54,7 +56,7 @@ def run_full(session: Session) -> ProbeResult:
         mbu=mbu,
         bandwidth_bytes_per_s=session.best_read(),
         versions=dict(engine.versions()),
-        figures={} if used is None else {"joules_per_token": Measured.of([used / len(rounds.step_s) / spec.batch])},
+        figures={} if joules is None else {"joules_per_token": joules},
     )
     flags = decode_flags(session, engine, rounds, bandwidth) + prefill_flags(session, result)
     return session.finish(result, flags)
@@ -85,6 +87,22 @@ def share_of_bandwidth(session: Session, engine: Engine, rounds: DecodeRounds) -
     if not _fits_in_cache(session, engine):
         session.reached(max(rounds.read_rates))
     return rounds.mbu(session.best_read().value)
+
+
+def joules_per_token(
+    session: Session, engine: Engine, context_tokens: int, clock: Callable[[], float] = time.perf_counter
+) -> Measured | None:
+    """Of decoding alone, for long enough that the counter, which is renewed some times a second, tells. None where
+    there is none.
+    """
+    if session.energy().joules is None:
+        return None
+    spec, tokens, start = session.spec, 0, clock()
+    before = session.energy()
+    while clock() - start < ENERGY_S:
+        tokens += spec.batch * len(engine.decode(context_tokens, spec.batch, spec.output_tokens))
+    used = session.joules_since(before)
+    return None if used is None else Measured.of([used / tokens])
 
 
 def report_decode(

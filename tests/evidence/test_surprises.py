@@ -16,7 +16,7 @@ from probes.spec import ProbeSpec
 SPEC = ProbeSpec("deepseek-r1-distill-qwen-1.5b", "bf16")
 
 
-def result(decode: float, basis: Basis = Basis.CALIBRATED, **changes) -> ProbeResult:
+def result(decode: float, basis: Basis = Basis.MEASURED, **changes) -> ProbeResult:
     foreseen = Prediction(
         decode_tok_s=Quantity(10.0, 9.0, 11.0, basis, "step model"),
         bandwidth_bytes_per_s=Quantity(20e9, 10e9, 40e9, Basis.CALIBRATED, "earlier"),
@@ -34,6 +34,7 @@ def test_inside_is_no_surprise():
     ("run", "reason"),
     [
         (result(20.0, Basis.EXTRAPOLATED), "never_measured"),
+        (result(20.0, Basis.CALIBRATED), "carried_over"),
         (result(5.0, flags=("slow_decode_kernel",)), "slow_kernel"),
         (result(5.0, conditions=Conditions(warnings=("foreign_load",))), "busy"),
         (result(5.0, conditions=Conditions(warnings=("unsteady_memory",))), "unsteady"),

@@ -95,7 +95,7 @@ def test_slower_points_take_longer(catalog, machine):
 
 def of_points(**changes) -> ProbeResult:
     """Two depths, both foreseen as 10 tokens per second within 9 to 11; the second was measured at half."""
-    said = Quantity(10.0, 9.0, 11.0, Basis.CALIBRATED, "step model")
+    said = Quantity(10.0, 9.0, 11.0, Basis.MEASURED, "step model")
     at = [{"context_tokens": n, "batch": 1} for n in (512, 4096)]
     values = [{"decode_tok_s": Measured(rate, rate, rate)} for rate in (10.5, 5.0)]
     predicted = Prediction(

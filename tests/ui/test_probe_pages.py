@@ -14,6 +14,7 @@ from advisor.report.numbers import duration_text, range_text
 from advisor.ui.probe_figures import point_lines
 from advisor.ui.probe_numbers import figure_text, so_far
 from advisor.ui.probe_progress import progress_share, progress_text
+from advisor.ui.probe_view import _look_s
 from probes import foresee
 from probes.result import Measured, Point, Prediction, State
 from probes.spec import ProbeSpec
@@ -362,3 +363,37 @@ def test_growth_of_memory_has_its_interval_and_a_verdict(lang: str, flag: str, w
     app.run(timeout=30)
     assert not app.exception
     assert any(words in text.replace("\\", "") for text in app.table[0].value.iloc[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("device", "foreseen_s", "seconds"),
+    [("cpu", 60.0, 10.0), ("cpu", 24.0, 4.0), ("cpu", 6.0, 3.0), ("cpu", None, 10.0), ("cuda:0", 60.0, 1.0)],
+)
+def test_who_watches_a_probe_of_this_processor_looks_seldom(
+    device: str, foreseen_s: float | None, seconds: float
+) -> None:
+    """A sixth of the run, between 3 and 10 seconds; a card is not disturbed by a look."""
+    said = None if foreseen_s is None else Quantity(foreseen_s, foreseen_s / 2, foreseen_s * 2, Basis.ESTIMATED, "x")
+    spec = ProbeSpec("deepseek-r1-distill-qwen-1.5b", "bf16", device=device)
+    snapshot = Snapshot("p1", spec, State.RUNNING, predicted=Prediction(duration_s=said))
+    assert _look_s(snapshot) == seconds
+
+
+def _watched(device: str) -> None:
+    from advisor.jobs.registry import Snapshot
+    from advisor.ui.probe_view import _body
+    from probes.result import Measured, Point, State
+    from probes.spec import ProbeSpec
+
+    rates = [(1, 9e9), (2, 20e9)]
+    points = [Point("bandwidth", {"threads": n}, {"read_bytes_per_s": Measured(r, r, r)}) for n, r in rates]
+    spec = ProbeSpec("deepseek-r1-distill-qwen-1.5b", "bf16", device=device)
+    _body(Snapshot("p1", spec, State.RUNNING, points=tuple(points)))
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cpu", "imgs"), ("cuda:0", "plotly_chart")])
+def test_while_this_processor_is_measured_charts_are_pictures(device: str, kind: str) -> None:
+    page = AppTest.from_function(_watched, kwargs={"device": device}).run()
+    assert not page.exception
+    assert len(page.get("imgs")) == (kind == "imgs")
+    assert len(page.get("plotly_chart")) == (kind == "plotly_chart")
