@@ -391,9 +391,9 @@ def _watched(device: str) -> None:
     _body(Snapshot("p1", spec, State.RUNNING, points=tuple(points)))
 
 
-@pytest.mark.parametrize(("device", "kind"), [("cpu", "imgs"), ("cuda:0", "plotly_chart")])
+@pytest.mark.parametrize(("device", "kind"), [("cpu", "image"), ("cuda:0", "plotly_chart")])
 def test_while_this_processor_is_measured_charts_are_pictures(device: str, kind: str) -> None:
     page = AppTest.from_function(_watched, kwargs={"device": device}).run()
     assert not page.exception
-    assert len(page.get("imgs")) == (kind == "imgs")
+    assert len(page.get("image")) == (kind == "image")
     assert len(page.get("plotly_chart")) == (kind == "plotly_chart")
