@@ -30,6 +30,7 @@ _NAMES = (
     "failed_requests",
     "queue_length_end",
     "joules_per_token",
+    "share_of_plain_read",
     "memory_drift_bytes_per_hour",
     "first_out_of_memory_s",
     "last_answer_s",
@@ -90,6 +91,8 @@ def _text(name: str, result: ProbeResult) -> str:
         return duration_text(value)
     if name.endswith("_bytes"):
         return gib_text(value)
+    if name.startswith("share_"):
+        return f"{100 * value:.0f} %"
     return duration_text(value / 1e3) if name.endswith("_ms") else number(value)
 
 

@@ -222,6 +222,12 @@ class Decoder:
         ends = self.embedding.numel() * self.embedding.element_size() + self.norm.bytes
         return ends + head + sum(layer.fixed_bytes() + layer.feed_forward.tensor_bytes() for layer in self._all)
 
+    def matrices(self) -> list[Tensor]:
+        """Of the layers in use and the head, as they are stored. A mixture of experts has some only by chance."""
+        layers = [layer for layer in self.layers if isinstance(layer.feed_forward, DenseFeedForward)]
+        linears = [m for layer in layers for m in (*layer.attention.linears, *layer.feed_forward.linears)]
+        return [tensor for linear in (*linears, self.head) for tensor in linear.stored]
+
     def cache_bytes(self) -> int:
         return sum(c.numel() * c.element_size() for layer in self._all for c in layer.attention.caches)
 

@@ -29,6 +29,7 @@ from probes.spec import ProbeSpec
 __all__ = ["TorchEngine", "forget_device_peak", "select_device", "synchroniser"]
 
 CACHE_SWEEP_BYTES = 64 * 2**20
+PLAIN_BYTES = 2**20  # of a matrix that is read plainly: scales are too short to time
 
 
 class TorchEngine:
@@ -157,6 +158,20 @@ class TorchEngine:
 
     def read_bytes(self, context_tokens: int, slots: int) -> int:
         return self.decoder.read_bytes(context_tokens, slots)
+
+    def plain_read_rates(self, passes: int) -> list[float]:
+        """Bytes per second of reading the matrices and nothing else, with the threads that are set: what no product of
+        them can be faster than. Empty on a GPU, with a mixture of experts, without numba, and for matrices that stay in
+        the caches.
+        """
+        if self._device.type != "cpu" or self._a.is_moe:
+            return []
+        try:
+            from probes.engines.compiled import read_all
+        except ImportError:
+            return []
+        large = [t for t in self.decoder.matrices() if t.numel() * t.element_size() >= PLAIN_BYTES]
+        return [read_all(large) for _ in range(passes)] if large else []
 
     def peak_device_bytes(self) -> int | None:
         if self._device.type == "cuda":

@@ -9,6 +9,7 @@ from dataclasses import replace
 from advisor.sizing.tensors import active_params
 from probes.engines.base import Engine
 from probes.engines.factory import make_engine
+from probes.engines.torch_engine import TorchEngine
 from probes.kinds.parts import measure_parts
 from probes.kinds.session import Session
 from probes.measure import DecodeRounds, decode_rounds, prefill_samples
@@ -17,7 +18,7 @@ from probes.system import own_peak_bytes
 
 __all__ = [
     "FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "joules_per_token", "load", "prefill_flags", "run_full",
-    "share_of_bandwidth",
+    "share_of_bandwidth", "share_of_plain_read",
 ]  # fmt: skip
 
 SPARE_TOKENS = 16
@@ -27,6 +28,7 @@ DISTURBED_SHARE = 0.6  # beside other work a step waits longer than a plain read
 SLOW_KERNEL_GEMM_SHARE = 0.25
 CACHE_FACTOR = 4
 ENERGY_S = 2.0
+PLAIN_READS = 3
 
 
 def run_full(session: Session) -> ProbeResult:
@@ -44,7 +46,7 @@ def run_full(session: Session) -> ProbeResult:
     session.choose_threads(lambda: min(engine.decode(longest, spec.batch, 3)))
     peak = engine.peak_device_bytes() or own_peak_bytes()
     rounds = decode_rounds(engine, spec, longest, session.canary(), slots=spec.batch)
-    joules = joules_per_token(session, engine, longest)
+    joules, plain = joules_per_token(session, engine, longest), share_of_plain_read(engine, rounds)
     mbu = share_of_bandwidth(session, engine, rounds)
     report_decode(session, rounds, longest, spec.batch, mbu)
     measure_parts(session, engine, longest)
@@ -56,7 +58,11 @@ def run_full(session: Session) -> ProbeResult:
         mbu=mbu,
         bandwidth_bytes_per_s=session.best_read(),
         versions=dict(engine.versions()),
-        figures={} if joules is None else {"joules_per_token": joules},
+        figures={
+            name: figure
+            for name, figure in (("joules_per_token", joules), ("share_of_plain_read", plain))
+            if figure is not None
+        },
     )
     flags = decode_flags(session, engine, rounds, bandwidth) + prefill_flags(session, result)
     return session.finish(result, flags)
@@ -103,6 +109,14 @@ def joules_per_token(
         tokens += spec.batch * len(engine.decode(context_tokens, spec.batch, spec.output_tokens))
     used = session.joules_since(before)
     return None if used is None else Measured.of([used / tokens])
+
+
+def share_of_plain_read(engine: Engine, rounds: DecodeRounds) -> Measured | None:
+    """How fast decoding reads, by reading the same matrices and nothing else: memory is not equally fast everywhere, so
+    that the best reading of another buffer need not be possible here.
+    """
+    rates = engine.plain_read_rates(PLAIN_READS) if isinstance(engine, TorchEngine) else []
+    return Measured.of([rate / max(rates) for rate in rounds.read_rates]) if rates else None
 
 
 def report_decode(

@@ -80,3 +80,25 @@ def test_parts_of_models():
     assert parts_of(LayerCount(1, 26)) == (LayerCount(1, 1), LayerCount(1, 6))
     assert parts_of(LayerCount(0, 24)) == (LayerCount(0, 1), LayerCount(0, 6))
     assert parts_of(LayerCount(2, 0)) == ()
+
+
+def test_the_weights_themselves_are_read_as_a_yardstick(monkeypatch):
+    """Every matrix once, whole; those of a tiny model stay in the caches and say nothing."""
+    from probes.engines import compiled, torch_engine
+
+    engine = torch_engine.TorchEngine(ProbeSpec("tiny", "int8", TINY), tokens=32)
+    engine.load()
+    assert engine.plain_read_rates(2) == []
+    read = []
+
+    def remember(words, _sums):
+        read.append(words.nbytes)
+
+    monkeypatch.setattr(torch_engine, "PLAIN_BYTES", 1)
+    monkeypatch.setattr(compiled, "read_words", remember)
+    assert len(engine.plain_read_rates(1)) == 1
+    stored = [t.numel() * t.element_size() for t in engine.decoder.matrices()]
+    assert read[1:] == [size // 8 * 8 for size in stored]  # the first one compiles
+    linears = [m for layer in engine.decoder.layers for m in (*layer.attention.linears, *layer.feed_forward.linears)]
+    biases = sum(m.bias.numel() * m.bias.element_size() for m in linears if m.bias is not None)
+    assert sum(stored) == sum(m.bytes for m in (*linears, engine.decoder.head)) - biases
