@@ -89,7 +89,7 @@ def _own_probes() -> None:
             ],
             t("accuracy.own_source"): [plain(row.source) for row in found.rows],
         }
-        st.dataframe(columns, hide_index=True, height=320)
+        st.dataframe(columns, hide_index=True, height=320, key="accuracy.own_probes", alt=t("accuracy.own_probes"))
 
 
 @st.cache_resource(show_spinner=False)

@@ -22,6 +22,7 @@ from probes.traffic import DRAIN_FACTOR, LENGTH_SPREAD, Account, Request, arriva
 __all__ = ["run_sustained"]
 
 IDLE_S = 0.005
+_RATES = ("_tok_s", "_per_s")
 
 
 @dataclass(slots=True)
@@ -157,6 +158,8 @@ def _report(session: Session, window: Account, server: Server, now: float, secon
     target = window.target
     session.reporter.phase("sustained", min(int(now), int(target.duration_s)), int(target.duration_s))
     values = window.figures(seconds)
+    if seconds < window_s(target) / 2:  # what is left at the end: one answer in it would look like a rate
+        values = {name: value for name, value in values.items() if not name.endswith(_RATES)}
     values["queue_length"] = Measured.of([float(len(server.waiting))])
     values["active"] = Measured.of([float(len(server.active))])
     values["resident_bytes"] = Measured.of([float(own_resident_bytes())])

@@ -15,7 +15,7 @@ from probes.measure import Reporter
 from probes.result import State
 from probes.resume import continuation, summed, totals
 from probes.spec import LoadTarget
-from probes.traffic import MOST_WINDOWS, window_s
+from probes.traffic import MOST_WINDOWS, Account, Request, window_s
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 
@@ -111,3 +111,18 @@ def test_a_continuation_has_the_windows_of_the_whole(monkeypatch, spec, result):
     windows = [p for p in (*earlier, *later) if p.name == "window"]
     assert len(windows) < MOST_WINDOWS
     assert [p.at["elapsed_s"] for p in windows] == sorted(p.at["elapsed_s"] for p in windows)
+
+
+@pytest.mark.parametrize(("seconds", "has_rates"), [(0.05, False), (5.0, True)])
+def test_the_short_rest_of_a_run_has_no_rates(seconds, has_rates):
+    """32 tokens in the last twentieth of a second are no 640 tokens per second; they count all the same."""
+    window = Account(LoadTarget(1.0, 300.0))
+    window.finish(Request(0.0, 128, 32, first_token_s=1.0, finished_s=5.0))
+    points = []
+    session = SimpleNamespace(reporter=Reporter(lambda *_: None, points.append), gauges=dict)
+    sustained._report(session, window, sustained.Server(None, 1), 600.0, seconds)
+    values, tally = points[0].values, points[1].at
+    assert ("output_tok_s" in values) is has_rates
+    assert ("goodput_requests_per_s" in values) is has_rates
+    assert values["finished_requests"].value == 1
+    assert (tally["output_tokens"], tally["seconds"]) == (32, seconds)
