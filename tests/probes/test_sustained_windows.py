@@ -117,7 +117,7 @@ def test_a_continuation_has_the_windows_of_the_whole(monkeypatch, spec, result):
 def test_the_short_rest_of_a_run_has_no_rates(seconds, has_rates):
     """32 tokens in the last twentieth of a second are no 640 tokens per second; they count all the same."""
     window = Account(LoadTarget(1.0, 300.0))
-    window.finish(Request(0.0, 128, 32, first_token_s=1.0, finished_s=5.0))
+    window.finish(Request(0.0, 128, 32, first_token_s=1.0, finished_s=5.0, generated=32))
     points = []
     session = SimpleNamespace(reporter=Reporter(lambda *_: None, points.append), gauges=dict)
     sustained._report(session, window, sustained.Server(None, 1), 600.0, seconds)
