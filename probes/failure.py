@@ -33,7 +33,6 @@ class Failure:
             return str(self.data_error())
         return translate("en", f"probes.failure.{self.key}", **self.values)
 
-
     def data_error(self) -> DataError:
         """The same as raised; for the key `DATA`."""
         parts = {name: self.values.get(name, "") for name in _PARTS}

@@ -40,6 +40,7 @@ class StepGraphs:
         self._decoder, self._slots, self._tokens, self._ids = decoder, slots, tokens, ids
         self._steps: dict[tuple[int, int, bool], Captured] = {}
         self._prompts: dict[tuple[int, bool], Captured] = {}
+        self.refused = ""  # why a step or a prompt could not be captured
         self._pool = torch.cuda.graph_pool_handle()  # one graph runs at a time: they can work in the same memory
 
     def fixed(self, context_tokens: int, rows: int) -> Captured:
@@ -115,7 +116,8 @@ class StepGraphs:
             with torch.inference_mode(), torch.cuda.graph(graph, pool=self._pool):
                 logits = run()
                 logits.argmax(dim=-1)
-        except RuntimeError:  # something in it asks the host
+        except RuntimeError as problem:  # something in it asks the host: slower, and the result says so
+            self.refused = str(problem).partition("\n")[0][:120]
             torch.cuda.synchronize()
             return lambda: _eager(run), logits
         return graph.replay, logits

@@ -24,7 +24,6 @@ TYPES = {
     torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16, torch.int8: tl.int8,
     torch.float8_e4m3fn: tl.float8e4nv,
 }  # fmt: skip
-BLOCKS = ((4, 1024, 4), (8, 512, 4), (16, 256, 4), (2, 2048, 8))  # outputs, inputs, warps
 
 
 class Matrices:
@@ -59,9 +58,8 @@ class ExpertBank:
     def _product(
         self, m: Matrices, x: Tensor, experts: Tensor, order: Tensor, shares: Tensor | None, top: int
     ) -> Tensor:
-        trials = {
-            "x".join(map(str, block)): partial(_run, m, block, x, experts, order, shares, top) for block in BLOCKS
-        }
+        how = x, experts, order, shares, top
+        trials = {"x".join(map(str, block)): partial(_run, m, block, *how) for block in fused.VECTOR_BLOCKS}
         return self._tuner.run(("experts", m.type, m.outputs, m.inputs, row_bucket(len(experts))), trials)
 
 

@@ -184,6 +184,8 @@ class TorchEngine:
     def versions(self) -> Mapping[str, str]:
         found = {"torch": torch.__version__, "python": platform.python_version()}
         if self._device.type == "cuda":
+            refused = {graphs.refused for graphs in self._graphs_of.values()} - {""}
+            found |= {"graphs": f"not captured: {refused.pop()}"} if refused else {}
             found |= {
                 "cuda": torch.version.cuda or torch.version.hip or "",
                 "gpu": torch.cuda.get_device_name(self._device),
