@@ -5,7 +5,7 @@ processes only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -24,31 +24,41 @@ CACHE_FACTOR = 4  # a buffer this many times the last-level cache is read from m
 
 
 class Canary:
-    """Reads one buffer over and over: how fast can memory be read at this moment?
+    """Reads the same memory over and over: how fast can it be read at this moment?
 
     The best pass of the fastest reader counts: a share of bandwidth means little against a slow reading of it. Plain
     sums are what torch reads fastest, several streams per thread are faster on some processors.
     """
 
-    def __init__(self, device: torch.device, cache_bytes: int, threads: int | None = None) -> None:
-        """`threads`: with which to read, whatever is set for the products; None: as many as are set."""
+    def __init__(
+        self, device: torch.device, cache_bytes: int, threads: int | None = None, memory: Sequence[torch.Tensor] = ()
+    ) -> None:
+        """`threads`: with which to read, whatever is set for the products; None: as many as are set. `memory`: what to
+        read, of any type, on a CPU; nothing: a buffer of its own.
+        """
         self._synchronise = synchroniser(device)
-        self._bytes = max(256 * 2**20, CACHE_FACTOR * cache_bytes) if device.type == "cpu" else 2**30
-        self._buffer = torch.ones(self._bytes // 4, dtype=torch.float32, device=device)
-        self._readers: list[Callable[[], object]] = [self._buffer.sum]
+        own = max(256 * 2**20, CACHE_FACTOR * cache_bytes) if device.type == "cpu" else 2**30
+        pieces = [_as_floats(t) for t in memory] or [torch.ones(own // 4, dtype=torch.float32, device=device)]
+        self._bytes = sum(4 * piece.numel() for piece in pieces)
+        self._readers: list[Callable[[], object]] = [lambda: [piece.sum() for piece in pieces]]
         self._threads = threads
         self._passes = 1 if device.type == "cpu" else GPU_PASSES
         if device.type == "cpu":
-            self._readers += [self._buffer.view(torch.float64).sum, *_compiled_reader(self._buffer)]
+            doubles = [piece.view(torch.float64) for piece in pieces]
+            self._readers += [lambda: [piece.sum() for piece in doubles], *_compiled_reader(pieces)]
 
     def read(self, seconds: float = MIN_SECONDS) -> float:
-        """Bytes per second of the best pass, over at least `seconds` and two passes of each reader."""
+        """Bytes per second of the best pass, over at least `seconds` and two passes; the reader that was fastest the
+        first time reads from then on.
+        """
         before = torch.get_num_threads()
         set_threads(self._threads or before)
         best, passes, end = 0.0, 0, time.perf_counter() + seconds
         while passes < 2 or time.perf_counter() < end:
-            best = max(best, *(self._bytes / self._seconds(reader) for reader in self._readers))
-            passes += 1
+            rates = [self._bytes / self._seconds(reader) for reader in self._readers]
+            best, passes = max(best, *rates), passes + 1
+        if len(rates) > 1:
+            self._readers = [self._readers[rates.index(max(rates))]]
         set_threads(before)
         return best
 
@@ -60,14 +70,21 @@ class Canary:
         return (time.perf_counter() - start) / self._passes
 
 
-def _compiled_reader(buffer: torch.Tensor) -> list[Callable[[], object]]:
+def _as_floats(tensor: torch.Tensor) -> torch.Tensor:
+    """Its bytes in order, but for the last few, as float32."""
+    flat = tensor.reshape(-1).view(torch.uint8)
+    return flat[: flat.numel() // 8 * 8].view(torch.float32)
+
+
+def _compiled_reader(pieces: Sequence[torch.Tensor]) -> list[Callable[[], object]]:
     """Empty where numba is not installed."""
     try:
         from probes.engines.numba_read import read_words
     except ImportError:
         return []
-    words, sums = buffer.view(torch.int64).numpy(), np.zeros(max(1, torch.get_num_threads()), np.int64)
-    return [lambda: read_words(words, sums)]
+    words = [piece.view(torch.int64).numpy() for piece in pieces]
+    sums = np.zeros(max(1, torch.get_num_threads()), np.int64)
+    return [lambda: [read_words(w, sums) for w in words]]
 
 
 def read_bandwidth(device: torch.device, cache_bytes: int, repeats: int = 5) -> Measured:

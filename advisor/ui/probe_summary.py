@@ -30,7 +30,6 @@ _NAMES = (
     "failed_requests",
     "queue_length_end",
     "joules_per_token",
-    "share_of_plain_read",
     "memory_drift_bytes_per_hour",
     "first_out_of_memory_s",
     "last_answer_s",

@@ -4,7 +4,6 @@ inside a candidate, so that a machine without numba merely lacks those candidate
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,12 +15,10 @@ from torch import Tensor
 
 from probes.engines import numba_attention, numba_float, numba_integer, numba_nibbles
 from probes.engines.numba_integer import BLOCK, LEVELS_8, LEVELS_16
-from probes.engines.numba_read import read_words
 
 __all__ = [
     "EMPTY", "absorb", "attend", "bias_bits", "bits", "expand_float", "expand_int4", "expand_int8", "float_rows",
     "float_two", "float_vector", "int4_rows", "int8_rows", "leave", "normalise", "pairs_vector", "place_and_attend",
-    "read_all",
 ]  # fmt: skip
 
 EMPTY = {t: torch.empty(0, dtype=t) for t in (torch.float32, torch.bfloat16, torch.float16)}
@@ -142,18 +139,6 @@ def normalise(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     width = x.shape[-1]
     numba_attention.normalise(bits(x.reshape(-1, width)), bits(weight), epsilon, bits(y.view(-1, width)))
     return y
-
-
-def read_all(tensors: Sequence[Tensor]) -> float:
-    """Bytes per second of one pass over the tensors, at least one."""
-    pieces = [bits(t).reshape(-1).view(np.uint8) for t in tensors]
-    words = [w[: w.size // 8 * 8].view(np.int64) for w in pieces]
-    sums = np.zeros(torch.get_num_threads(), np.int64)
-    read_words(words[0][:64], sums)  # compiles
-    start = time.perf_counter()
-    for part in words:
-        read_words(part, sums)
-    return sum(w.nbytes for w in words) / (time.perf_counter() - start)
 
 
 def bits(tensor: Tensor) -> NDArray[Any]:

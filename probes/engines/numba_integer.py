@@ -11,6 +11,8 @@ import numpy as np
 from numba import prange
 
 from probes.engines.numba_bits import AHEAD, LINE, kernel, parallel_kernel, prefetch, put, widen
+from probes.engines.numba_bytes import RUN, four_rows
+from probes.engines.numba_vectors import HAS_AVX2
 
 __all__ = ["BLOCK", "LEVELS_8", "LEVELS_16", "expand8", "product8", "quantise"]
 
@@ -49,9 +51,17 @@ def _largest(values):  # type: ignore[no-untyped-def]
     return found
 
 
-@parallel_kernel
+@kernel
 def product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyped-def]
     """y (rows, outputs); weight (outputs, inputs) int8 with one scale per output, q and scales from `quantise`."""
+    if HAS_AVX2 and q.shape[0] == 1 and weight.shape[1] % RUN == 0 and block % RUN == 0:
+        four_rows(weight, scale, q[0], scales[0], block, bias, y[0])
+    else:
+        _product8(weight, scale, q, scales, block, bias, y)
+
+
+@parallel_kernel
+def _product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyped-def]
     rows, blocks, biased = q.shape[0], scales.shape[1], bias.shape[0] > 0
     for i in prange(weight.shape[0]):
         extra = widen(bias[i]) if biased else np.float32(0)

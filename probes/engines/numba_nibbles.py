@@ -10,22 +10,35 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from probes.engines.numba_bits import AHEAD, kernel, parallel_kernel, put, widen
+from probes.engines.numba_vectors import (
+    BYTE,
+    FLOAT,
+    FLOATS,
+    HAS_AVX2,
+    LANES,
+    SHORT,
+    WORD,
+    WORDS,
+    add_up,
+    at,
+    everywhere,
+    float_at,
+    look_ahead,
+    vector_at,
+)
 
 __all__ = ["expand4", "product4", "quantise_groups"]
 
 LEVELS = 127
 HALF = 64  # bytes that hold a usual group of 128 weights
-LANES = 32  # bytes of one vector
-BYTE, SHORT, WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 BYTES, SHORTS = ir.VectorType(BYTE, LANES), ir.VectorType(SHORT, LANES // 2)
-WORDS, FLOATS = ir.VectorType(WORD, LANES // 4), ir.VectorType(ir.FloatType(), LANES // 4)
-HAS_AVX2 = bool(binding.get_host_cpu_features().get("avx2", False))
+KEEP = 2  # in the second-level cache
 
 
 @kernel
@@ -104,35 +117,33 @@ def _row(_context: Any, packed: Any, grid: Any, q: Any, scales: Any, sums: Any) 
         weights, steps, inputs, factors, offsets = (builder.bitcast(a.data, BYTE.as_pointer()) for a in arrays)
         groups = cgutils.unpack_tuple(builder, arrays[0].shape, 2)[0]
         products = cgutils.alloca_once_value(builder, ir.Constant(FLOATS, [0.0] * (LANES // 4)))
-        rest = cgutils.alloca_once_value(builder, ir.Constant(ir.FloatType(), 0.0))
+        rest = cgutils.alloca_once_value(builder, ir.Constant(FLOAT, 0.0))
         with cgutils.for_range(builder, groups) as loop:
             g = loop.index
-            _look_ahead(builder, _at(builder, weights, g, HALF))
-            summed = _group(builder, _at(builder, weights, g, HALF), _at(builder, inputs, g, 2 * HALF))
-            pair = builder.load(builder.bitcast(_at(builder, steps, g, 4), WORD.as_pointer()), align=2)
-            step = builder.bitcast(builder.shl(pair, ir.Constant(WORD, 16)), ir.FloatType())
-            zero = builder.bitcast(builder.and_(pair, ir.Constant(WORD, 0xFFFF0000)), ir.FloatType())
-            zero = builder.fsub(zero, builder.fmul(step, ir.Constant(ir.FloatType(), 8.0)))
-            factor, offset = (_float(builder, _at(builder, start, g, 4)) for start in (factors, offsets))
-            scale = _everywhere(builder, builder.fmul(step, factor))
+            look_ahead(builder, at(builder, weights, g, HALF), AHEAD, KEEP)
+            summed = _group(builder, at(builder, weights, g, HALF), at(builder, inputs, g, 2 * HALF))
+            pair = builder.load(builder.bitcast(at(builder, steps, g, 4), WORD.as_pointer()), align=2)
+            step = builder.bitcast(builder.shl(pair, ir.Constant(WORD, 16)), FLOAT)
+            zero = builder.bitcast(builder.and_(pair, ir.Constant(WORD, 0xFFFF0000)), FLOAT)
+            zero = builder.fsub(zero, builder.fmul(step, ir.Constant(FLOAT, 8.0)))
+            factor, offset = (float_at(builder, at(builder, start, g, 4)) for start in (factors, offsets))
+            scale = everywhere(builder, builder.fmul(step, factor))
             term = builder.fmul(builder.sitofp(summed, FLOATS), scale)
             builder.store(builder.fadd(builder.load(products), term), products)
             builder.store(builder.fadd(builder.load(rest), builder.fmul(zero, offset)), rest)
-        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), FLOATS])
-        add_up = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{LANES // 4}f32")
-        return builder.call(add_up, [builder.load(rest), builder.load(products)], fastmath=("reassoc",))
+        return add_up(builder, builder.load(rest), builder.load(products))
 
     return types.float32(packed, grid, q, scales, sums), generate
 
 
 def _group(builder: Any, weights: Any, inputs: Any) -> Any:
     """Eight partial sums, int32, of 64 bytes of nibbles times 128 activations: low nibbles first."""
-    both = [_load(builder, weights, first) for first in range(0, HALF, LANES)]
+    both = [vector_at(builder, weights, first, BYTES) for first in range(0, HALF, LANES)]
     low = [builder.and_(b, ir.Constant(BYTES, [15] * LANES)) for b in both]
     high = [builder.lshr(b, ir.Constant(BYTES, [4] * LANES)) for b in both]
     total = None
     for index, nibbles in enumerate((*low, *high)):
-        part = _pairs(builder, nibbles, _load(builder, inputs, index * LANES))
+        part = _pairs(builder, nibbles, vector_at(builder, inputs, index * LANES, BYTES))
         total = part if total is None else builder.add(total, part)
     return _widened(builder, total)
 
@@ -165,33 +176,6 @@ def _halves(builder: Any, vector: Any) -> tuple[Any, Any]:
     masks = (ir.Constant(ir.VectorType(WORD, size // 2), list(range(first, size, 2))) for first in (0, 1))
     even, odd = (builder.shuffle_vector(vector, vector, mask) for mask in masks)
     return even, odd
-
-
-def _everywhere(builder: Any, value: Any) -> Any:
-    empty, first = ir.Constant(FLOATS, ir.Undefined), ir.Constant(WORD, 0)
-    return builder.shuffle_vector(
-        builder.insert_element(empty, value, first), empty, ir.Constant(WORDS, [0] * (LANES // 4))
-    )
-
-
-def _look_ahead(builder: Any, where: Any) -> None:
-    kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
-    call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    ahead = builder.gep(where, [ir.Constant(ir.IntType(64), AHEAD)], source_etype=BYTE)
-    builder.call(call, [ahead, *(ir.Constant(WORD, n) for n in (0, 2, 1))])  # to read, keep, data
-
-
-def _at(builder: Any, start: Any, index: Any, size: int) -> Any:
-    return builder.gep(start, [builder.mul(index, ir.Constant(index.type, size))], source_etype=BYTE)
-
-
-def _load(builder: Any, start: Any, offset: int) -> Any:
-    where = builder.gep(start, [ir.Constant(ir.IntType(64), offset)], source_etype=BYTE)
-    return builder.load(builder.bitcast(where, BYTES.as_pointer()), align=1)
-
-
-def _float(builder: Any, where: Any) -> Any:
-    return builder.load(builder.bitcast(where, ir.FloatType().as_pointer()), align=4)
 
 
 @parallel_kernel

@@ -159,19 +159,13 @@ class TorchEngine:
     def read_bytes(self, context_tokens: int, slots: int) -> int:
         return self.decoder.read_bytes(context_tokens, slots)
 
-    def plain_read_rates(self, passes: int) -> list[float]:
-        """Bytes per second of reading the matrices and nothing else, with the threads that are set: what no product of
-        them can be faster than. Empty on a GPU, with a mixture of experts, without numba, and for matrices that stay in
-        the caches.
+    def memory(self) -> list[torch.Tensor]:
+        """The matrices that are read in every step, as they lie in host memory: no product of them can be faster than
+        reading them. Empty on a GPU.
         """
-        if self._device.type != "cpu" or self._a.is_moe:
+        if self._device.type != "cpu":
             return []
-        try:
-            from probes.engines.compiled import read_all
-        except ImportError:
-            return []
-        large = [t for t in self.decoder.matrices() if t.numel() * t.element_size() >= PLAIN_BYTES]
-        return [read_all(large) for _ in range(passes)] if large else []
+        return [t for t in self.decoder.matrices() if t.numel() * t.element_size() >= PLAIN_BYTES]
 
     def peak_device_bytes(self) -> int | None:
         if self._device.type == "cuda":

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from advisor.sizing.tensors import active_params
 from probes.engines.base import Engine
 from probes.engines.factory import make_engine
@@ -18,7 +20,7 @@ from probes.system import own_peak_bytes
 
 __all__ = [
     "FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "joules_per_token", "load", "prefill_flags", "run_full",
-    "share_of_bandwidth", "share_of_plain_read",
+    "share_of_bandwidth",
 ]  # fmt: skip
 
 SPARE_TOKENS = 16
@@ -28,7 +30,6 @@ DISTURBED_SHARE = 0.6  # beside other work a step waits longer than a plain read
 SLOW_KERNEL_GEMM_SHARE = 0.25
 CACHE_FACTOR = 4
 ENERGY_S = 2.0
-PLAIN_READS = 3
 
 
 def run_full(session: Session) -> ProbeResult:
@@ -46,7 +47,7 @@ def run_full(session: Session) -> ProbeResult:
     session.choose_threads(lambda: min(engine.decode(longest, spec.batch, 3)))
     peak = engine.peak_device_bytes() or own_peak_bytes()
     rounds = decode_rounds(engine, spec, longest, session.canary(), slots=spec.batch)
-    joules, plain = joules_per_token(session, engine, longest), share_of_plain_read(engine, rounds)
+    joules = joules_per_token(session, engine, longest)
     mbu = share_of_bandwidth(session, engine, rounds)
     report_decode(session, rounds, longest, spec.batch, mbu)
     measure_parts(session, engine, longest)
@@ -58,11 +59,7 @@ def run_full(session: Session) -> ProbeResult:
         mbu=mbu,
         bandwidth_bytes_per_s=session.best_read(),
         versions=dict(engine.versions()),
-        figures={
-            name: figure
-            for name, figure in (("joules_per_token", joules), ("share_of_plain_read", plain))
-            if figure is not None
-        },
+        figures={} if joules is None else {"joules_per_token": joules},
     )
     flags = decode_flags(session, engine, rounds, bandwidth) + prefill_flags(session, result)
     return session.finish(result, flags)
@@ -75,7 +72,15 @@ def load(session: Session, engine: Engine) -> ProbeResult:
     start = time.perf_counter()
     engine.load()
     seconds = time.perf_counter() - start
+    session.reads(_memory_of(session, engine))
     return replace(session.empty_result(), load_s=Measured.of([seconds]), tensor_bytes=engine.tensor_bytes)
+
+
+def _memory_of(session: Session, engine: Engine) -> list[torch.Tensor]:
+    """Where the weights lie; nothing where they may stay in a cache."""
+    memory = engine.memory() if isinstance(engine, TorchEngine) else []
+    enough = sum(t.numel() * t.element_size() for t in memory) >= CACHE_FACTOR * session.cache_bytes
+    return memory if enough else []
 
 
 def prefill_figures(session: Session, tokens: int, seconds: list[float], *, keep: bool) -> dict[str, Measured]:
@@ -109,14 +114,6 @@ def joules_per_token(
         tokens += spec.batch * len(engine.decode(context_tokens, spec.batch, spec.output_tokens))
     used = session.joules_since(before)
     return None if used is None else Measured.of([used / tokens])
-
-
-def share_of_plain_read(engine: Engine, rounds: DecodeRounds) -> Measured | None:
-    """How fast decoding reads, by reading the same matrices and nothing else: memory is not equally fast everywhere, so
-    that the best reading of another buffer need not be possible here.
-    """
-    rates = engine.plain_read_rates(PLAIN_READS) if isinstance(engine, TorchEngine) else []
-    return Measured.of([rate / max(rates) for rate in rounds.read_rates]) if rates else None
 
 
 def report_decode(

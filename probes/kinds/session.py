@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import psutil
+import torch
 
 from probes.bench import Canary, gemm_rate, read_bandwidth
 from probes.cpu import read_cpu
@@ -53,6 +54,7 @@ class Session:
         self._energy = self.energy()
         self._swap = psutil.swap_memory().used
         self._canary: Canary | None = None
+        self._memory: Sequence[torch.Tensor] = ()
         self._canary_threads = self.threads
         self._benchmarked: list[float] = []
         self._reached: list[float] = []
@@ -81,9 +83,11 @@ class Session:
         return best or Measured(0.0, 0.0, 0.0)
 
     def canary(self) -> Callable[[], float]:
-        """A reading of the memory's speed now; its buffer is made on first use, after the peak was read."""
+        """A reading of the speed now of the memory that `reads` named, else of a buffer that is made on first use,
+        after the peak was read.
+        """
         if self._canary is None:
-            self._canary = Canary(self.device, self.cache_bytes, self._canary_threads)
+            self._canary = Canary(self.device, self.cache_bytes, self._canary_threads, self._memory)
             self._canary.read(0.0)
 
         def read() -> float:
@@ -93,15 +97,22 @@ class Session:
 
         return read
 
+    def reads(self, memory: Sequence[torch.Tensor]) -> None:
+        """The canary is to read `memory`; nothing: a buffer of its own. Memory is not equally fast everywhere, on a
+        virtual machine less so, and a model can be no faster than the memory that holds it.
+        """
+        self._canary, self._memory = None, memory
+
     def reached(self, bytes_per_s: float) -> None:
         """The model itself read memory at this rate: so can the machine."""
         self._reached.append(bytes_per_s)
 
     def best_read(self) -> Measured:
-        """The best read bandwidth of this run so far, before, between and after what was measured, down to the slowest
-        reading of the canary.
+        """The best read bandwidth of this run so far, of the memory that `reads` named, else of any, before, between
+        and after what was measured, down to the slowest reading of the canary.
         """
-        seen = [*self._benchmarked, *self.canaries, *self._reached]
+        elsewhere = [] if self._memory and self.canaries else self._benchmarked
+        seen = [*elsewhere, *self.canaries, *self._reached]
         if not seen:
             return Measured(0.0, 0.0, 0.0)
         return Measured(max(seen), min(self.canaries or seen), max(seen), len(seen))

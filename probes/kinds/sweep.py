@@ -128,6 +128,7 @@ def _formats(session: Session) -> ProbeResult:
         if summary is None:
             summary = _summary(session, result, engine, rounds)
             flags = decode_flags(session, engine, rounds, bandwidth)
+        session.reads([])
         engine.close()
     if summary is None:
         raise InputError("formats", "at least one format", formats)

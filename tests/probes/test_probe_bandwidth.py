@@ -10,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from probes.bench import Canary, read_bandwidth  # noqa: E402
-from probes.kinds.full import run_full  # noqa: E402
+from probes.engines.factory import make_engine  # noqa: E402
+from probes.kinds.full import load, run_full  # noqa: E402
 from probes.kinds.parts import parts_of  # noqa: E402
 from probes.kinds.session import Session  # noqa: E402
 from probes.layers import LayerCount  # noqa: E402
@@ -28,17 +29,18 @@ def quiet_reporter() -> Reporter:
 def test_the_canary_takes_the_best_reader_and_leaves_the_threads_as_they_were():
     before = torch.get_num_threads()
     canary = Canary(CPU, 2**20, threads=1)
-    seconds = iter([0.1, 0.02, 0.05] * 100)
-    canary._readers = canary._readers[:1] * 3
-    canary._seconds = lambda _reader: next(seconds)
+    seconds = {"slow": 0.1, "fast": 0.02, "middling": 0.05}
+    canary._readers = list(seconds)
+    canary._seconds = seconds.__getitem__
     assert canary.read(0.0) == canary._bytes / 0.02
+    assert canary._readers == ["fast"]
     assert torch.get_num_threads() == before
 
 
 def test_every_reader_reads_the_whole_buffer():
     """256 MiB of ones, as float32: the sum tells what was read."""
     canary = Canary(CPU, 2**20)
-    assert float(canary._readers[0]()) == canary._bytes // 4
+    assert [float(total) for total in canary._readers[0]()] == [canary._bytes // 4]
     numba_read = pytest.importorskip("probes.engines.numba_read")
     words = np.arange(4096, dtype=np.int64)
     sums = np.zeros(2, np.int64)
@@ -82,23 +84,37 @@ def test_parts_of_models():
     assert parts_of(LayerCount(2, 0)) == ()
 
 
-def test_the_weights_themselves_are_read_as_a_yardstick(monkeypatch):
-    """Every matrix once, whole; those of a tiny model stay in the caches and say nothing."""
-    from probes.engines import compiled, torch_engine
-
-    engine = torch_engine.TorchEngine(ProbeSpec("tiny", "int8", TINY), tokens=32)
-    engine.load()
-    assert engine.plain_read_rates(2) == []
-    read = []
-
-    def remember(words, _sums):
-        read.append(words.nbytes)
+def test_the_weights_themselves_are_the_memory_that_is_read(monkeypatch):
+    """Every matrix once, whole."""
+    from probes.engines import numba_read, torch_engine
 
     monkeypatch.setattr(torch_engine, "PLAIN_BYTES", 1)
-    monkeypatch.setattr(compiled, "read_words", remember)
-    assert len(engine.plain_read_rates(1)) == 1
+    engine = torch_engine.TorchEngine(ProbeSpec("tiny", "int8", TINY), tokens=32)
+    engine.load()
+    read = []
+    monkeypatch.setattr(numba_read, "read_words", lambda words, _sums: read.append(words.nbytes))
+    canary = Canary(CPU, 2**20, memory=engine.memory())
+    for reader in canary._readers:
+        reader()
     stored = [t.numel() * t.element_size() for t in engine.decoder.matrices()]
-    assert read[1:] == [size // 8 * 8 for size in stored]  # the first one compiles
+    assert read == [size // 8 * 8 for size in stored]
+    assert canary._bytes == sum(read)
     linears = [m for layer in engine.decoder.layers for m in (*layer.attention.linears, *layer.feed_forward.linears)]
     biases = sum(m.bias.numel() * m.bias.element_size() for m in linears if m.bias is not None)
     assert sum(stored) == sum(m.bytes for m in (*linears, engine.decoder.head)) - biases
+
+
+@pytest.mark.parametrize(("cache_bytes", "best"), [(1, 1e9), (2**40, 1e15)])
+def test_shares_are_of_the_memory_that_holds_the_weights(monkeypatch, cache_bytes, best):
+    """Another buffer may lie in faster memory. What may stay in a cache is no memory, and then that buffer counts."""
+    from probes.engines import torch_engine
+
+    monkeypatch.setattr(torch_engine, "PLAIN_BYTES", 1)
+    spec = ProbeSpec("tiny", "bf16", TINY)
+    session = Session(spec, quiet_reporter())
+    session._benchmarked, session.cache_bytes = [1e15], cache_bytes
+    load(session, make_engine(spec, slots=1, tokens=32))
+    session.canaries = [1e9]
+    assert session.best_read().value == best
+    session.reads([])
+    assert session.best_read().value == 1e15
