@@ -121,7 +121,7 @@ def this_host(machine: Machine, catalog: Catalog, history: Sequence[ProbeResult]
 def as_measured(host: Host, result: ProbeResult) -> Host:
     """The host with the rates that its processors had during this run, where the run read them."""
     products = [p for p in result.points if p.name == "gemm" and "ops_per_s" in p.values]
-    rates = {p.label: p.values["ops_per_s"].value for p in products}
+    rates = {p.label: p.values["ops_per_s"].high for p in products}
     then = result.place.host if result.place else host
     bandwidth = bandwidth_meanwhile(result)
     if result.spec.device != "cpu":

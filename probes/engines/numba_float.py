@@ -13,7 +13,7 @@ __all__ = ["expand", "product", "product_pairs", "product_rows", "product_two"]
 
 PAIRS_IN_LINE = LINE // 4
 RUN, RUN_PAIRS = 32, 64  # elements of each row between two looks ahead
-NEAR, NEAR_PAIRS = 256, 768  # bytes to look ahead
+NEAR, NEAR_PAIRS = 512, 768  # bytes to look ahead
 
 
 @parallel_kernel
