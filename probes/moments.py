@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from advisor.catalog import Catalog
+from advisor.catalog.quantity import Quantity
 from advisor.sizing.alone import Moment, Speed, speeds_alone
 from advisor.sizing.efficiency import EfficiencyTable, table_for
+from probes.need import need_of
 from probes.place import plan_at
 from probes.result import ForeseenPoint, Place
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
@@ -32,7 +34,8 @@ def foreseen_moments(
     spec: ProbeSpec, place: Place, catalog: Catalog, table: EfficiencyTable | None
 ) -> list[ForeseenMoment]:
     """In the order of the sweep's positions. Raises FathomError where the model, format or device is not known."""
-    given = [(one.format_id, *_load(one)) for one in _singles(spec)]
+    singles = _singles(spec)
+    given = [(one.format_id, *_load(one)) for one in singles]
     moments = [
         Moment(plan_at(replace(spec, format_id=name), place, catalog), context, spec.output_tokens, sequences)
         for name, context, sequences in given
@@ -40,7 +43,22 @@ def foreseen_moments(
     speeds = speeds_alone(moments, table or table_for(catalog))
     if spec.engine in _IN_PROCESS:
         speeds = [_unserved(speed, m.prompt_tokens) for speed, m in zip(speeds, moments, strict=True)]
+    if spec.engine is EngineName.TORCH and not place.on_accelerator:
+        rate = place.host.memory_bandwidth_bytes_per_s
+        speeds = [
+            replace(speed, decode_tok_s=_no_faster_than(rate / need_of(one, whole=True).read_bytes, speed.decode_tok_s))
+            for speed, one in zip(speeds, singles, strict=True)
+        ]
     return [ForeseenMoment(*at, speed) for at, speed in zip(given, speeds, strict=True)]
+
+
+def _no_faster_than(steps_per_s: float, decode: Quantity) -> Quantity:
+    """What is foretold from other formats may say that a step takes less than reading its bytes does. It cannot; the
+    interval keeps its upper end, for memory may be faster than it was.
+    """
+    if decode.value <= steps_per_s:
+        return decode
+    return replace(decode, value=steps_per_s, low=decode.low * steps_per_s / decode.value)
 
 
 def _unserved(speed: Speed, prompt_tokens: int) -> Speed:

@@ -30,7 +30,9 @@ def check(matrix, weight, dtype, rows):
             print(type(matrix).__name__, name, count, error(kernel(matrix.stored, matrix.bias, dtype)(x), exact))
 """
 FLOATS = """
-for dtype, shape in ((torch.float32, (70, 131)), (torch.bfloat16, (131, 70)), (torch.float16, (67, 96))):
+sixteen = torch.bfloat16, torch.float16
+for dtype, shape in ((torch.float32, (70, 131)), (sixteen[0], (131, 70)), (sixteen[0], (128, 200)),
+        (sixteen[0], (3, 64)), (sixteen[1], (67, 96))):
     weight, bias = torch.randn(shape).to(dtype), torch.randn(shape[0]).to(dtype)
     for extra in (bias, None):
         matrix = FloatLinear(shape[1], shape[0], tuner, weight, extra)

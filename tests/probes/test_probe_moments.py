@@ -8,18 +8,21 @@ from dataclasses import replace
 import pytest
 
 from advisor.catalog import load_catalog
+from advisor.catalog.calibration_records import LocalCalibration
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.cli import main
 from advisor.commands import probe
 from advisor.evidence.surprises import point_checks, surprises
 from advisor.report.surprise_text import surprise_texts
 from advisor.sizing.alone import Moment, speeds_alone
-from advisor.sizing.efficiency import efficiency_table
+from advisor.sizing.efficiency import efficiency_table, table_for
 from advisor.sizing.plan import Load
 from advisor.sizing.size import size
 from probes.codec import decode, encode
 from probes.foresee import foresee
 from probes.machine import detect
+from probes.moments import foreseen_moments
+from probes.need import need_of
 from probes.place import place_of, plan_at
 from probes.result import Conditions, ForeseenPoint, Measured, Point, Prediction, ProbeResult, State
 from probes.spec import Kind, ProbeSpec, SweepAxis
@@ -54,6 +57,29 @@ def test_many_moments_at_once_are_what_each_is_alone(catalog, machine):
     serving = size(plan, Load(512, 32, 544, 8), catalog)
     assert serving.decode_tok_s.value < found[1].decode_tok_s.value < found[0].decode_tok_s.value
     assert found[1].ttft_ms == found[0].ttft_ms
+
+
+def test_no_step_is_foreseen_faster_than_its_bytes_are_read(catalog, machine):
+    """What one format teaches another may add up to that; the upper end stays, for memory may be faster next time."""
+    spec = ProbeSpec(SMALL, "bf16", catalog.variant(SMALL).architecture)
+    here = place_of(spec, machine, catalog)
+    fast = LocalCalibration(
+        here.host.id, "torch", "16bit", 1.0, 1.1, 1.0, 1.1, 3,
+        effects=(("bandwidth", 4.0), ("compute", 9.0), ("layer_s", 0.1), ("cache", 4.0)),
+    )  # fmt: skip
+    rates = {"memory_bandwidth_bytes_per_s": 2e9, "measured_bandwidth_bytes_per_s": 2e9}
+    slow_memory = replace(here, host=replace(here.host, **rates))
+    taught = replace(catalog, calibrations=(fast,))
+    (free,) = speeds_alone([Moment(plan_at(spec, slow_memory, taught), 512, spec.output_tokens)], table_for(taught))
+    (found,) = foreseen_moments(spec, slow_memory, taught, None)
+    most = 2e9 / need_of(spec).read_bytes
+    decode = found.speed.decode_tok_s
+    assert free.decode_tok_s.value > 2 * most
+    assert decode.value == pytest.approx(most)
+    assert decode.low / decode.value == pytest.approx(free.decode_tok_s.low / free.decode_tok_s.value)
+    assert decode.high == free.decode_tok_s.high
+    (usual,) = foreseen_moments(spec, slow_memory, catalog, None)
+    assert usual.speed.decode_tok_s.value < most
 
 
 @pytest.mark.parametrize(
