@@ -70,7 +70,9 @@ def history(store: Store, machine: Machine) -> None:
             "peak": st.column_config.NumberColumn(t("history.peak_short"), format="%.2f", width=80),
             "inside": st.column_config.TextColumn(t("history.inside_short"), width=80),
             "flags": st.column_config.TextColumn(t("history.flags"), width=110),
-            "mbu": st.column_config.NumberColumn(t("probe.figure.mbu"), format="%.0f %%", width=95),
+            "mbu": st.column_config.NumberColumn(
+                t("probe.figure.mbu"), format="%.0f %%", width=95, help=t("history.mbu_help")
+            ),
             "here": st.column_config.CheckboxColumn(t("history.here"), width=90),
         },
         on_select="rerun",
