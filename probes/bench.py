@@ -79,12 +79,13 @@ def _as_floats(tensor: torch.Tensor) -> torch.Tensor:
 def _compiled_reader(pieces: Sequence[torch.Tensor]) -> list[Callable[[], object]]:
     """Empty where numba is not installed."""
     try:
-        from probes.engines.numba_read import read_words
+        from probes.engines.numba_read import read_words, table_of
     except ImportError:
         return []
     words = [piece.view(torch.int64).numpy() for piece in pieces]
+    longest, table = max(words, key=len), table_of(words)
     sums = np.zeros(max(1, torch.get_num_threads()), np.int64)
-    return [lambda: [read_words(w, sums) for w in words]]
+    return [lambda: read_words(longest, table, sums)]
 
 
 def read_bandwidth(device: torch.device, cache_bytes: int, repeats: int = 5) -> Measured:

@@ -5,30 +5,51 @@ For probe processes only; importing it needs numba.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import prange
+from numpy.typing import NDArray
 
-from probes.engines.numba_bits import LINE, parallel_kernel, prefetch
+from probes.engines.numba_bits import LINE, array_at, kernel, parallel_kernel, prefetch
 
-__all__ = ["STREAMS", "read_words"]
+__all__ = ["STREAMS", "read_words", "table_of"]
 
 STREAMS = 4  # places at which each thread reads at once: more than one keeps more requests on their way
 RUN = 32  # words in a row at each place
 AHEAD, IN_LINE = 64, LINE // 8  # words: products look ahead like this, so their yardstick does
 
 
+def table_of(pieces: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """(pieces, 2) int64: where each begins and how many words it has; who calls keeps the pieces alive."""
+    return np.array([(piece.ctypes.data, piece.size) for piece in pieces], np.int64)
+
+
 @parallel_kernel
-def read_words(words, sums):  # type: ignore[no-untyped-def]
-    """Adds up int64 `words`; each entry of `sums` (int64) gets the sum of an equal part, and is one task."""
-    size = words.shape[0] // sums.shape[0]
-    stream = size // STREAMS // RUN * RUN
+def read_words(longest, table, sums):  # type: ignore[no-untyped-def]
+    """Adds up all words of the pieces in `table`, which is `table_of` them; `longest`: one with the most words.
+
+    Each entry of `sums` (int64) gets the sum of an equal part of every piece and is one task: no task waits for another
+    between two pieces, so that a model of small matrices is read as fast as one of large ones.
+    """
     for part in prange(sums.shape[0]):
-        mine, total = words[part * size : (part + 1) * size], np.int64(0)
-        for first in range(0, stream, RUN):
-            for s in range(STREAMS):
-                run = mine[s * stream + first : s * stream + first + RUN]
-                for line in range(AHEAD, AHEAD + RUN, IN_LINE):
-                    prefetch(run, line)
-                for j in range(RUN):
-                    total += run[j]
+        total = np.int64(0)
+        for piece in range(table.shape[0]):
+            words = array_at(longest[: table[piece, 1]], table[piece, 0])
+            size = words.shape[0] // sums.shape[0]
+            total += _sum(words[part * size : (part + 1) * size])
         sums[part] = total
+
+
+@kernel
+def _sum(words):  # type: ignore[no-untyped-def]
+    """Of whole runs in all streams; a rest of a few hundred words is left out."""
+    stream, total = words.shape[0] // STREAMS // RUN * RUN, np.int64(0)
+    for first in range(0, stream, RUN):
+        for s in range(STREAMS):
+            run = words[s * stream + first : s * stream + first + RUN]
+            for line in range(AHEAD, AHEAD + RUN, IN_LINE):
+                prefetch(run, line)
+            for j in range(RUN):
+                total += run[j]
+    return total

@@ -42,10 +42,10 @@ def test_every_reader_reads_the_whole_buffer():
     canary = Canary(CPU, 2**20)
     assert [float(total) for total in canary._readers[0]()] == [canary._bytes // 4]
     numba_read = pytest.importorskip("probes.engines.numba_read")
-    words = np.arange(4096, dtype=np.int64)
+    pieces = [np.arange(4096, dtype=np.int64), np.arange(512, dtype=np.int64), np.arange(8192, dtype=np.int64)]
     sums = np.zeros(2, np.int64)
-    numba_read.read_words(words, sums)
-    assert sums.sum() == words.sum()
+    numba_read.read_words(pieces[2], numba_read.table_of(pieces), sums)
+    assert sums.sum() == sum(piece.sum() for piece in pieces)
     assert read_bandwidth(CPU, 2**20, repeats=1).value > 1e8
 
 
@@ -92,7 +92,7 @@ def test_the_weights_themselves_are_the_memory_that_is_read(monkeypatch):
     engine = torch_engine.TorchEngine(ProbeSpec("tiny", "int8", TINY), tokens=32)
     engine.load()
     read = []
-    monkeypatch.setattr(numba_read, "read_words", lambda words, _sums: read.append(words.nbytes))
+    monkeypatch.setattr(numba_read, "read_words", lambda _longest, table, _sums: read.extend(8 * table[:, 1]))
     canary = Canary(CPU, 2**20, memory=engine.memory())
     for reader in canary._readers:
         reader()
