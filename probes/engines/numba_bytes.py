@@ -17,16 +17,18 @@ from numba.extending import intrinsic
 from probes.engines.numba_bits import LINE, parallel_kernel, put, widen
 from probes.engines.numba_vectors import (
     BYTE,
+    FLOAT,
     FLOATS,
     LANES,
     LONG,
-    SHORT,
+    SHORTS,
     WORDS,
     add_up,
     at,
     everywhere,
     float_at,
     look_ahead,
+    multiply_pairs,
     vector_at,
 )
 
@@ -36,7 +38,7 @@ ROWS = 4
 RUN = LINE  # columns between two looks ahead
 NEAR = 1024  # bytes to look ahead
 SIXTEEN = LANES // 2
-WEIGHTS, SHORTS = ir.VectorType(BYTE, SIXTEEN), ir.VectorType(SHORT, SIXTEEN)
+WEIGHTS = ir.VectorType(BYTE, SIXTEEN)
 NO_WORDS, NO_FLOATS = ir.Constant(WORDS, [0] * (LANES // 4)), ir.Constant(FLOATS, [0.0] * (LANES // 4))
 
 
@@ -81,8 +83,8 @@ def _products(_context: Any, weight: Any, q: Any, scales: Any, block: Any, first
                 builder.store(builder.fadd(builder.load(total), term), total)
         for n, total in enumerate(totals):
             where = builder.gep(t_start, [ir.Constant(LONG, 4 * n)], source_etype=BYTE)
-            value = add_up(builder, ir.Constant(ir.FloatType(), 0.0), builder.load(total))
-            builder.store(value, builder.bitcast(where, ir.FloatType().as_pointer()), align=4)
+            value = add_up(builder, ir.Constant(FLOAT, 0.0), builder.load(total))
+            builder.store(value, builder.bitcast(where, FLOAT.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return types.void(weight, q, scales, block, first, quarter, found), generate
@@ -111,18 +113,10 @@ def _block(builder: Any, rows: list[Any], q_start: Any, begin: Any, end: Any) ->
             sixteen = vector_at(builder, x, 2 * k, SHORTS)
             for n, row in enumerate(here):
                 weights = builder.sext(vector_at(builder, row, k, WEIGHTS), SHORTS)
-                held[n] = builder.add(held[n], _pairs(builder, weights, sixteen))
+                held[n] = builder.add(held[n], multiply_pairs(builder, weights, sixteen))
         for sum_, value in zip(sums, held, strict=True):
             builder.store(value, sum_)
     return sums
-
-
-def _pairs(builder: Any, weights: Any, sixteen: Any) -> Any:
-    """int32: weights[2k] * sixteen[2k] + weights[2k + 1] * sixteen[2k + 1] (vpmaddwd)."""
-    call = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(WORDS, [SHORTS, SHORTS]), "llvm.x86.avx2.pmadd.wd"
-    )
-    return builder.call(call, [weights, sixteen])
 
 
 def _least(builder: Any, a: Any, b: Any) -> Any:

@@ -23,6 +23,7 @@ from probes.engines.numba_vectors import (
     HAS_AVX2,
     LANES,
     SHORT,
+    SHORTS,
     WORD,
     WORDS,
     add_up,
@@ -30,6 +31,7 @@ from probes.engines.numba_vectors import (
     everywhere,
     float_at,
     look_ahead,
+    multiply_pairs,
     vector_at,
 )
 
@@ -37,7 +39,7 @@ __all__ = ["expand4", "product4", "quantise_groups"]
 
 LEVELS = 127
 HALF = 64  # bytes that hold a usual group of 128 weights
-BYTES, SHORTS = ir.VectorType(BYTE, LANES), ir.VectorType(SHORT, LANES // 2)
+BYTES = ir.VectorType(BYTE, LANES)
 KEEP = 2  # in the second-level cache
 
 
@@ -151,9 +153,7 @@ def _group(builder: Any, weights: Any, inputs: Any) -> Any:
 def _widened(builder: Any, sums: Any) -> Any:
     """int32: sums[2k] + sums[2k + 1]."""
     if HAS_AVX2:
-        kind = ir.FunctionType(WORDS, [SHORTS, SHORTS])
-        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
-        return builder.call(call, [sums, ir.Constant(SHORTS, [1] * (LANES // 2))])
+        return multiply_pairs(builder, sums, ir.Constant(SHORTS, [1] * (LANES // 2)))
     even, odd = (builder.sext(half, WORDS) for half in _halves(builder, sums))
     return builder.add(even, odd)
 

@@ -8,13 +8,14 @@ from llvmlite import binding, ir
 from numba.core import cgutils
 
 __all__ = [
-    "BYTE", "FLOAT", "FLOATS", "HAS_AVX2", "LANES", "LONG", "SHORT", "WORD", "WORDS", "add_up", "at", "everywhere",
-    "float_at", "look_ahead", "vector_at",
+    "BYTE", "FLOAT", "FLOATS", "HAS_AVX2", "LANES", "LONG", "SHORT", "SHORTS", "WORD", "WORDS", "add_up", "at",
+    "everywhere", "float_at", "look_ahead", "multiply_pairs", "vector_at",
 ]  # fmt: skip
 
 LANES = 32  # bytes
 BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 WORDS, FLOATS = ir.VectorType(WORD, LANES // 4), ir.VectorType(FLOAT, LANES // 4)
+SHORTS = ir.VectorType(SHORT, LANES // 2)
 HAS_AVX2 = bool(binding.get_host_cpu_features().get("avx2", False))
 
 
@@ -39,6 +40,12 @@ def vector_at(builder: Any, start: Any, offset: int, kind: Any) -> Any:
 
 def float_at(builder: Any, where: Any) -> Any:
     return builder.load(builder.bitcast(where, FLOAT.as_pointer()), align=4)
+
+
+def multiply_pairs(builder: Any, a: Any, b: Any) -> Any:
+    """int32: a[2k] * b[2k] + a[2k + 1] * b[2k + 1] of 16-bit integers (vpmaddwd; needs AVX2)."""
+    kind = ir.FunctionType(WORDS, [SHORTS, SHORTS])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd"), [a, b])
 
 
 def everywhere(builder: Any, value: Any) -> Any:
