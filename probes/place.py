@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -18,8 +18,8 @@ from probes.result import Place, ProbeResult
 from probes.spec import EngineName, ProbeSpec
 
 __all__ = [
-    "accelerator_of", "as_measured", "bandwidth_meanwhile", "device_at", "measured_bandwidth", "place_of", "plan_at",
-    "this_host", "with_own",
+    "accelerator_of", "as_measured", "bandwidth_meanwhile", "device_at", "measured_bandwidth", "own_products",
+    "place_of", "plan_at", "this_host", "usual_products", "with_own",
 ]  # fmt: skip
 
 READINGS = 20  # newest that count
@@ -108,30 +108,44 @@ def this_host(machine: Machine, catalog: Catalog, history: Sequence[ProbeResult]
     host = host_record(machine, median(usual[:READINGS]) if usual else None)
     found = match_processor(machine.cpu, catalog.devices)
     host = replace(host, cpu_device_id=found.id) if found else host
-    mine = [as_measured(host, r) for r in history if r.fingerprint == machine.fingerprint and r.spec.device == "cpu"]
-    vector = [h.peak_fp32_ops_per_s for h in mine if h.peak_fp32_ops_per_s]
-    matrix = [h.peak_bf16_ops_per_s for h in mine if h.peak_bf16_ops_per_s]
+    return _multiplying(replace(host, peak_bf16_ops_per_s=None), usual_products(machine.fingerprint, history))
+
+
+def as_measured(host: Host, result: ProbeResult, products: Mapping[str, float]) -> Host:
+    """The host with the memory bandwidth that this run read, and with the usual `products` of its machine.
+
+    A product of the run itself takes a fraction of a second, in which others slow it by up to a third; its prompts take
+    many and are not slowed like it. Memory is read again and again while the model decodes.
+    """
+    if result.spec.device != "cpu":
+        return host
+    bandwidth = bandwidth_meanwhile(result)
     return replace(
-        host,
-        peak_fp32_ops_per_s=median(vector[:READINGS]) if vector else host.peak_fp32_ops_per_s,
-        peak_bf16_ops_per_s=median(matrix[:READINGS]) if matrix else None,
+        _multiplying(host, products),
+        memory_bandwidth_bytes_per_s=bandwidth or host.memory_bandwidth_bytes_per_s,
+        measured_bandwidth_bytes_per_s=bandwidth or host.measured_bandwidth_bytes_per_s,
     )
 
 
-def as_measured(host: Host, result: ProbeResult) -> Host:
-    """The host with the rates that its processors had during this run, where the run read them."""
-    products = [p for p in result.points if p.name == "gemm" and "ops_per_s" in p.values]
-    rates = {p.label: p.values["ops_per_s"].high for p in products}
-    then = result.place.host if result.place else host
-    bandwidth = bandwidth_meanwhile(result)
-    if result.spec.device != "cpu":
-        return host
+def own_products(result: ProbeResult) -> dict[str, float]:
+    """Operations per second of the run's best matrix product, by precision: others only ever slow it."""
+    read = [p for p in result.points if p.name == "gemm" and "ops_per_s" in p.values]
+    return {p.label: p.values["ops_per_s"].high for p in read}
+
+
+def usual_products(fingerprint: str, history: Sequence[ProbeResult]) -> dict[str, float]:
+    """Median over the newest runs on the processors of one machine, by precision."""
+    here = [r for r in history if r.fingerprint == fingerprint and r.spec.device == "cpu" and r.is_valid]
+    each = [own_products(r) for r in here]
+    labels = dict.fromkeys(label for found in each for label in found)
+    return {label: median([found[label] for found in each if label in found][:READINGS]) for label in labels}
+
+
+def _multiplying(host: Host, products: Mapping[str, float]) -> Host:
     return replace(
         host,
-        memory_bandwidth_bytes_per_s=bandwidth or host.memory_bandwidth_bytes_per_s,
-        measured_bandwidth_bytes_per_s=bandwidth or host.measured_bandwidth_bytes_per_s,
-        peak_fp32_ops_per_s=rates.get("fp32", then.peak_fp32_ops_per_s),
-        peak_bf16_ops_per_s=rates.get("bf16", then.peak_bf16_ops_per_s),
+        peak_fp32_ops_per_s=products.get("fp32", host.peak_fp32_ops_per_s),
+        peak_bf16_ops_per_s=products.get("bf16", host.peak_bf16_ops_per_s),
     )
 
 

@@ -161,6 +161,14 @@ class ForeseenPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodeAtMemory:
+    """Tokens per second of one sequence, foreseen for memory that is read at `bytes_per_s`."""
+
+    bytes_per_s: float
+    decode_tok_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Lessons:
     """The earlier runs behind a prediction, and what was around those that were disturbed (medians; 0 if none was).
 
@@ -179,7 +187,7 @@ class Lessons:
 class Prediction:
     """What sizing foresaw before the run; None where it has no answer. `points`: of a sweep, one for each that it
     reports; the headline figures are those of the first. Stored before these were kept: none. `lessons`: None where
-    nothing alike had run, or stored before.
+    nothing alike had run, or stored before. `decode_by_memory`: ascending; on processors only.
     """
 
     load_s: Quantity | None = None
@@ -192,6 +200,7 @@ class Prediction:
     duration_s: Quantity | None = None
     points: tuple[ForeseenPoint, ...] = ()
     lessons: Lessons | None = None
+    decode_by_memory: tuple[DecodeAtMemory, ...] = ()
 
     def items(self) -> dict[str, Quantity]:
         """The figures that have an answer, by key."""

@@ -216,6 +216,7 @@ class Engine:
     kv_formats: tuple[str, ...] = ("bf16",)
     attention_kinds: tuple[AttentionKind, ...] = (AttentionKind.GQA, AttentionKind.MLA)
     memory_fraction: float = 1.0  # share of device memory that it takes by default
+    cpu_overlap: float = 1.0  # power mean of reading and arithmetic in a decode step on processors; 1: they add up
     aliases: tuple[str, ...] = ()
     reference: bool = False  # only for validation: not offered to users
     notes: str = ""

@@ -53,6 +53,7 @@ class EngineSchema(Schema):
     kv_formats: tuple[Text, ...] = ("bf16",)
     attention_kinds: tuple[AttentionKind, ...] = (AttentionKind.GQA, AttentionKind.MLA)
     memory_fraction: Annotated[Positive, Field(le=1)] = 1.0
+    cpu_overlap: Annotated[float, Field(ge=1, le=16)] = 1.0
     aliases: tuple[Text, ...] = ()
     reference: bool = False
     notes: str = ""

@@ -32,6 +32,7 @@ Floats = NDArray[np.float64]
 BY_FORMAT = {"bandwidth": 0.35, "compute": 0.6}
 SHARED = {
     "bandwidth": 0.9, "compute": 0.9, "experts": 0.5, "overhead": 1.0, "step": 1.0, "cache": 1.0, "attention": 1.0,
+    "prompt_reads": 1.0,
 }  # fmt: skip
 # What an engine does around its kernels differs by orders of magnitude from others. Of one that no public measurement
 # is of, left as narrow as the rest, overhead would be taken for slow reading, and a larger model foreseen too slow.

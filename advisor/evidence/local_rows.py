@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from advisor.evidence.local_fit import NORMAL_90
 from advisor.evidence.observations import Observation, Run
 from advisor.sizing.distance import REPEATS
+from probes.place import own_products
 
 __all__ = ["Phases", "Row", "by_model", "distinct", "memory_changes", "middle", "phases", "product_changes", "width_of"]
 
@@ -81,9 +82,9 @@ def memory_changes(runs: Sequence[Run]) -> float:
 
 
 def product_changes(runs: Sequence[Run]) -> float:
-    """Likewise of matrix products, that prompts are set against; 0 on accelerators, whose rate is the datasheet's."""
-    rates = [run.plan.host.peak_fp32_ops_per_s for run in runs if run.plan.device is None and run.plan.host]
-    known = [math.log(rate) for rate in rates if rate]
+    """Likewise of matrix products, which prompts wait for; 0 on accelerators, whose rate is the datasheet's."""
+    rates = [own_products(run.result).get("fp32", 0.0) for run in runs if run.plan.device is None]
+    known = [math.log(rate) for rate in rates if rate > 0]
     return stdev(known) if len(known) > 1 else 0.0
 
 

@@ -1,7 +1,8 @@
 """Stored measurements as observations of the step model: one plan, one phase, seconds and their spread.
 
 A run is set against the prediction for the memory bandwidth of that same run, so that a busy minute moves neither the
-coefficients nor the prediction for the next model; how much the bandwidth itself varies widens the interval.
+coefficients nor the prediction for the next model, and for the usual matrix products of its machine; how much either
+varies from run to run widens the interval.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from probes.disturbance import disturbance_of
 from probes.engines.precision import RUNNABLE_FORMATS, canonical_format
 from probes.layers import LayerCount
 from probes.machine_records import Machine
-from probes.place import as_measured, bandwidth_meanwhile, place_of, plan_at
+from probes.place import as_measured, bandwidth_meanwhile, place_of, plan_at, usual_products
 from probes.result import Measured, Place, Point, ProbeResult
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
@@ -80,12 +81,14 @@ class Run:
 
 def runs_of(history: Sequence[ProbeResult], machine: Machine | None, catalog: Catalog) -> Iterator[Run]:
     """Of every result that teaches something. `machine`: this one, for results stored without their place."""
+    products = {name: usual_products(name, history) for name in {r.fingerprint for r in history}}
     for result in history:
         bandwidth, place = bandwidth_meanwhile(result), _place(result, machine, catalog)
         if not _teaches(result) or bandwidth is None or bandwidth <= 0 or place is None:
             continue
         try:
-            plan = plan_at(result.spec, replace(place, host=as_measured(place.host, result)), catalog)
+            host = as_measured(place.host, result, products[result.fingerprint])
+            plan = plan_at(result.spec, replace(place, host=host), catalog)
         except FathomError:  # a model, format or accelerator that this catalogue lacks
             continue
         width, reading = disturbance_of(result).width, _product_spread(result)

@@ -64,6 +64,8 @@ class StepCosts:
     sync: Floats  # with the processor, if all experts are there
     interference: Floats  # share of a prefill by which it delays decodes
     first_token: Floats
+    prompt_reads: Floats  # times that a chunk of a prompt takes for its weights what a decode step does
+    overlap: Floats  # exponent of the power mean of reading and arithmetic in a decode step; 1: they add up
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,8 @@ def step_costs(m: ModelArrays, c: CacheRule, k: MachineArrays, e: EfficiencyArra
         sync=m.n_moe_layers * e.sync_s,
         interference=e.interference,
         first_token=e.first_token_s,
+        prompt_reads=e.prompt_reads,
+        overlap=k.overlap,
     )
 
 

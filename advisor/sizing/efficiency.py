@@ -69,6 +69,7 @@ class EfficiencyArrays:
     hop_s: Floats  # hand-over between pipeline stages
     padding: Floats  # rows
     dispatch: Floats  # times the bytes that six passes over the hidden states move
+    prompt_reads: Floats  # of the weights, by each chunk of a prompt: expanding and packing them for large products
     pcie_scaling: Floats  # exponent: how much n devices speed up streaming from the host
     bias: Floats  # multiplies seconds
 
@@ -97,6 +98,7 @@ PRIORS: Mapping[str, float] = {
     "hop_s": 200e-6,
     "padding": 8.0,
     "dispatch": 1.0,
+    "prompt_reads": 1.0,
     "pcie_scaling": 0.7,
     "bias": 1.0,
 }

@@ -95,6 +95,7 @@ class Pairings:
             host_bandwidth=rates[0].host_bandwidth[self.machine],
             host_peak=np.where(amx, matrix, rates[0].host_vector_peak[self.machine]),
             tiled=(~self.on_cpu).astype(float),
+            overlap=np.where(self.on_cpu, self._cpu_overlap(), 1.0),
         )
         known = np.stack([r.known for r in rates])[kind, self.machine]
         numbers = {
@@ -156,6 +157,10 @@ class Pairings:
     def _host_numbers(self) -> dict[str, Floats]:
         own = _machine_factors(self.hardware, "device")[1], _machine_factors(self.hardware, "cpu")[1]
         return {n: np.where(self.on_cpu, own[1][n][self.machine], own[0][n][self.machine]) for n in own[0]}
+
+    def _cpu_overlap(self) -> Floats:
+        found: Floats = np.array([r.engine.cpu_overlap for r in self.runtimes])[self.runtime]
+        return found
 
     def _is_backend(self, name: str) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = np.array([r.backend == name for r in self.runtimes])[self.runtime]

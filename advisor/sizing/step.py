@@ -2,7 +2,8 @@
 
 Each resource takes its bytes or operations divided by datasheet rate times fitted efficiency, and all add up: kernels
 overlap reads and arithmetic only in part, and in cross-validation sums foretell unseen devices better than any soft
-maximum of the two (power means of exponent 1, 2, 3 and 4 were compared).
+maximum of the two (power means of exponent 1, 2, 3 and 4 were compared). One row on a processor is the exception for
+engines that say so: `cpu_overlap`, fitted to own probes by benchmarks/foresight.py.
 
 * Routed experts touched by M tokens: `E·(1 - (1 - k/E)^(M^r))`, the expected union of independent choices for r = 1;
   popular experts make r a little smaller.
@@ -94,7 +95,7 @@ def decode_step(p: PlanCosts, sequences: Floats, context: Floats, draft_tokens: 
     """
     held = np.maximum(sequences / p.layout.pp if p.staged else sequences, 1.0)
     rows = held * (1 + draft_tokens) if draft_tokens else held
-    weights, compute = _matrices(p, rows, rows)
+    weights, compute = _together(*_matrices(p, rows, rows), np.where(rows <= 1, p.costs.overlap, 1.0))
     cache, scores = _decode_attention(p, held, context)
     if draft_tokens:
         drafting = 1 + draft_tokens / p.costs.n_layers
@@ -118,7 +119,7 @@ def prefill_pass(p: PlanCosts, tokens: Floats, depth: Floats, *, pipelined: bool
     weights, compute = _matrices(p, rows, np.ones_like(rows))
     cache, scores = _prefill_attention(p, tokens, depth, chunks)
     link, host = _links(p, rows) * chunks, (p.launches + p.costs.sequence) * chunks
-    whole = StepTime(weights * chunks, compute * chunks + scores, cache, link, host)
+    whole = StepTime(weights * p.costs.prompt_reads * chunks, compute * chunks + scores, cache, link, host)
     if not p.staged:
         return whole
     pp = p.layout.pp
@@ -148,6 +149,14 @@ def _matrices(p: PlanCosts, rows: Floats, sampled: Floats) -> tuple[Floats, Floa
     if p.host is not None:
         work += _host_side(p, p.host, rows, touched)
     return p.read + touched * p.expert_read, work
+
+
+def _together(read: Floats, work: Floats, overlap: Floats) -> tuple[Floats, Floats]:
+    """Both, shrunk alike until they add up to their power mean."""
+    if (overlap == 1.0).all():
+        return read, work
+    shrunk = (read**overlap + work**overlap) ** (1 / overlap) / np.maximum(read + work, np.finfo(float).tiny)
+    return read * shrunk, work * shrunk
 
 
 def _host_side(p: PlanCosts, h: HostCosts, rows: Floats, touched: Floats) -> Floats:

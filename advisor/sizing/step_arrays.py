@@ -65,6 +65,7 @@ class MachineArrays:
     host_bandwidth: Floats
     host_peak: Floats
     tiled: Floats  # 1: matrix units that pad rows to tiles; 0: processors
+    overlap: Floats  # exponent of the power mean of reading and arithmetic in a decode step; 1: they add up
 
 
 @dataclass(frozen=True, slots=True)

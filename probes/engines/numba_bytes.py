@@ -27,8 +27,10 @@ from probes.engines.numba_vectors import (
     at,
     everywhere,
     float_at,
+    least,
     look_ahead,
     multiply_pairs,
+    row_starts,
     vector_at,
 )
 
@@ -70,12 +72,12 @@ def _products(_context: Any, weight: Any, q: Any, scales: Any, block: Any, first
             context.make_array(signature.args[n])(context, builder, arguments[n]) for n in (0, 1, 2, 6)
         )
         outputs, columns = cgutils.unpack_tuple(builder, wide.shape, 2)
-        rows = _starts(builder, wide.data, outputs, columns, *arguments[4:6])
+        rows = row_starts(builder, wide.data, outputs, columns, arguments[4], arguments[5], ROWS)
         totals = [cgutils.alloca_once_value(builder, NO_FLOATS) for _ in rows]
         q_start, f_start, t_start = (builder.bitcast(a.data, BYTE.as_pointer()) for a in (inputs, factors, target))
         with cgutils.for_range(builder, cgutils.unpack_tuple(builder, factors.shape, 1)[0]) as loop:
             begin = builder.mul(loop.index, arguments[3])
-            end = _least(builder, builder.add(begin, arguments[3]), columns)
+            end = least(builder, builder.add(begin, arguments[3]), columns)
             sums = _block(builder, rows, q_start, begin, end)
             factor = everywhere(builder, float_at(builder, at(builder, f_start, loop.index, 4)))
             for total, sum_ in zip(totals, sums, strict=True):
@@ -88,15 +90,6 @@ def _products(_context: Any, weight: Any, q: Any, scales: Any, block: Any, first
         return context.get_dummy_value()
 
     return types.void(weight, q, scales, block, first, quarter, found), generate
-
-
-def _starts(builder: Any, data: Any, outputs: Any, columns: Any, first: Any, quarter: Any) -> list[Any]:
-    """Where each of the rows begins."""
-    start, last = builder.bitcast(data, BYTE.as_pointer()), builder.sub(outputs, ir.Constant(LONG, 1))
-    places = [builder.add(first, builder.mul(quarter, ir.Constant(LONG, r))) for r in range(ROWS)]
-    return [
-        builder.gep(start, [builder.mul(_least(builder, place, last), columns)], source_etype=BYTE) for place in places
-    ]
 
 
 def _block(builder: Any, rows: list[Any], q_start: Any, begin: Any, end: Any) -> list[Any]:
@@ -117,7 +110,3 @@ def _block(builder: Any, rows: list[Any], q_start: Any, begin: Any, end: Any) ->
         for sum_, value in zip(sums, held, strict=True):
             builder.store(value, sum_)
     return sums
-
-
-def _least(builder: Any, a: Any, b: Any) -> Any:
-    return builder.select(builder.icmp_signed("<", a, b), a, b)

@@ -8,13 +8,14 @@ import numpy as np
 from numba import prange
 
 from probes.engines.numba_bits import LINE, float_of_bits, kernel, parallel_kernel, prefetch, put, widen
+from probes.engines.numba_pairs import APART, RUN_PAIRS, four_rows_of_pairs
+from probes.engines.numba_vectors import HAS_AVX2
 
 __all__ = ["expand", "product", "product_pairs", "product_rows", "product_two"]
 
 PAIRS_IN_LINE = LINE // 4
-RUN, RUN_PAIRS = 32, 64  # elements of each row between two looks ahead
+RUN, LOOK_PAIRS = 32, 64  # elements of each row between two looks ahead
 NEAR, NEAR_PAIRS = 512, 768  # bytes to look ahead
-APART = 32  # rows
 
 
 @parallel_kernel
@@ -59,28 +60,29 @@ def product_pairs(pairs, x, bias, y):  # type: ignore[no-untyped-def]
     even, odd = np.empty(half, np.float32), np.empty(half, np.float32)
     for j in range(half):
         even[j], odd[j] = widen(x[0, 2 * j]), widen(x[0, 2 * j + 1])
-    _four_rows(pairs, even, odd, bias, y[0])
+    if HAS_AVX2 and half % RUN_PAIRS == 0:
+        four_rows_of_pairs(pairs, even, odd, bias, y[0])
+    else:
+        _four_rows(pairs, even, odd, bias, y[0])
 
 
 @parallel_kernel
 def _four_rows(pairs, even, odd, bias, y):  # type: ignore[no-untyped-def]
-    """Rows that go together lie APART: next to each other they are no streams of their own, and a quarter of the matrix
-    apart they meet in the same banks of memory, by chance of the shape (a third slower with 152,064 x 3,584).
-    """
+    """As `four_rows_of_pairs` walks, for other processors and any width."""
     outputs, half = pairs.shape
-    blocks, whole, biased = -(-outputs // (4 * APART)), half // RUN_PAIRS * RUN_PAIRS, bias.shape[0] > 0
+    blocks, whole, biased = -(-outputs // (4 * APART)), half // LOOK_PAIRS * LOOK_PAIRS, bias.shape[0] > 0
     for index in prange(blocks * APART):
         i, k, m, n = _four(np.int64(index), outputs - 1)
         first, second, third, fourth = pairs[i], pairs[k], pairs[m], pairs[n]
         t0, t1, t2, t3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-        for start in range(0, whole, RUN_PAIRS):
-            for line in range(start + NEAR_PAIRS // 4, start + RUN_PAIRS + NEAR_PAIRS // 4, PAIRS_IN_LINE):
+        for start in range(0, whole, LOOK_PAIRS):
+            for line in range(start + NEAR_PAIRS // 4, start + LOOK_PAIRS + NEAR_PAIRS // 4, PAIRS_IN_LINE):
                 prefetch(first, line)
                 prefetch(second, line)
                 prefetch(third, line)
                 prefetch(fourth, line)
             a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-            for j in range(start, start + RUN_PAIRS):
+            for j in range(start, start + LOOK_PAIRS):
                 a += _low(first[j]) * even[j] + _high(first[j]) * odd[j]
                 b += _low(second[j]) * even[j] + _high(second[j]) * odd[j]
                 c += _low(third[j]) * even[j] + _high(third[j]) * odd[j]

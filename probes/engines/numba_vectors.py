@@ -9,14 +9,14 @@ from numba.core import cgutils
 
 __all__ = [
     "BYTE", "FLOAT", "FLOATS", "HAS_AVX2", "LANES", "LONG", "SHORT", "SHORTS", "WORD", "WORDS", "add_up", "at",
-    "everywhere", "float_at", "look_ahead", "multiply_pairs", "vector_at",
+    "everywhere", "float_at", "least", "look_ahead", "multiply_pairs", "row_starts", "vector_at",
 ]  # fmt: skip
 
 LANES = 32  # bytes
 BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 WORDS, FLOATS = ir.VectorType(WORD, LANES // 4), ir.VectorType(FLOAT, LANES // 4)
 SHORTS = ir.VectorType(SHORT, LANES // 2)
-HAS_AVX2 = bool(binding.get_host_cpu_features().get("avx2", False))
+HAS_AVX2 = all(binding.get_host_cpu_features().get(name, False) for name in ("avx2", "fma"))
 
 
 def look_ahead(builder: Any, where: Any, distance: int, keep: int) -> None:
@@ -30,6 +30,22 @@ def look_ahead(builder: Any, where: Any, distance: int, keep: int) -> None:
 def at(builder: Any, start: Any, index: Any, size: int) -> Any:
     """`start` (a pointer to bytes) + `index` x `size`."""
     return builder.gep(start, [builder.mul(index, ir.Constant(index.type, size))], source_etype=BYTE)
+
+
+def row_starts(
+    builder: Any, data: Any, outputs: Any, row_bytes: Any, first: Any, apart: Any, rows: int
+) -> list[Any]:
+    """Where rows `first`, `first` + `apart`, ... of a matrix begin; beyond the last of `outputs`, that one again."""
+    start, last = builder.bitcast(data, BYTE.as_pointer()), builder.sub(outputs, ir.Constant(LONG, 1))
+    places = [builder.add(first, builder.mul(apart, ir.Constant(LONG, r))) for r in range(rows)]
+    return [
+        builder.gep(start, [builder.mul(least(builder, place, last), row_bytes)], source_etype=BYTE)
+        for place in places
+    ]
+
+
+def least(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
 def vector_at(builder: Any, start: Any, offset: int, kind: Any) -> Any:

@@ -236,3 +236,50 @@ def test_each_run_is_set_against_the_rates_that_it_had_itself(catalog, machine):
     columns = PlanColumns.from_plans([run.plan for run in runs])
     rates = [columns.hardware[n].host.measured_bandwidth_bytes_per_s for n in columns.machine]
     assert rates == [BANDWIDTH, BANDWIDTH / 2]
+
+
+def test_prompts_that_handle_their_weights_often_are_foreseen_for_a_larger_model(catalog, machine):
+    """A fixed part of each prompt, a tenth of 512 tokens, in proportion to the weights: two lengths tell it apart."""
+
+    def prompt_s(spec: ProbeSpec, tokens: int) -> float:
+        fixed = 12 * need_of(spec).read_bytes / BANDWIDTH
+        return fixed + tokens * 2 * active_params(spec.architecture) / GEMM_OPS_PER_S["bf16"]
+
+    small, large = (spec_of(catalog, name) for name in (SMALL, LARGE))
+    run = run_of(catalog, machine)
+    others = tuple(p for p in run.points if p.name != "prefill")
+    prompts = tuple(
+        Point("prefill", {"prompt_tokens": n}, {"prefill_tok_s": measured(n / prompt_s(small, n), 3)})
+        for n in small.prompt_tokens
+    )
+    history = [replace(run, points=(*others, *prompts), prefill_tok_s=measured(512 / prompt_s(small, 512), 3))]
+    known = with_measurements(catalog, history, machine)
+    for tokens in (128, 512):
+        spec = replace(large, prompt_tokens=(tokens,))
+        found = foresee(spec, machine, known, history).prediction.prefill_tok_s
+        assert found is not None
+        assert found.value == pytest.approx(tokens / prompt_s(large, tokens), rel=0.05)
+
+
+def test_a_slow_moment_of_one_product_moves_no_prediction_but_widens_it(catalog, machine):
+    """Prompts are set against the usual product of the machine, not against the half second of the same run."""
+
+    def with_product(run: ProbeResult, share: float) -> ProbeResult:
+        points = [
+            replace(p, values={"ops_per_s": measured(share * FP32, 3)}) if p.label == "fp32" else p for p in run.points
+        ]
+        return replace(run, points=tuple(points))
+
+    runs = [run_of(catalog, machine, id=f"run-{n}") for n in range(3)]
+    steady = [with_product(run, 1.0) for run in runs]
+    slowed = [with_product(runs[0], 0.6), *steady[1:]]
+    spec = spec_of(catalog, LARGE)
+    found = []
+    for history in (steady, slowed):
+        known = with_measurements(catalog, history, machine)
+        peaks = [run.plan.host.peak_fp32_ops_per_s for run in runs_of(history, machine, known)]
+        assert peaks == pytest.approx([1.03 * FP32] * 3)
+        found.append(foresee(spec, machine, known, history).prediction.prefill_tok_s)
+    same, wider = found
+    assert wider.value == pytest.approx(same.value, rel=1e-6)
+    assert wider.high / wider.low > 1.2 * same.high / same.low

@@ -32,7 +32,7 @@ def check(matrix, weight, dtype, rows):
 FLOATS = """
 sixteen = torch.bfloat16, torch.float16
 for dtype, shape in ((torch.float32, (70, 131)), (sixteen[0], (131, 70)), (sixteen[0], (128, 200)),
-        (sixteen[0], (3, 64)), (sixteen[1], (67, 96))):
+        (sixteen[0], (3, 64)), (sixteen[0], (300, 96)), (sixteen[1], (67, 96))):
     weight, bias = torch.randn(shape).to(dtype), torch.randn(shape[0]).to(dtype)
     for extra in (bias, None):
         matrix = FloatLinear(shape[1], shape[0], tuner, weight, extra)

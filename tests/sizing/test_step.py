@@ -31,6 +31,7 @@ def efficiency(**given: float) -> EfficiencyArrays:
     shares = dict.fromkeys(list(PRIORS)[:12], 1.0)
     none = dict.fromkeys(("layer_s", "moe_layer_s", "step_s", "sequence_s", "collective_s", "sync_s", "hop_s"), 0.0)
     rest = {"first_token_s": 0.0, "padding": 0.0, "dispatch": 0.0, "pcie_scaling": 1.0, "bias": 1.0}
+    rest |= {"prompt_reads": 1.0}
     return EfficiencyArrays(**{n: np.array([v]) for n, v in (shares | none | rest | given).items()})
 
 
@@ -154,3 +155,38 @@ def test_micro_batches_of_one_prompt_fill_the_stages_of_llama_cpp() -> None:
         i = replace(i, layout=replace(i.layout, chunk_tokens=np.array([512.0])))
         times[engine] = float(prefill_pass(priced(i, efficiency()), np.array([2048.0]), np.array([0.0])).total[0])
     assert times["llama.cpp"] == pytest.approx(times["vllm"] * 7 / 16, rel=1e-6)
+
+
+def on_this_processor(overlap: float) -> StepInputs:
+    """1.5B on the processors of a catalogue host, by an engine whose steps overlap so much."""
+    engine = replace(CATALOG.engine("torch"), cpu_overlap=overlap)
+    plan = replace(
+        plan_of("deepseek-r1-distill-qwen-1.5b", "bf16", None, offload=Offload.CPU_ONLY),
+        engine=engine, backend="cpu", host=CATALOG.host("epyc-9355-1s"),
+    )  # fmt: skip
+    return inputs_of(plan, Load(1, 1, 512))
+
+
+def test_one_row_reads_while_it_multiplies_where_the_engine_does_so() -> None:
+    """Root of the sum of squares for one row; several rows, and prompts, are multiplied after they were read."""
+    apart, together = on_this_processor(1), on_this_processor(2)
+    at = np.array([1.0]), np.array([0.0])
+    plain = decode_step(priced(apart, efficiency()), *at)
+    read, work = float(plain.weights[0]), float(plain.compute[0])
+    found = decode_step(priced(together, efficiency()), *at)
+    assert float(found.weights[0] + found.compute[0]) == pytest.approx((read**2 + work**2) ** 0.5)
+    assert float(found.weights[0] / found.compute[0]) == pytest.approx(read / work)
+    assert seconds(together, efficiency(), 2, 0) == seconds(apart, efficiency(), 2, 0)
+    prompts = [prefill_pass(priced(i, efficiency()), np.array([512.0]), np.array([0.0])) for i in (apart, together)]
+    assert float(prompts[0].total[0]) == float(prompts[1].total[0])
+
+
+def test_a_prompt_handles_its_weights_as_often_as_the_engine_does() -> None:
+    """Expanding and packing cost each chunk once, however long it is; decoding knows nothing of it."""
+    i = on_this_processor(1)
+    once, often = (priced(i, efficiency(prompt_reads=n)) for n in (1.0, 8.0))
+    for tokens in (64.0, 512.0):
+        passes = [prefill_pass(p, np.array([tokens]), np.array([0.0])) for p in (once, often)]
+        assert float(passes[1].total[0] - passes[0].total[0]) == pytest.approx(7 * float(passes[0].weights[0]))
+    steps = [decode_step(p, np.array([1.0]), np.array([0.0])) for p in (once, often)]
+    assert float(steps[0].total[0]) == float(steps[1].total[0])
