@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from sqlalchemy import (
     inspect,
 )
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from advisor.catalog.errors import DataError, InputError
@@ -48,7 +49,7 @@ PROBES = Table(
     Column("record", Text, nullable=False),
     Index("probe_by_machine", "fingerprint", "started_at"),
 )
-BUSY_SECONDS = 10.0
+BUSY_SECONDS, BUSY_PAUSE_S = 10.0, 0.02
 
 
 def database_url(place: Path | str) -> URL:
@@ -88,7 +89,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         _make_folder(engine.url)
         with engine.begin() as connection:
             if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("pragma journal_mode = wal")
+                _log_ahead(connection)
             _make_table(connection)
             yield connection
     except OSError as problem:
@@ -96,6 +97,21 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     except SQLAlchemyError as problem:
         cause = str(getattr(problem, "orig", None) or problem).strip().splitlines()[0]
         raise DataError(where, "", "", _expected(cause), cause) from problem
+
+
+def _log_ahead(connection: Connection) -> None:
+    """SQLite's write-ahead log. Of several that switch a new file to it at once, all but one are told that it is
+    locked: here, unlike elsewhere, SQLite does not wait by itself.
+    """
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql("pragma journal_mode = wal")
+            return
+        except OperationalError as problem:
+            if "locked" not in str(problem.orig) or time.monotonic() > end:
+                raise
+            time.sleep(BUSY_PAUSE_S)
 
 
 def _make_table(connection: Connection) -> None:

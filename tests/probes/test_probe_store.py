@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from advisor.catalog.errors import DataError, InputError
+from probes import store_tables
 from probes.codec import encode
 from probes.result import Measured, Point, State
 from probes.store import Imported, Store, default_path
@@ -164,6 +169,31 @@ def test_many_writers_at_once_lose_nothing(store_path, result):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: Store(store_path).add(result(f"r{i}")), range(24)))
     assert len(Store(store_path).history()) == 24
+
+
+@pytest.mark.parametrize(
+    ("answers", "patience_s", "tries", "outcome"),
+    [
+        (["database is locked"] * 3, 60.0, 4, nullcontext()),
+        (["database is locked"] * 99, 10.0, 3, pytest.raises(OperationalError, match="locked")),
+        (["disk I/O error"], 60.0, 1, pytest.raises(OperationalError, match="disk")),
+    ],
+)
+def test_a_new_file_that_others_are_switching_is_waited_for(monkeypatch, answers, patience_s, tries, outcome):
+    """SQLite says at once that it is locked there, whatever its timeout. The clock moves 5 s at each look."""
+    clock, tried = itertools.count(step=5), []
+
+    def switch(statement: str) -> None:
+        tried.append(statement)
+        if len(tried) <= len(answers):
+            raise OperationalError(statement, None, sqlite3.OperationalError(answers[len(tried) - 1]))
+
+    stopped = SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _seconds: None)
+    monkeypatch.setattr(store_tables, "time", stopped)
+    monkeypatch.setattr(store_tables, "BUSY_SECONDS", patience_s)
+    with outcome:
+        store_tables._log_ahead(SimpleNamespace(exec_driver_sql=switch))
+    assert len(tried) == tries
 
 
 def test_the_same_id_is_replaced(store_path, result):
