@@ -16,7 +16,7 @@ LANES = 32  # bytes
 BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 WORDS, FLOATS = ir.VectorType(WORD, LANES // 4), ir.VectorType(FLOAT, LANES // 4)
 SHORTS = ir.VectorType(SHORT, LANES // 2)
-HAS_AVX2 = all(binding.get_host_cpu_features().get(name, False) for name in ("avx2", "fma"))
+HAS_AVX2 = all(binding.get_host_cpu_features().get(name, False) for name in ("avx2", "fma"))  # all with one have both
 
 
 def look_ahead(builder: Any, where: Any, distance: int, keep: int) -> None:

@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Basis
 from advisor.evidence.distance import fit_drift
 from advisor.evidence.in_force import with_measurements
@@ -16,22 +15,12 @@ from advisor.sizing.efficiency import efficiency_table
 from advisor.sizing.plan import Load
 from advisor.sizing.products import product_elements
 from advisor.sizing.size import size
-from probes.machine import THIS_MACHINE, detect
+from probes.machine import THIS_MACHINE
 from probes.place import place_of, plan_at
 from probes.result import Measured, Place, Point, ProbeResult, State
 from probes.spec import ProbeSpec
 
 SMALL, LARGE = "deepseek-r1-distill-qwen-1.5b", "deepseek-r1-distill-qwen-7b"
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return load_catalog()
-
-
-@pytest.fixture(scope="module")
-def machine():
-    return detect()
 
 
 def run_at(catalog, machine, prompts: tuple[int, ...], rate=21.3) -> ProbeResult:

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.evidence.in_force import with_measurements
 from advisor.evidence.local import local_calibrations
@@ -19,7 +18,6 @@ from probes.codec import decode, encode
 from probes.disturbance import disturbance_of, is_disturbed
 from probes.foresee import foresee
 from probes.lessons import lessons_of
-from probes.machine import detect
 from probes.place import place_of
 from probes.result import Conditions, Lessons, Measured, Point, Prediction, ProbeResult, State
 from probes.spec import ProbeSpec
@@ -27,16 +25,6 @@ from probes.spec import ProbeSpec
 MODEL = "deepseek-r1-distill-qwen-1.5b"
 QUIET = Conditions(foreign_cores=0.01, steal_share=0.001)
 WATCHED = Conditions(foreign_cores=0.35, steal_share=0.001, warnings=("foreign_load",))
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return load_catalog()
-
-
-@pytest.fixture(scope="module")
-def machine():
-    return detect()
 
 
 def run_of(catalog, machine, name: str, decode_tok_s: float, prefill_tok_s: float, conditions=QUIET, **changes):

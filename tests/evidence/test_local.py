@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Basis
 from advisor.evidence.in_force import with_measurements
 from advisor.evidence.local import first_off, local_calibrations
@@ -18,7 +17,7 @@ from advisor.sizing.plan import Load
 from advisor.sizing.size import size
 from advisor.sizing.tensors import active_params
 from probes.foresee import foresee, load_of
-from probes.machine import THIS_MACHINE, detect
+from probes.machine import THIS_MACHINE
 from probes.need import need_of
 from probes.place import place_of, plan_at
 from probes.result import Measured, Place, Point, Prediction, ProbeResult, State
@@ -29,16 +28,6 @@ SMALL, LARGE = "deepseek-r1-distill-qwen-1.5b", "deepseek-r1-distill-qwen-7b"
 SHARES = {"bf16": 0.80, "int8-w8a8": 0.62, "fp32": 0.95}  # of the bandwidth that decoding reaches here
 OVERHEAD_S = 5e-3  # of each step, whatever the format
 GEMM_OPS_PER_S = {"bf16": 900e9, "int8-w8a8": 1100e9, "fp32": 300e9}
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return load_catalog()
-
-
-@pytest.fixture(scope="module")
-def machine():
-    return detect()
 
 
 def spec_of(catalog, variant_id: str, format_id: str = "bf16", **changes) -> ProbeSpec:

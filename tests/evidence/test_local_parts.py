@@ -11,13 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from advisor.catalog import load_catalog
 from advisor.evidence.in_force import with_measurements
 from advisor.evidence.observations import runs_of
 from advisor.sizing.tensors import active_params
 from probes.foresee import foresee
 from probes.layers import LayerCount
-from probes.machine import detect
 from probes.need import need_of
 from probes.place import measured_bandwidth, place_of, this_host
 from probes.result import Conditions, Measured, Point, ProbeResult, State
@@ -46,16 +44,6 @@ class Truth:
         a = spec.architecture
         work = 2 * tokens * (active_params(a) - a.vocab_size * a.hidden_size)
         return work / PRODUCTS + self.step(spec)
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return load_catalog()
-
-
-@pytest.fixture(scope="module")
-def machine():
-    return detect()
 
 
 def spec_of(catalog, variant_id: str, format_id: str) -> ProbeSpec:

@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Basis
 from advisor.evidence.in_force import with_measurements
 from advisor.sizing.tensors import active_params
 from probes.foresee import foresee
-from probes.machine import detect
 from probes.need import need_of
 from probes.place import place_of
 from probes.result import Measured, Point, ProbeResult, State
@@ -21,16 +19,6 @@ SMALL = "deepseek-r1-distill-qwen-1.5b"
 BANDWIDTH, FP32, BF16 = 22e9, 340e9, 2100e9
 SHARE, CACHE_SHARE = 0.8, 0.1  # of the bandwidth at which weights are read, and the cache
 DEPTHS = (512, 1024, 2048, 4096, 8192)
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return load_catalog()
-
-
-@pytest.fixture(scope="module")
-def machine():
-    return detect()
 
 
 def sweep_of(catalog, **changes) -> ProbeSpec:

@@ -6,28 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.report.memory_text import at_memory_text
 from probes.at_memory import SPEEDS, decode_by_memory, foreseen_at_memory
 from probes.codec import decode, encode
 from probes.foresee import foresee
-from probes.machine import detect
 from probes.place import place_of
 from probes.result import Conditions, DecodeAtMemory, Measured, Prediction, ProbeResult, State
 from probes.spec import Kind, ProbeSpec, SweepAxis
 
 SMALL = "deepseek-r1-distill-qwen-1.5b"
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return load_catalog()
-
-
-@pytest.fixture(scope="module")
-def machine():
-    return detect()
 
 
 def spec_of(catalog, **changes) -> ProbeSpec:

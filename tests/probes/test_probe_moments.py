@@ -20,7 +20,6 @@ from advisor.sizing.plan import Load
 from advisor.sizing.size import size
 from probes.codec import decode, encode
 from probes.foresee import foresee
-from probes.machine import detect
 from probes.moments import foreseen_moments
 from probes.need import need_of
 from probes.place import place_of, plan_at
@@ -28,16 +27,6 @@ from probes.result import Conditions, ForeseenPoint, Measured, Point, Prediction
 from probes.spec import Kind, ProbeSpec, SweepAxis
 
 SMALL = "deepseek-r1-distill-qwen-1.5b"
-
-
-@pytest.fixture(scope="module")
-def catalog():
-    return load_catalog()
-
-
-@pytest.fixture(scope="module")
-def machine():
-    return detect()
 
 
 def sweep_of(catalog, axis: SweepAxis, **changes) -> ProbeSpec:
