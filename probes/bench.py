@@ -14,11 +14,12 @@ from probes.engines.precision import Precision
 from probes.engines.torch_engine import set_threads, synchroniser
 from probes.result import Measured
 
-__all__ = ["Canary", "copy_bandwidth", "gemm_rate", "host_to_device", "read_bandwidth"]
+__all__ = ["SMALL_SIZE", "Canary", "ProductCanary", "copy_bandwidth", "gemm_rate", "host_to_device", "read_bandwidth"]
 
 MIN_SECONDS = 0.1  # shorter measurements catch one quiet moment, not the machine
 MAX_PRODUCT_S = 0.5  # of one matrix product
 CPU_SIZE, GPU_SIZE = 2048, 8192  # of a square product: a smaller one does not fill the device
+SMALL_SIZE = 1024  # fills the processors, and takes a few hundredths of a second
 GPU_PASSES = 8  # over a buffer at a time: waiting for the end of one takes a tenth as long as the pass itself
 CACHE_FACTOR = 4  # a buffer this many times the last-level cache is read from memory
 
@@ -68,6 +69,27 @@ class Canary:
             reader()
         self._synchronise()
         return (time.perf_counter() - start) / self._passes
+
+
+class ProductCanary:
+    """Multiplies the same float32 matrices over and over: how fast do the processors compute at this moment?"""
+
+    def __init__(self, threads: int, size: int = SMALL_SIZE) -> None:
+        """`threads`: with which to multiply, whatever is set for the products of the model."""
+        self._threads, self._operations = threads, 2 * size**3
+        self._a, self._c = torch.ones(size, size), torch.empty(size, size)
+
+    def read(self, seconds: float = MIN_SECONDS) -> float:
+        """Operations per second of the best product, over at least `seconds` and two products."""
+        before = torch.get_num_threads()
+        set_threads(self._threads)
+        best, products, end = 0.0, 0, time.perf_counter() + seconds
+        while products < 2 or time.perf_counter() < end:
+            start = time.perf_counter()
+            torch.mm(self._a, self._a, out=self._c)
+            best, products = max(best, self._operations / (time.perf_counter() - start)), products + 1
+        set_threads(before)
+        return best
 
 
 def _as_floats(tensor: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,6 @@ from advisor.catalog.errors import FathomError
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.plan import Load
-from probes.at_memory import decode_by_memory
 from probes.cpu import available_bytes
 from probes.duration import duration_s
 from probes.engines.block import POOL_ELEMENTS
@@ -20,10 +19,11 @@ from probes.machine_records import Machine
 from probes.moments import ForeseenMoment, foreseen_moments, foreseen_points
 from probes.need import Need, memory_limit, need_of, refusal
 from probes.needs import needed
+from probes.pace import rates_by_pace
 from probes.place import accelerator_of, device_at, measured_bandwidth, place_of
 from probes.possible import refuse_impossible
 from probes.quick import quick_load
-from probes.result import DecodeAtMemory, Place, Prediction, ProbeResult
+from probes.result import PaceCurves, Place, Prediction, ProbeResult
 from probes.slice_depths import with_depths
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 from probes.sweep_values import at_position, fitted, positions
@@ -91,7 +91,7 @@ def foresee(
     place = place_of(spec, machine, catalog, history)
     assert place is not None  # only an endpoint has none
     bandwidth = _bandwidth(spec, place, machine, catalog, history)
-    moments, by_memory, unknown = _moments(spec, place, catalog, table)
+    moments, by_pace, unknown = _moments(spec, place, catalog, table)
     prediction = Prediction(
         peak_bytes=Quantity(
             most.total_bytes,
@@ -103,7 +103,7 @@ def foresee(
         load_s=_load(first, machine, alike, spec.engine),
         bandwidth_bytes_per_s=bandwidth,
         lessons=lessons_of(spec, history),
-        decode_by_memory=by_memory,
+        by_pace=by_pace,
     )
     if moments:
         prediction = _with_seconds(prediction, moments, first, spec, machine.cpu.cores)
@@ -126,12 +126,12 @@ def load_of(spec: ProbeSpec) -> Load:
 
 def _moments(
     spec: ProbeSpec, place: Place, catalog: Catalog, table: EfficiencyTable | None
-) -> tuple[list[ForeseenMoment], tuple[DecodeAtMemory, ...], str]:
-    """With decode by the memory's speed, and why there is neither."""
+) -> tuple[list[ForeseenMoment], PaceCurves, str]:
+    """With the rates by the machine's pace, and why there is neither."""
     try:
-        return foreseen_moments(spec, place, catalog, table), decode_by_memory(spec, place, catalog, table), ""
+        return foreseen_moments(spec, place, catalog, table), rates_by_pace(spec, place, catalog, table), ""
     except FathomError as problem:
-        return [], (), str(problem)
+        return [], PaceCurves(), str(problem)
 
 
 def _with_seconds(

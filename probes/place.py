@@ -112,25 +112,29 @@ def this_host(machine: Machine, catalog: Catalog, history: Sequence[ProbeResult]
 
 
 def as_measured(host: Host, result: ProbeResult, products: Mapping[str, float]) -> Host:
-    """The host with the memory bandwidth that this run read, and with the usual `products` of its machine.
+    """The host with the memory bandwidth that this run read, and with the usual `products` of its machine at the pace
+    that the processors had between its prompts and rounds.
 
-    A product of the run itself takes a fraction of a second, in which others slow it by up to a third; its prompts take
-    many and are not slowed like it. Memory is read again and again while the model decodes.
+    One product before a run says little: it takes a fraction of a second, in which others slow it by up to a third.
     """
     if result.spec.device != "cpu":
         return host
-    bandwidth = bandwidth_meanwhile(result)
+    bandwidth, pace = bandwidth_meanwhile(result), _pace(result, products)
     return replace(
-        _multiplying(host, products),
+        _multiplying(host, {label: pace * rate for label, rate in products.items()}),
         memory_bandwidth_bytes_per_s=bandwidth or host.memory_bandwidth_bytes_per_s,
         measured_bandwidth_bytes_per_s=bandwidth or host.measured_bandwidth_bytes_per_s,
     )
 
 
 def own_products(result: ProbeResult) -> dict[str, float]:
-    """Operations per second of the run's best matrix product, by precision: others only ever slow it."""
+    """Operations per second of the run's matrix products, by precision: as read between its prompts and rounds, else
+    the best before it, which others only ever slow.
+    """
     read = [p for p in result.points if p.name == "gemm" and "ops_per_s" in p.values]
-    return {p.label: p.values["ops_per_s"].high for p in read}
+    found = {p.label: p.values["ops_per_s"].high for p in read}
+    meanwhile = result.conditions.product_ops_per_s
+    return found if meanwhile is None else found | {"fp32": meanwhile.value}
 
 
 def usual_products(fingerprint: str, history: Sequence[ProbeResult]) -> dict[str, float]:
@@ -139,6 +143,12 @@ def usual_products(fingerprint: str, history: Sequence[ProbeResult]) -> dict[str
     each = [own_products(r) for r in here]
     labels = dict.fromkeys(label for found in each for label in found)
     return {label: median([found[label] for found in each if label in found][:READINGS]) for label in labels}
+
+
+def _pace(result: ProbeResult, products: Mapping[str, float]) -> float:
+    """Products during this run / the usual ones; 1 where they were not read."""
+    meanwhile, usual = result.conditions.product_ops_per_s, products.get("fp32")
+    return meanwhile.value / usual if meanwhile is not None and usual else 1.0
 
 
 def _multiplying(host: Host, products: Mapping[str, float]) -> Host:

@@ -101,6 +101,7 @@ class Conditions:
     canary_before_bytes_per_s: float | None = None
     canary_after_bytes_per_s: float | None = None
     canary_bytes_per_s: float | None = None  # median of all readings between the rounds
+    product_ops_per_s: Measured | None = None  # float32 products between the prompts and rounds; processors only
     hardware_threads: int | None = None  # that the probe was bound to, one of each core
     page_cache_resident: float | None = None  # share of the weight file, where there is one
     gpu: Mapping[str, float | str] = field(default_factory=dict)  # clocks, temperature, power, throttle reasons
@@ -161,11 +162,20 @@ class ForeseenPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeAtMemory:
-    """Tokens per second of one sequence, foreseen for memory that is read at `bytes_per_s`."""
+class RatesAt:
+    """Foreseen for one speed of memory, bytes per second, or of products, operations per second."""
 
-    bytes_per_s: float
-    decode_tok_s: float
+    speed: float
+    decode_tok_s: float  # of one sequence
+    prefill_tok_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PaceCurves:
+    """Rates by the pace of the machine, ascending, see `probes.pace`; on processors only."""
+
+    by_memory: tuple[RatesAt, ...] = ()
+    by_products: tuple[RatesAt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,7 @@ class Lessons:
 class Prediction:
     """What sizing foresaw before the run; None where it has no answer. `points`: of a sweep, one for each that it
     reports; the headline figures are those of the first. Stored before these were kept: none. `lessons`: None where
-    nothing alike had run, or stored before. `decode_by_memory`: ascending; on processors only.
+    nothing alike had run, or stored before.
     """
 
     load_s: Quantity | None = None
@@ -200,7 +210,7 @@ class Prediction:
     duration_s: Quantity | None = None
     points: tuple[ForeseenPoint, ...] = ()
     lessons: Lessons | None = None
-    decode_by_memory: tuple[DecodeAtMemory, ...] = ()
+    by_pace: PaceCurves = field(default_factory=PaceCurves)
 
     def items(self) -> dict[str, Quantity]:
         """The figures that have an answer, by key."""

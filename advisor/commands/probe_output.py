@@ -11,13 +11,13 @@ from advisor.catalog.text import texts, translate
 from advisor.catalog.units import format_bytes
 from advisor.evidence.surprises import PointCheck, point_checks, surprises
 from advisor.report.failure_text import failure_text
-from advisor.report.memory_text import at_memory_text
 from advisor.report.numbers import latency_text
+from advisor.report.pace_text import at_pace_text
 from advisor.report.surprise_text import surprise_texts
 from advisor.report.sweep_text import sweep_texts
-from probes.at_memory import foreseen_at_memory
 from probes.codec import encode
 from probes.foresee import Foresight
+from probes.pace import foreseen_at_pace
 from probes.result import Event, EventKind, Measured, ProbeResult
 from probes.store import Store
 
@@ -60,19 +60,24 @@ def as_json(result: ProbeResult, foresight: Foresight, remark: str) -> dict[str,
         "started_at": result.started_at,
         "duration_s": result.duration_s,
         "predicted": {name: quantity.as_json() for name, quantity in result.predicted.items().items()},
-        "at_memory": _at_memory(result),
+        "at_pace": _at_pace(result),
         "outside": [encode(surprise) for surprise in surprises(result)],
         "prediction_missing": foresight.unknown,
         "remark": remark,
     }
 
 
-def _at_memory(result: ProbeResult) -> dict[str, object] | None:
-    """Decode that had been foreseen for the speed that memory had during the run."""
-    found = foreseen_at_memory(result)
+def _at_pace(result: ProbeResult) -> dict[str, object] | None:
+    """Rates that had been foreseen for the pace that the machine had during the run."""
+    found = foreseen_at_pace(result)
     if found is None:
         return None
-    return {"bytes_per_s": found[0], "decode_tok_s": found[1].as_json()}
+    rates = {"decode_tok_s": found.decode_tok_s, "prefill_tok_s": found.prefill_tok_s}
+    return {
+        "memory_bytes_per_s": found.memory_bytes_per_s,
+        "product_ops_per_s": found.product_ops_per_s,
+        **{name: said.as_json() for name, said in rates.items() if said is not None},
+    }
 
 
 def keep(store: Store, result: ProbeResult) -> None:
@@ -118,7 +123,7 @@ def print_result(result: ProbeResult, foresight: Foresight, remark: str) -> None
     lines += [f"- {text}" for text in sweep_texts(result, lang)]
     lines += [f"- {translate(lang, f'probes.flag.{flag}')}" for flag in result.flags]
     lines += [f"- {translate(lang, f'probes.warning.{warning}')}" for warning in result.conditions.warnings]
-    lines += [f"- {text}" for text in (*surprise_texts(result, lang), at_memory_text(result, lang)) if text]
+    lines += [f"- {text}" for text in (*surprise_texts(result, lang), at_pace_text(result, lang)) if text]
     lines += (
         [f"- {translate(lang, 'probes.command.seconds_unknown', reason=foresight.unknown)}"]
         if foresight.unknown

@@ -1,8 +1,8 @@
 """Stored measurements as observations of the step model: one plan, one phase, seconds and their spread.
 
 A run is set against the prediction for the memory bandwidth of that same run, so that a busy minute moves neither the
-coefficients nor the prediction for the next model, and for the usual matrix products of its machine; how much either
-varies from run to run widens the interval.
+coefficients nor the prediction for the next model, and likewise for the matrix products read in between; how much
+either varies from run to run widens the interval.
 """
 
 from __future__ import annotations
@@ -191,6 +191,8 @@ def _product_spread(result: ProbeResult) -> float:
     """Of the reading of products that prompts are set against; 0 without one. A few short products are easily slowed,
     and the prompt then looks better than it was.
     """
+    if result.conditions.product_ops_per_s is not None:
+        return _spread(result.conditions.product_ops_per_s)
     rates = [p.values["ops_per_s"] for p in result.points if p.name == "gemm" and "ops_per_s" in p.values]
     return _spread(max(rates, key=lambda rate: rate.value)) if rates else 0.0
 

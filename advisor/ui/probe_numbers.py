@@ -10,8 +10,8 @@ import streamlit as st
 from advisor.catalog.quantity import Quantity
 from advisor.catalog.text import texts
 from advisor.evidence.surprises import measured_with_duration, surprises
-from advisor.report.memory_text import at_memory_text
 from advisor.report.numbers import bytes_text, duration_text, gib_text, number, range_text
+from advisor.report.pace_text import at_pace_text
 from advisor.report.surprise_text import surprise_texts
 from advisor.ui.probe_names import result_title
 from advisor.ui.text import language, plain, t
@@ -82,7 +82,7 @@ def comparison_table(result: ProbeResult) -> None:
     if not measured:
         return
     _verdict(result, measured)
-    if text := at_memory_text(result, language()):
+    if text := at_pace_text(result, language()):
         st.caption(plain(text))
     foreseen = {name: said for name, said in result.predicted.items().items() if name in measured}
     _table(comparison_rows(measured, foreseen, {found.name for found in surprises(result)}), t("history.alt"))

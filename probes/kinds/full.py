@@ -39,9 +39,11 @@ def run_full(session: Session) -> ProbeResult:
     engine = make_engine(spec, slots=spec.batch, tokens=spec.context_tokens + SPARE_TOKENS)
     result = load(session, engine)
     longest = max(spec.prompt_tokens)
+    session.multiply()
     for index, tokens in enumerate(spec.prompt_tokens):
         reporter.phase("prefill", index, len(spec.prompt_tokens))
         seconds = prefill_samples(engine, tokens, spec.repeats)
+        session.multiply()
         result = replace(result, **prefill_figures(session, tokens, seconds, keep=tokens == longest))
     reporter.phase("decode")
     session.choose_threads(lambda: min(engine.decode(longest, spec.batch, 3)))

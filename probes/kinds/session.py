@@ -12,7 +12,7 @@ from statistics import median
 import psutil
 import torch
 
-from probes.bench import Canary, gemm_rate, read_bandwidth
+from probes.bench import SMALL_SIZE, Canary, ProductCanary, gemm_rate, read_bandwidth
 from probes.cpu import read_cpu
 from probes.disk_bench import cached_share
 from probes.engines.cuda_card import card_of
@@ -59,6 +59,8 @@ class Session:
         self._benchmarked: list[float] = []
         self._reached: list[float] = []
         self.canaries: list[float] = []
+        self._product_canary: ProductCanary | None = None
+        self._products: list[float] = []
         self._page_cache: float | None = None
 
     def benchmark(self) -> Measured:
@@ -75,16 +77,23 @@ class Session:
             best = found if best is None or found.value > best.value else best
         set_threads(self.threads)
         for precision in (Precision.FP32, Precision.BF16):
-            rate = gemm_rate(self.device, precision, size=1024 if self.device.type == "cpu" else None, repeats=3)
+            rate = gemm_rate(self.device, precision, size=SMALL_SIZE if self.device.type == "cpu" else None, repeats=3)
             if rate is not None:
                 self.reporter.point("gemm", {}, {"ops_per_s": rate}, precision)
         reset_own_peak()
         forget_device_peak(self.device)
         return best or Measured(0.0, 0.0, 0.0)
 
+    def multiply(self) -> None:
+        """A reading of the processors' products now; nothing where an accelerator computes."""
+        if self.device.type != "cpu":
+            return
+        self._product_canary = self._product_canary or ProductCanary(self._canary_threads)
+        self._products.append(self._product_canary.read())
+
     def canary(self) -> Callable[[], float]:
         """A reading of the speed now of the memory that `reads` named, else of a buffer that is made on first use,
-        after the peak was read.
+        after the peak was read. Products are read with it.
         """
         if self._canary is None:
             self._canary = Canary(self.device, self.cache_bytes, self._canary_threads, self._memory)
@@ -92,6 +101,7 @@ class Session:
 
         def read() -> float:
             assert self._canary is not None
+            self.multiply()
             self.canaries.append(self._canary.read())
             return self.canaries[-1]
 
@@ -143,6 +153,7 @@ class Session:
             canary_before_bytes_per_s=self.canaries[0] if self.canaries else None,
             canary_after_bytes_per_s=self.canaries[-1] if self.canaries else None,
             canary_bytes_per_s=median(self.canaries) if self.canaries else None,
+            product_ops_per_s=Measured.of(self._products) if self._products else None,
             hardware_threads=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
             page_cache_resident=self._page_cache,
             gpu=self.gauges(),

@@ -88,7 +88,8 @@ def _prefill(session: Session, engine: TorchEngine, slices: Sequence[LayerCount]
 
     session.reporter.phase("prefill")
     visit(ends[0])  # chooses kernels
-    rounds = visited(visit, ends, whole, PREFILL, repeats=session.spec.repeats)
+    repeats = session.spec.repeats
+    rounds = visited(visit, ends, whole, PREFILL, repeats=repeats, before=lambda _: session.multiply())
     for count in ends:
         ttft = Measured.of([r[count] * 1e3 for r in rounds])
         session.reporter.point("prefill", {**_at(count), "prompt_tokens": tokens}, {"ttft_ms": ttft})

@@ -74,6 +74,7 @@ def _prompt(session: Session, engine: Engine, tokens: int, before: list[PromptRa
     if tokens / rate > SWEEP_PREFILL_S:
         shorter = Measured.of([rate])
         return PromptRate(tokens, shorter, shorter, is_measured=False)
+    session.multiply()
     seconds = prefill_samples(engine, tokens, session.spec.repeats)
     figures = prefill_figures(session, tokens, seconds, keep=True)
     return PromptRate(tokens, figures["prefill_tok_s"], figures["ttft_ms"])

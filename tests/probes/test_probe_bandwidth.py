@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from probes.bench import Canary, read_bandwidth  # noqa: E402
+from probes.bench import Canary, ProductCanary, read_bandwidth  # noqa: E402
 from probes.engines.factory import make_engine  # noqa: E402
 from probes.kinds.full import load, run_full  # noqa: E402
 from probes.kinds.parts import parts_of  # noqa: E402
@@ -35,6 +35,27 @@ def test_the_canary_takes_the_best_reader_and_leaves_the_threads_as_they_were():
     assert canary.read(0.0) == canary._bytes / 0.02
     assert canary._readers == ["fast"]
     assert torch.get_num_threads() == before
+
+
+def test_products_are_read_with_the_threads_of_the_canary_and_leave_those_of_the_model():
+    before, seen = torch.get_num_threads(), []
+    canary = ProductCanary(threads=before + 1, size=64)
+    multiply = torch.mm
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "mm", lambda *a, **k: (seen.append(torch.get_num_threads()), multiply(*a, **k))[1])
+        rate = canary.read(0.0)
+    assert seen == [before + 1] * 2
+    assert torch.get_num_threads() == before
+    assert rate > 2 * 64**3  # operations per second: less than a second for one product
+    assert torch.equal(canary._c, torch.full((64, 64), 64.0))
+
+
+def test_a_run_reads_products_around_its_prompts_and_rounds():
+    spec = ProbeSpec("tiny", "bf16", TINY, prompt_tokens=(4, 8), output_tokens=4, repeats=2)
+    result = run_full(Session(spec, quiet_reporter()))
+    products = result.conditions.product_ops_per_s
+    assert products.n == 3 + 3  # before, between and after two prompts; before, between and after two rounds
+    assert 0 < products.low <= products.value <= products.high
 
 
 def test_every_reader_reads_the_whole_buffer():
