@@ -105,6 +105,7 @@ def _drift(drift: Measured, flags: Sequence[str]) -> str:
 
 def _conditions(c: Conditions) -> str:
     """How the machine was meanwhile, as far as the system tells."""
+    products = c.product_ops_per_s
     shown = {
         "load": None if c.load_average is None else number(c.load_average),
         "foreign": None if c.foreign_cores is None else number(c.foreign_cores),
@@ -112,6 +113,7 @@ def _conditions(c: Conditions) -> str:
         "clock": None if c.clock_hz is None else f"{number(c.clock_hz / 1e9)} GHz",
         "before": _rate(c.canary_before_bytes_per_s),
         "after": _rate(c.canary_after_bytes_per_s),
+        "products": None if products is None else f"{number(products.value / 1e9)} GFLOP/s",
         "bound": None if c.hardware_threads is None else number(c.hardware_threads),
     }
     return "; ".join(t(f"probe.summary.condition.{name}", value=text) for name, text in shown.items() if text)
