@@ -83,7 +83,7 @@ class Point:
     read_bytes_per_s, peak_bytes, tensor_bytes, queue_length, ...
     """
 
-    name: str  # prefill | decode | part (some of the layers) | bandwidth | gemm | disk | pcie | window
+    name: str  # prefill | decode | part (some of the layers) | attention | bandwidth | gemm | disk | pcie | window
     at: Mapping[str, float] = field(default_factory=dict)
     values: Mapping[str, Measured] = field(default_factory=dict)
     label: str = ""  # format, precision or device where the position is not a number

@@ -9,7 +9,7 @@ a-posteriori estimate by Gauss-Newton steps with Huber weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from advisor.sizing.efficiency import EfficiencyArrays, efficiency_table
 from advisor.sizing.grid import StepContext, step_context
 from advisor.sizing.pairings import gathered
 from advisor.sizing.plan import Plan
-from advisor.sizing.step import decode_step, prefill_pass, priced
+from advisor.sizing.step import PlanCosts, decode_step, prefill_pass, priced
 from advisor.sizing.step_arrays import StepInputs
 
 __all__ = ["LocalFit", "fit_local"]
@@ -85,6 +85,7 @@ class _Problem:
         self._log_seconds = np.log([o.seconds for o in observations])
         self._noise = np.maximum([o.width / NORMAL_90 for o in observations], 1e-3)
         self._is_prefill = np.array([o.is_prefill for o in observations])
+        self._is_attention = np.array([o.is_attention for o in observations])
         self._tokens = np.array([float(o.context_tokens) for o in observations])
         self._sequences = np.array([float(o.sequences) for o in observations])
         context = _context(plans, self._tokens, self._sequences)
@@ -98,7 +99,7 @@ class _Problem:
 
     def left(self, theta: Floats) -> Floats:
         """log(measured / fitted)."""
-        costs = priced(self._inputs, self._shifted(theta))
+        costs = _attention_only(priced(self._inputs, self._shifted(theta)), self._is_attention)
         decode = decode_step(costs, self._sequences, self._tokens).total
         prefill = prefill_pass(costs, self._tokens, np.zeros_like(self._tokens)).total
         seconds = np.where(self._is_prefill, prefill, decode) * self._factor
@@ -127,6 +128,21 @@ class _Problem:
             for effect in _EFFECTS.get(name, (name,)):
                 given[effect] = np.where(rows, given[effect] * np.exp(value), given[effect])
         return EfficiencyArrays(**given)
+
+
+def _attention_only(p: PlanCosts, rows: NDArray[np.bool_]) -> PlanCosts:
+    """The same costs; of `rows` none but what reading the cache and its scores cost."""
+    if not rows.any():
+        return p
+    others = 1.0 - rows
+    return replace(
+        p,
+        costs=replace(p.costs, sequence=others * p.costs.sequence),
+        read=others * p.read,
+        row_work=others * p.row_work,
+        head_work=others * p.head_work,
+        launches=others * p.launches,
+    )
 
 
 def _context(plans: Sequence[Plan], tokens: Floats, sequences: Floats) -> StepContext:

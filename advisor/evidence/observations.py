@@ -36,7 +36,8 @@ _AXES = (SweepAxis.CONTEXT, SweepAxis.BATCH)
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Seconds of a decode step of `sequences` at `context_tokens` each, or of the prefill of `context_tokens`.
+    """Seconds of a decode step of `sequences` at `context_tokens` each, or of the prefill of `context_tokens`, or
+    (`is_attention`) only of what the cache adds to such a step.
 
     `spread`: half of the range that the samples spanned, log units. `disturbed`: by how much others may have slowed it
     besides, likewise. `part`: the layers that ran, where it was not the
@@ -50,6 +51,7 @@ class Observation:
     spread: float
     part: LayerCount | None = None
     disturbed: float = 0.0
+    is_attention: bool = False
 
     @property
     def width(self) -> float:
@@ -118,6 +120,7 @@ def _observations(result: ProbeResult) -> Iterator[Observation]:
         yield from _headline(result)
     yield from (seen for point in result.points if (seen := _of_point(point, result.spec)) is not None)
     yield from (seen for point in result.points if (seen := _of_part(point, result)) is not None)
+    yield from (seen for point in result.points if (seen := _of_attention(point)) is not None)
 
 
 def _headline(result: ProbeResult) -> Iterator[Observation]:
@@ -165,6 +168,15 @@ def _of_part(point: Point, result: ProbeResult) -> Observation | None:
     rate = result.decode_tok_s
     usual = rate.high / rate.value if point.name == "part" and rate is not None and rate.value > 0 else 1.0
     return Observation(False, context, batch, usual * step.value / 1e3, _spread(step), part)
+
+
+def _of_attention(point: Point) -> Observation | None:
+    """Of any format: caches are alike, and no weight is read."""
+    seen = point.values.get("attention_ms")
+    if seen is None or seen.value <= 0:
+        return None
+    part = LayerCount(int(point.at["dense_layers"]), int(point.at["moe_layers"]))
+    return Observation(False, point.at["context_tokens"], 1, seen.value / 1e3, _spread(seen), part, is_attention=True)
 
 
 def _divides(a: Architecture, part: LayerCount) -> bool:

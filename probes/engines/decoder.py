@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -25,7 +26,18 @@ from probes.layers import LayerCount, layer_numbers
 
 __all__ = ["Decoder"]
 
-Whole = Callable[[Tensor, Tensor, Tensor, int], Tensor]  # x (1, hidden), slots (1,), lengths (1,), layers -> as x
+
+class Whole(Protocol):
+    """One token through so many of the first layers in one call."""
+
+    def __call__(self, x: Tensor, slots: Tensor, lengths: Tensor, layers: int) -> Tensor:
+        """x (1, hidden), slots (1,), lengths (1,) -> (1, hidden)."""
+
+    @property
+    def between_s(self) -> float | None:
+        """Seconds of the last call that went between the products; None where they cannot be told."""
+
+
 ATTENTION: Mapping[AttentionKind, type[GqaAttention | MlaAttention]] = {
     AttentionKind.GQA: GqaAttention,
     AttentionKind.MLA: MlaAttention,
@@ -101,6 +113,7 @@ class Decoder:
             for index, number in enumerate(numbers)
         ]
         self._all, self._count = self.layers, count
+        self.between_s: float | None = None  # of the last step, where its layers were one call: not in products
         self.rope = Rope(tokens, self.layers[0].attention.rotary_dimension, self._dtype, pool.device)
         self.join()
 
@@ -182,12 +195,18 @@ class Decoder:
         if whole is None or x.shape[0] > 1:
             return self._one_by_one(x, at)
         ways = {
-            "whole": lambda: whole(x, at.slots, at.lengths, len(self.layers)),
+            "whole": lambda: self._in_one(whole, x, at),
             "pieces": lambda: self._one_by_one(x, at),
         }
         return self._tuner.run(("layers", row_bucket(at.longest + 1)), ways)
 
+    def _in_one(self, whole: Whole, x: Tensor, at: Positions) -> Tensor:
+        y = whole(x, at.slots, at.lengths, len(self.layers))
+        self.between_s = whole.between_s
+        return y
+
     def _one_by_one(self, x: Tensor, at: Positions) -> Tensor:
+        self.between_s = None
         rope = self.rope.rows(at.lengths)
         for layer in self.layers:
             x = layer.decode(x, at, rope)

@@ -6,6 +6,7 @@ numba knows neither type on CPUs, but LLVM vectorises both conversions (a shift;
 from __future__ import annotations
 
 import hashlib
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-__all__ = ["AHEAD", "LINE", "array_at", "float_of_bits", "kernel", "parallel_kernel", "prefetch", "put", "widen"]
+__all__ = [
+    "AHEAD", "LINE", "array_at", "float_of_bits", "kernel", "parallel_kernel", "prefetch", "put", "ticks", "widen",
+]  # fmt: skip
 
 # sums may be reordered; infinities and NaN keep their meaning, because the logits are checked for them
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -28,6 +31,7 @@ PARALLEL = {
 
 HERE = Path(__file__).parent
 LINE = 64  # bytes of a cache line
+HAS_TICKS = platform.machine().lower() in ("x86_64", "amd64")
 AHEAD = 2048  # bytes that products of integers look ahead
 
 
@@ -92,6 +96,20 @@ def array_at(_context: Any, like: Any, _address: Any) -> Any:
         return found._getvalue()
 
     return like(like, types.int64), generate
+
+
+@intrinsic
+def ticks(_context: Any) -> Any:
+    """int64: the processor's time stamp; always 0 on processors where programs may not read it."""
+
+    def generate(_target: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        word = ir.IntType(64)
+        if not HAS_TICKS:
+            return ir.Constant(word, 0)
+        read = cgutils.get_or_insert_function(builder.module, ir.FunctionType(word, []), "llvm.readcyclecounter")
+        return builder.call(read, [])
+
+    return types.int64(), generate
 
 
 @intrinsic

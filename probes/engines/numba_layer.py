@@ -12,7 +12,7 @@ from numba import prange, types
 from numba.extending import overload
 
 from probes.engines.numba_attention import CHUNK, attend, exponential, normalise, place
-from probes.engines.numba_bits import array_at, kernel, parallel_kernel, put, widen
+from probes.engines.numba_bits import array_at, kernel, parallel_kernel, put, ticks, widen
 from probes.engines.numba_float import product, product_pairs
 from probes.engines.numba_integer import product8, quantise
 from probes.engines.numba_nibbles import product4, quantise_groups
@@ -57,6 +57,14 @@ def _multiply_int4(matrix, x, y):  # type: ignore[no-untyped-def]
     product4(matrix[0], matrix[1], q, scales, sums, matrix[3], y)
 
 
+@kernel
+def timed(matrix, x, y, spent):  # type: ignore[no-untyped-def]
+    """`multiply`, and its ticks on top of spent[0]."""
+    begun = ticks()
+    multiply(matrix, x, y)
+    spent[0] += ticks() - begun
+
+
 def moved(matrix, row, first):  # type: ignore[no-untyped-def]
     """`matrix`, as `multiply` takes it, of the layer whose arrays begin at the addresses `row`[first:]."""
     raise NotImplementedError("only inside compiled code")
@@ -86,12 +94,15 @@ def _moved_int4(matrix, row, first):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def layers_step(x, table, norms, epsilon, matrices, head_norms, rope, slots, lengths, caches, y):  # type: ignore[no-untyped-def]
+def layers_step(x, table, norms, epsilon, matrices, head_norms, rope, slots, lengths, caches, y, spent):  # type: ignore[no-untyped-def]
     """y (1, hidden) = x through one layer after the other.
+
+    spent (2,) int64: ticks in the products and ticks in all are added.
 
     table (layers, ADDRESSES) int64: where each layer's arrays are. The arrays given, as `layer_step` takes them, are
     those of any one layer: the others have the same types and shapes.
     """
+    begun = ticks()
     given, found = x.copy(), np.empty_like(x)
     for layer in range(table.shape[0]):
         row = table[layer]
@@ -104,14 +115,15 @@ def layers_step(x, table, norms, epsilon, matrices, head_norms, rope, slots, len
             array_at(head_norms, row[14]),
             rope, slots, lengths,
             (array_at(caches[0], row[15]), array_at(caches[1], row[16])),
-            found,
+            found, spent,
         )  # fmt: skip
         given, found = found, given
     y[:] = given
+    spent[1] += ticks() - begun
 
 
 @kernel
-def layer_step(x, norms, epsilon, matrices, head_norms, rope, slots, lengths, caches, y):  # type: ignore[no-untyped-def]
+def layer_step(x, norms, epsilon, matrices, head_norms, rope, slots, lengths, caches, y, spent):  # type: ignore[no-untyped-def]
     """y (1, hidden) = x + attention, and the feed-forward on top of that.
 
     norms: two of (hidden,). matrices: query-key-value, out, gate-up, down, as `multiply` takes them. head_norms
@@ -120,24 +132,24 @@ def layer_step(x, norms, epsilon, matrices, head_norms, rope, slots, lengths, ca
     keys, values = caches[0], caches[1]
     plain, normal = np.empty_like(x), np.empty_like(x)
     normalise(x, norms[0], epsilon, normal)
-    attended = _attention(normal, epsilon, matrices[0], head_norms, rope, slots, lengths, keys, values)
-    multiply(matrices[1], attended, plain)
+    attended = _attention(normal, epsilon, matrices[0], head_norms, rope, slots, lengths, keys, values, spent)
+    timed(matrices[1], attended, plain, spent)
     _add(x, plain, y)
     normalise(y, norms[1], epsilon, normal)
     wide = np.empty((1, matrices[2][0].shape[0]), x.dtype)
-    multiply(matrices[2], normal, wide)
+    timed(matrices[2], normal, wide, spent)
     gated = np.empty((1, wide.shape[1] // 2), x.dtype)
     _gate(wide, gated)
-    multiply(matrices[3], gated, plain)
+    timed(matrices[3], gated, plain, spent)
     _add(y, plain, y)
 
 
 @kernel
-def _attention(x, epsilon, matrix, head_norms, rope, slots, lengths, keys, values):  # type: ignore[no-untyped-def]
+def _attention(x, epsilon, matrix, head_norms, rope, slots, lengths, keys, values, spent):  # type: ignore[no-untyped-def]
     """(1, heads x dimension) before the output matrix."""
     kv_heads, dim = keys.shape[1], keys.shape[3]
     mixed = np.empty((1, matrix[0].shape[0]), x.dtype)
-    multiply(matrix, x, mixed)
+    timed(matrix, x, mixed, spent)
     heads = mixed.shape[1] // dim - 2 * kv_heads
     q, attended = np.empty((1, heads, dim), x.dtype), np.empty((1, heads, dim), x.dtype)
     at = lengths[0]

@@ -73,6 +73,13 @@ class TorchEngine:
         return self.decoder.tensor_bytes()
 
     @property
+    def between_s(self) -> float | None:
+        """Seconds of the last decode step that went between its products: attention, norms, gates. None where the
+        layers are not one call.
+        """
+        return self.decoder.between_s
+
+    @property
     def cache_bytes(self) -> int:
         return self.decoder.cache_bytes()
 

@@ -4,6 +4,7 @@ import it where a model is made, so that a machine without numba merely lacks th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,14 +71,26 @@ class WholeStep:
         self._layers, self._rope = tuple(layers), tuple(bits(t) for t in rope)  # kept: the table only points there
         self._table = np.array([layer.addresses() for layer in layers], np.int64)
         assert self._table.shape[1] == ADDRESSES
+        self._spent, self._elapsed_s = np.zeros(2, np.int64), 0.0  # ticks in products and in all; of the last call
+
+    @property
+    def between_s(self) -> float | None:
+        """Seconds of the last call that went between the products: attention, norms, gates. None where the processor's
+        ticks cannot be read.
+        """
+        inside, whole = self._spent
+        return self._elapsed_s * float(1 - inside / whole) if whole > 0 else None
 
     def __call__(self, x: Tensor, slots: Tensor, lengths: Tensor, layers: int) -> Tensor:
         """x (1, hidden), slots (1,), lengths (1,) -> (1, hidden)."""
         y, like = torch.empty_like(x), self._layers[0]
+        self._spent[:] = 0
+        start = time.perf_counter()
         layers_step(
             bits(x), self._table[:layers], like.norms, like.epsilon, like.matrices, like.head_norms, self._rope,
-            slots.numpy(), lengths.numpy(), like.caches, bits(y),
+            slots.numpy(), lengths.numpy(), like.caches, bits(y), self._spent,
         )  # fmt: skip
+        self._elapsed_s = time.perf_counter() - start
         return y
 
 

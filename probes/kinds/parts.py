@@ -54,6 +54,8 @@ def measure_parts(session: Session, engine: Engine, context_tokens: int) -> None
             rounds.append(min(engine.decode(context_tokens, batch, STEPS)[DROPPED:]))
         if time.perf_counter() - start > BUDGET_S:
             break
+    if batch == 1 and best:
+        _measure_attention(session, engine, max(best), context_tokens)
     engine.use(whole)
     for part, rounds in best.items():
         if session.device.type == "cpu" and read[part] < CACHE_FACTOR * session.cache_bytes:
@@ -64,6 +66,26 @@ def measure_parts(session: Session, engine: Engine, context_tokens: int) -> None
             "read_bytes_per_s": Measured.of([read[part] / s for s in rounds]),
         }
         session.reporter.point("part", at, values)
+
+
+def _measure_attention(session: Session, engine: TorchEngine, part: LayerCount, context_tokens: int) -> None:
+    """Sends what the cache of `context_tokens` adds to a step of `part` of the layers: the time between the products,
+    less that with an empty cache. Against the reading of weights it is too little to show in whole steps.
+    """
+    engine.use(part)
+    found = []
+    for _ in range(MOST_ROUNDS):
+        between = [_between(engine, tokens) for tokens in (1, context_tokens)]
+        if None in between:
+            return
+        found.append(1e3 * (between[1] - between[0]))
+    at = {"dense_layers": part.dense, "moe_layers": part.moe, "context_tokens": context_tokens}
+    session.reporter.point("attention", at, {"attention_ms": Measured.of(found)})
+
+
+def _between(engine: TorchEngine, context_tokens: int) -> float | None:
+    engine.decode(context_tokens, 1, DROPPED + 1)
+    return engine.between_s
 
 
 def _best_two(samples: list[float]) -> Measured:

@@ -72,6 +72,20 @@ def test_depths_teach_how_fast_the_cache_is_read(catalog, machine):
     assert five.low < true < five.high
 
 
+def test_one_depth_does_where_attention_was_timed_by_itself(catalog, machine):
+    """What 512 cached tokens add to a step of a quarter of the layers, also in a format whose weights are read by other
+    kernels.
+    """
+    full = replace(sweep_of(catalog), kind=Kind.FULL, sweep_axis=None, sweep_values=(), prompt_tokens=(512,))
+    run, true = run_at(catalog, machine, full, (512,)), 1 / decode_s(full, 6144)
+    adds = 512 * 28_672 / 4 / (CACHE_SHARE * BANDWIDTH)
+    timed = Point("attention", {"dense_layers": 7, "moe_layers": 0, "context_tokens": 512},
+                  {"attention_ms": measured(1e3 * adds)})  # fmt: skip
+    said = foreseen_at(catalog, machine, [replace(run, points=(*run.points, timed))], 6144)
+    assert said.value == pytest.approx(true, rel=0.05)
+    assert said.low < true < said.high
+
+
 def test_a_sweep_that_ended_early_is_measured_as_deep_as_it_went(catalog, machine):
     short = run_at(catalog, machine, sweep_of(catalog), DEPTHS[:3])  # the spec asked for 8,192
     assert foreseen_at(catalog, machine, [short], 2048).basis is Basis.MEASURED

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from probes.bench import Canary, ProductCanary, read_bandwidth  # noqa: E402
 from probes.engines.factory import make_engine  # noqa: E402
 from probes.kinds.full import load, run_full  # noqa: E402
-from probes.kinds.parts import parts_of  # noqa: E402
+from probes.kinds.parts import measure_parts, parts_of  # noqa: E402
 from probes.kinds.session import Session  # noqa: E402
 from probes.layers import LayerCount  # noqa: E402
 from probes.measure import DecodeRounds, Reporter  # noqa: E402
@@ -96,6 +96,48 @@ def test_a_run_of_several_layers_measures_parts_of_itself():
     assert result.mbu is not None
     assert 0 < result.mbu.value <= 1.0
     assert result.bandwidth_bytes_per_s.value >= max(session.canaries)
+
+
+def test_attention_is_what_the_cache_adds_between_the_products(monkeypatch):
+    """0.5 ms with an empty cache, 0.25 us a token more."""
+    deep = replace(TINY, num_layers=8)
+    session = Session(ProbeSpec("deep", "int8", deep, prompt_tokens=(64,)), quiet_reporter())
+    engine = make_engine(session.spec, slots=1, tokens=128)
+    load(session, engine)
+    seen = []
+    decode = engine.decode
+    monkeypatch.setattr(engine, "decode", lambda tokens, *rest: (seen.append(tokens), decode(tokens, *rest))[1])
+    monkeypatch.setattr(type(engine), "between_s", property(lambda _: 5e-4 + 0.25e-6 * seen[-1]))
+    measure_parts(session, engine, 64)
+    (point,) = [p for p in session.reporter.points if p.name == "attention"]
+    assert point.at == {"dense_layers": 2, "moe_layers": 0, "context_tokens": 64}
+    assert point.values["attention_ms"].value == pytest.approx(0.25e-3 * 63)
+    monkeypatch.setattr(type(engine), "between_s", property(lambda _: None))  # layers one by one: nothing to tell
+    session.reporter.points.clear()
+    measure_parts(session, engine, 64)
+    assert not [p for p in session.reporter.points if p.name == "attention"]
+
+
+def test_the_time_between_products_grows_with_the_cache_and_is_part_of_the_step():
+    pytest.importorskip("numba")
+    from probes.engines.numba_bits import HAS_TICKS
+
+    if not HAS_TICKS:
+        pytest.skip("programs may not read this processor's ticks")
+    engine = make_engine(ProbeSpec("tiny", "int8", TINY), slots=1, tokens=4096)
+    engine.load()
+    engine.decoder._tuner.choose = lambda _key, ways: "whole" if "whole" in ways else next(iter(ways))
+
+    def best(tokens: int) -> float:
+        return min((engine.decode(tokens, 1, 1), engine.between_s)[1] for _ in range(20))
+
+    shallow, deep = best(1), best(4000)
+    assert 0 < shallow < deep
+    (step,) = engine.decode(4000, 1, 1)
+    assert engine.between_s < step
+    engine.decoder._tuner.choose = lambda _key, ways: "pieces" if "pieces" in ways else next(iter(ways))
+    engine.decode(1, 1, 1)
+    assert engine.between_s is None
 
 
 def test_parts_of_models():
