@@ -1,10 +1,11 @@
-"""How far off what the smallest model teaches is for larger ones, other formats and batches, by `cpu_overlap`.
+"""How far off what the smallest model teaches is for larger ones, other formats, batches and depths, by
+`cpu_overlap`.
 
     python benchmarks/foresight.py [FILE …]
 
 Each file is one series of one machine's processors (`advisor probe --export`); by default those in `data/probes/cpu`.
-Full runs of the smallest model teach, fp32 apart. What they did not teach is foreseen with the memory speed that each
-run had. `cpu_overlap` in `data/engines/probe.yaml` is the exponent that this table favours.
+Full runs of the smallest model teach, fp32 apart. What they did not teach is foreseen for the pace, of memory and of
+products, that each run had. `cpu_overlap` in `data/engines/probe.yaml` is the exponent that this table favours.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from probes.codec import decode
 from probes.machine import detect
 from probes.moments import ForeseenMoment, foreseen_moments
 from probes.place import as_measured, this_host, usual_products
-from probes.result import ProbeResult
+from probes.result import Point, ProbeResult
 from probes.spec import EngineName, Kind, SweepAxis
 
+SWEEPS = {SweepAxis.BATCH: "batches", SweepAxis.CONTEXT: "depths"}
 EXPONENTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
@@ -77,11 +79,18 @@ def _errors(runs: Sequence[ProbeResult], catalog: Catalog) -> Iterator[tuple[str
         yield name, math.log(moment.speed.decode_tok_s.value / run.decode_tok_s.value)
         if run.prefill_tok_s and name == "larger model":
             yield f"{name}, prompt", math.log(moment.speed.prefill_tok_s.value / run.prefill_tok_s.value)
-    for run in (r for r in runs if r.spec.kind is Kind.SWEEP and r.spec.sweep_axis is SweepAxis.BATCH):
-        seen = {int(p.at["batch"]): p.values["decode_tok_s"].value for p in run.points if p.name == "decode"}
+    for run in (r for r in runs if r.spec.kind is Kind.SWEEP and r.spec.sweep_axis in SWEEPS):
+        assert run.spec.sweep_axis is not None
+        seen = {_position(p): p.values["decode_tok_s"].value for p in run.points if p.name == "decode"}
         for moment in foreseen(run):
-            if moment.sequences in seen:
-                yield "batches", math.log(moment.speed.decode_tok_s.value / seen[moment.sequences])
+            at = moment.context_tokens, moment.sequences
+            if at in seen:
+                yield SWEEPS[run.spec.sweep_axis], math.log(moment.speed.decode_tok_s.value / seen[at])
+
+
+def _position(point: Point) -> tuple[int, int]:
+    """(tokens of context, sequences)."""
+    return int(point.at["context_tokens"]), int(point.at["batch"])
 
 
 def _rms(values: Sequence[float]) -> float:
