@@ -20,10 +20,11 @@ from probes.moments import ForeseenMoment, foreseen_moments, foreseen_points
 from probes.need import Need, memory_limit, need_of, refusal
 from probes.needs import needed
 from probes.pace import rates_by_pace
+from probes.pace_curves import PaceCurves
 from probes.place import accelerator_of, device_at, measured_bandwidth, place_of
 from probes.possible import refuse_impossible
 from probes.quick import quick_load
-from probes.result import PaceCurves, Place, Prediction, ProbeResult
+from probes.result import Place, Prediction, ProbeResult
 from probes.slice_depths import with_depths
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 from probes.sweep_values import at_position, fitted, positions

@@ -18,7 +18,8 @@ from advisor.catalog.quantity import Quantity
 from advisor.catalog.records import Host
 from advisor.sizing.efficiency import EfficiencyTable
 from probes.moments import foreseen_moments
-from probes.result import PaceCurves, Place, ProbeResult, RatesAt
+from probes.pace_curves import PaceCurves, RatesAt
+from probes.result import Place, ProbeResult
 from probes.spec import Kind, ProbeSpec
 
 __all__ = ["SHARES", "AtPace", "foreseen_at_pace", "rates_by_pace"]

@@ -14,6 +14,7 @@ from statistics import median
 from advisor.catalog.quantity import Basis, Quantity
 from advisor.catalog.records import Host
 from probes.failure import Failure
+from probes.pace_curves import PaceCurves
 from probes.spec import ProbeSpec, SweepLimit
 
 __all__ = [
@@ -159,23 +160,6 @@ class ForeseenPoint:
     at: Mapping[str, float]
     values: Mapping[str, Quantity]
     label: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RatesAt:
-    """Foreseen for one speed of memory, bytes per second, or of products, operations per second."""
-
-    speed: float
-    decode_tok_s: float  # of one sequence
-    prefill_tok_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class PaceCurves:
-    """Rates by the pace of the machine, ascending, see `probes.pace`; on processors only."""
-
-    by_memory: tuple[RatesAt, ...] = ()
-    by_products: tuple[RatesAt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

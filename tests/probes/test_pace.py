@@ -11,8 +11,9 @@ from advisor.report.pace_text import at_pace_text
 from probes.codec import decode, encode
 from probes.foresee import foresee
 from probes.pace import SHARES, foreseen_at_pace, rates_by_pace
+from probes.pace_curves import PaceCurves, RatesAt
 from probes.place import place_of
-from probes.result import Conditions, Measured, PaceCurves, Prediction, ProbeResult, RatesAt, State
+from probes.result import Conditions, Measured, Prediction, ProbeResult, State
 from probes.spec import Kind, ProbeSpec, SweepAxis
 
 SMALL = "deepseek-r1-distill-qwen-1.5b"

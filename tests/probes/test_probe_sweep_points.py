@@ -48,7 +48,7 @@ def session(spec) -> SimpleNamespace:
     return SimpleNamespace(
         device=SimpleNamespace(type="cpu"), cache_bytes=8 * 2**20, spec=spec, reporter=reporter,
         best_read=lambda: Measured.of([BEST]), conditions=Conditions, canary=lambda: lambda: BEST,
-        reached=lambda rate: None,
+        reached=lambda rate: None, multiply=lambda: None,
     )  # fmt: skip
 
 
