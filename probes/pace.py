@@ -19,6 +19,7 @@ from advisor.catalog.records import Host
 from advisor.sizing.efficiency import EfficiencyTable
 from probes.moments import foreseen_moments
 from probes.pace_curves import PaceCurves, RatesAt
+from probes.place import multiplying, reading
 from probes.result import Place, ProbeResult
 from probes.spec import Kind, ProbeSpec
 
@@ -48,23 +49,25 @@ def rates_by_pace(
     if place.on_accelerator or spec.kind not in _KINDS:
         return PaceCurves()
 
-    def rates(speed: float, host: Host) -> RatesAt:
-        (moment,) = foreseen_moments(spec, replace(place, host=host), catalog, table)
-        return RatesAt(speed, moment.speed.decode_tok_s.value, moment.speed.prefill_tok_s.value)
-
-    def curve(usual: float | None, at: Callable[[Host, float], Host]) -> tuple[RatesAt, ...]:
-        return tuple(rates(share * usual, at(place.host, share)) for share in SHARES) if usual else ()
-
     host = place.host
-    read = host.measured_bandwidth_bytes_per_s or host.memory_bandwidth_bytes_per_s
-    return PaceCurves(curve(read, _reading), curve(host.peak_fp32_ops_per_s, _multiplying))
+    read, product = host.measured_bandwidth_bytes_per_s or host.memory_bandwidth_bytes_per_s, host.peak_fp32_ops_per_s
+    bf16 = (host.peak_bf16_ops_per_s or 0.0) / (product or 1.0)  # of the float32 products
+
+    def multiplied(speed: float) -> Host:
+        return multiplying(host, {"fp32": speed} | ({"bf16": bf16 * speed} if bf16 else {}))
+
+    def curve(usual: float | None, at: Callable[[float], Host]) -> tuple[RatesAt, ...]:
+        speeds = [share * usual for share in SHARES] if usual else []
+        return tuple(_rates(speed, spec, replace(place, host=at(speed)), catalog, table) for speed in speeds)
+
+    return PaceCurves(curve(read, lambda speed: reading(host, speed)), curve(product, multiplied))
 
 
 def foreseen_at_pace(result: ProbeResult) -> AtPace | None:
     """None where memory was not read during the run, nothing was foreseen, or a speed lies beyond the curves.
 
-    Both speeds change a rate by its own factor. Intervals are as wide as the unconditional ones, relatively: too wide
-    rather than too narrow.
+    Both speeds change a rate by its own factor. Intervals are as wide as the unconditional ones, relatively,
+    which allow for another pace besides.
     """
     curves, read = result.predicted.by_pace, result.conditions.canary_bytes_per_s
     seen = result.conditions.product_ops_per_s
@@ -85,18 +88,9 @@ def foreseen_at_pace(result: ProbeResult) -> AtPace | None:
     return AtPace(read, product, said("decode_tok_s"), said("prefill_tok_s"))
 
 
-def _reading(host: Host, share: float) -> Host:
-    usual = host.measured_bandwidth_bytes_per_s or host.memory_bandwidth_bytes_per_s
-    return replace(
-        host, memory_bandwidth_bytes_per_s=share * usual, measured_bandwidth_bytes_per_s=share * usual
-    )
-
-
-def _multiplying(host: Host, share: float) -> Host:
-    fp32, bf16 = host.peak_fp32_ops_per_s, host.peak_bf16_ops_per_s
-    return replace(
-        host, peak_fp32_ops_per_s=fp32 and share * fp32, peak_bf16_ops_per_s=bf16 and share * bf16
-    )
+def _rates(speed: float, spec: ProbeSpec, place: Place, catalog: Catalog, table: EfficiencyTable | None) -> RatesAt:
+    (moment,) = foreseen_moments(spec, place, catalog, table)
+    return RatesAt(speed, moment.speed.decode_tok_s.value, moment.speed.prefill_tok_s.value)
 
 
 def _change(curve: Sequence[RatesAt], speed: float, name: str) -> float:

@@ -18,8 +18,8 @@ from probes.result import Place, ProbeResult
 from probes.spec import EngineName, ProbeSpec
 
 __all__ = [
-    "accelerator_of", "as_measured", "bandwidth_meanwhile", "device_at", "measured_bandwidth", "own_products",
-    "place_of", "plan_at", "this_host", "usual_products", "with_own",
+    "accelerator_of", "as_measured", "bandwidth_meanwhile", "device_at", "measured_bandwidth", "multiplying",
+    "own_products", "place_of", "plan_at", "reading", "this_host", "usual_products", "with_own",
 ]  # fmt: skip
 
 READINGS = 20  # newest that count
@@ -108,7 +108,7 @@ def this_host(machine: Machine, catalog: Catalog, history: Sequence[ProbeResult]
     host = host_record(machine, median(usual[:READINGS]) if usual else None)
     found = match_processor(machine.cpu, catalog.devices)
     host = replace(host, cpu_device_id=found.id) if found else host
-    return _multiplying(replace(host, peak_bf16_ops_per_s=None), usual_products(machine.fingerprint, history))
+    return multiplying(replace(host, peak_bf16_ops_per_s=None), usual_products(machine.fingerprint, history))
 
 
 def as_measured(host: Host, result: ProbeResult, products: Mapping[str, float]) -> Host:
@@ -120,11 +120,8 @@ def as_measured(host: Host, result: ProbeResult, products: Mapping[str, float]) 
     if result.spec.device != "cpu":
         return host
     bandwidth, pace = bandwidth_meanwhile(result), _pace(result, products)
-    return replace(
-        _multiplying(host, {label: pace * rate for label, rate in products.items()}),
-        memory_bandwidth_bytes_per_s=bandwidth or host.memory_bandwidth_bytes_per_s,
-        measured_bandwidth_bytes_per_s=bandwidth or host.measured_bandwidth_bytes_per_s,
-    )
+    host = multiplying(host, {label: pace * rate for label, rate in products.items()})
+    return reading(host, bandwidth) if bandwidth else host
 
 
 def own_products(result: ProbeResult) -> dict[str, float]:
@@ -151,7 +148,13 @@ def _pace(result: ProbeResult, products: Mapping[str, float]) -> float:
     return meanwhile.value / usual if meanwhile is not None and usual else 1.0
 
 
-def _multiplying(host: Host, products: Mapping[str, float]) -> Host:
+def reading(host: Host, bytes_per_s: float) -> Host:
+    """The host whose memory is read at this rate."""
+    return replace(host, memory_bandwidth_bytes_per_s=bytes_per_s, measured_bandwidth_bytes_per_s=bytes_per_s)
+
+
+def multiplying(host: Host, products: Mapping[str, float]) -> Host:
+    """The host with `products`, operations per second by precision; others stay as they are."""
     return replace(
         host,
         peak_fp32_ops_per_s=products.get("fp32", host.peak_fp32_ops_per_s),

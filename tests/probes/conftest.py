@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from advisor.catalog import Catalog, load_catalog
 from advisor.catalog.records import Architecture, AttentionKind
-from probes.machine import detect
-from probes.machine_records import Machine
 from probes.process import Identity, ProbeProcess
 from probes.result import Measured, ProbeResult, State
 from probes.spec import ProbeSpec
@@ -25,17 +22,6 @@ TINY = Architecture(
     intermediate_size=512,
     qkv_bias=True,
 )
-
-
-@pytest.fixture(scope="session")
-def catalog() -> Catalog:
-    return load_catalog()
-
-
-@pytest.fixture(scope="session")
-def machine() -> Machine:
-    """This one."""
-    return detect()
 
 
 @pytest.fixture
