@@ -119,8 +119,9 @@ def check_plausible(result: ProbeResult) -> None:
     """Raises InputError for figures that no machine can have."""
     for name, figure in _figures(result):
         values, most = (figure.value, figure.low, figure.high), LIMITS.get(name, LARGEST)
-        if not all(math.isfinite(v) and 0 <= v <= most for v in values):
-            raise InputError(f"probe {result.id}: {name}", f"a number from 0 to {most:g}", figure.value)
+        for value in values:
+            if not (math.isfinite(value) and 0 <= value <= most):
+                raise InputError(f"probe {result.id}: {name}", f"a number from 0 to {most:g}", value)
     numbers = [("duration_s", result.duration_s)]
     for name, said in result.predicted.items().items():
         numbers += [(f"predicted {name}", end) for end in (said.value, said.low, said.high)]

@@ -28,14 +28,14 @@ INTEGER_VIEW = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
 numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
 
 
-def float_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
-    """One row."""
-    return _product(numba_float.product, bits(weight), bias, dtype)
+def float_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, near: int) -> Product:
+    """One row; `near`: bytes to look ahead."""
+    return _product(numba_float.product, bits(weight), bias, dtype, near)
 
 
-def pairs_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
+def pairs_vector(weight: Tensor, bias: Tensor | None, dtype: torch.dtype, near: int) -> Product:
     """One row, bfloat16 weights in pairs; an even number of inputs."""
-    return _product(numba_float.product_pairs, bits(weight).view(np.uint32), bias, dtype)
+    return _product(numba_float.product_pairs, bits(weight).view(np.uint32), bias, dtype, near)
 
 
 def float_two(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
@@ -47,7 +47,9 @@ def float_rows(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Produ
     return _product(numba_float.product_rows, bits(weight), bias, dtype)
 
 
-def int8_rows(weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype, *, a8: bool) -> Product:
+def int8_rows(
+    weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype, near: int, *, a8: bool
+) -> Product:
     """`a8`: activations of 8 bits with one scale per row; else of 16 bits with one per block."""
     levels = LEVELS_8 if a8 else LEVELS_16
     matrix, factors, extra, outputs = weight.numpy(), scale.numpy(), bias_bits(bias, dtype), weight.shape[0]
@@ -55,20 +57,20 @@ def int8_rows(weight: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.d
     def run(x: Tensor) -> Tensor:
         q, scales = numba_integer.quantise(bits(x), BLOCK, levels)
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
-        numba_integer.product8(matrix, factors, q, scales, BLOCK, extra, bits(y))
+        numba_integer.product8(matrix, factors, q, scales, BLOCK, extra, near, bits(y))
         return y
 
     return run
 
 
-def int4_rows(packed: Tensor, grid: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Product:
+def int4_rows(packed: Tensor, grid: Tensor, bias: Tensor | None, dtype: torch.dtype, near: int) -> Product:
     nibbles, steps, extra = packed.numpy(), bits(grid), bias_bits(bias, dtype)
     outputs, group = packed.shape[0], 2 * packed.shape[2]
 
     def run(x: Tensor) -> Tensor:
         q, scales, sums = numba_nibbles.quantise_groups(bits(x), group)
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
-        numba_nibbles.product4(nibbles, steps, q, scales, sums, extra, bits(y))
+        numba_nibbles.product4(nibbles, steps, q, scales, sums, extra, near, bits(y))
         return y
 
     return run
@@ -151,13 +153,15 @@ def bias_bits(bias: Tensor | None, dtype: torch.dtype) -> NDArray[Any]:
     return bits(EMPTY[dtype] if bias is None else bias)
 
 
-def _product(kernel: Any, matrix: NDArray[Any], bias: Tensor | None, dtype: torch.dtype) -> Product:
+def _product(
+    kernel: Any, matrix: NDArray[Any], bias: Tensor | None, dtype: torch.dtype, *further: int
+) -> Product:
     """numpy's views of the matrix are made once: for one row they take as long as a small product."""
     extra, outputs = bias_bits(bias, dtype), matrix.shape[0]
 
     def run(x: Tensor) -> Tensor:
         y = torch.empty((x.shape[0], outputs), dtype=dtype)
-        kernel(matrix, bits(x), extra, bits(y))
+        kernel(matrix, bits(x), extra, *further, bits(y))
         return y
 
     return run

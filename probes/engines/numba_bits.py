@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 __all__ = [
-    "AHEAD", "LINE", "array_at", "float_of_bits", "kernel", "parallel_kernel", "prefetch", "put", "ticks", "widen",
+    "LINE", "array_at", "float_of_bits", "kernel", "parallel_kernel", "prefetch", "put", "ticks", "widen",
 ]  # fmt: skip
 
 # sums may be reordered; infinities and NaN keep their meaning, because the logits are checked for them
@@ -32,7 +32,6 @@ PARALLEL = {
 HERE = Path(__file__).parent
 LINE = 64  # bytes of a cache line
 HAS_TICKS = platform.machine().lower() in ("x86_64", "amd64")
-AHEAD = 2048  # bytes that products of integers look ahead
 
 
 def _compiled_code() -> Path:

@@ -38,23 +38,22 @@ __all__ = ["RUN", "four_rows"]
 
 ROWS = 4
 RUN = LINE  # columns between two looks ahead
-NEAR = 1024  # bytes to look ahead
 SIXTEEN = LANES // 2
 WEIGHTS = ir.VectorType(BYTE, SIXTEEN)
 NO_WORDS, NO_FLOATS = ir.Constant(WORDS, [0] * (LANES // 4)), ir.Constant(FLOATS, [0.0] * (LANES // 4))
 
 
 @parallel_kernel
-def four_rows(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyped-def]
+def four_rows(weight, scale, q, scales, block, bias, near, y):  # type: ignore[no-untyped-def]
     """y (outputs,); weight (outputs, inputs) int8 with one scale per output, q (inputs,) int16, scales (blocks,).
 
-    `inputs` and `block` are multiples of RUN. Needs AVX2.
+    `near`: bytes to look ahead. `inputs` and `block` are multiples of RUN. Needs AVX2.
     """
     outputs, biased = weight.shape[0], bias.shape[0] > 0
     quarter, last = (outputs + ROWS - 1) // ROWS, outputs - 1
     for index in prange(quarter):
         first, found = np.int64(index), np.empty(ROWS, np.float32)
-        _products(weight, q, scales, np.int64(block), first, np.int64(quarter), found)
+        _products(weight, q, scales, np.int64(block), first, np.int64(quarter), np.int64(near), found)
         for r in range(ROWS):
             i = min(first + r * quarter, last)
             extra = widen(bias[i]) if biased else np.float32(0)
@@ -62,14 +61,16 @@ def four_rows(weight, scale, q, scales, block, bias, y):  # type: ignore[no-unty
 
 
 @intrinsic
-def _products(_context: Any, weight: Any, q: Any, scales: Any, block: Any, first: Any, quarter: Any, found: Any) -> Any:
+def _products(
+    _context: Any, weight: Any, q: Any, scales: Any, block: Any, first: Any, quarter: Any, near: Any, found: Any
+) -> Any:
     """found (ROWS,) float32 = rows `first`, `first` + `quarter`, ... of `weight` times q; beyond the last row, that one
     again.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         wide, inputs, factors, target = (
-            context.make_array(signature.args[n])(context, builder, arguments[n]) for n in (0, 1, 2, 6)
+            context.make_array(signature.args[n])(context, builder, arguments[n]) for n in (0, 1, 2, 7)
         )
         outputs, columns = cgutils.unpack_tuple(builder, wide.shape, 2)
         rows = row_starts(builder, wide.data, outputs, columns, arguments[4], arguments[5], ROWS)
@@ -78,7 +79,7 @@ def _products(_context: Any, weight: Any, q: Any, scales: Any, block: Any, first
         with cgutils.for_range(builder, cgutils.unpack_tuple(builder, factors.shape, 1)[0]) as loop:
             begin = builder.mul(loop.index, arguments[3])
             end = least(builder, builder.add(begin, arguments[3]), columns)
-            sums = _block(builder, rows, q_start, begin, end)
+            sums = _block(builder, rows, q_start, begin, end, arguments[6])
             factor = everywhere(builder, float_at(builder, at(builder, f_start, loop.index, 4)))
             for total, sum_ in zip(totals, sums, strict=True):
                 term = builder.fmul(builder.sitofp(builder.load(sum_), FLOATS), factor)
@@ -89,10 +90,10 @@ def _products(_context: Any, weight: Any, q: Any, scales: Any, block: Any, first
             builder.store(value, builder.bitcast(where, FLOAT.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(weight, q, scales, block, first, quarter, found), generate
+    return types.void(weight, q, scales, block, first, quarter, near, found), generate
 
 
-def _block(builder: Any, rows: list[Any], q_start: Any, begin: Any, end: Any) -> list[Any]:
+def _block(builder: Any, rows: list[Any], q_start: Any, begin: Any, end: Any, near: Any) -> list[Any]:
     """Where the sums over the columns from `begin` to `end` are kept: eight int32 for each row."""
     sums = [cgutils.alloca_once(builder, WORDS) for _ in rows]
     for sum_ in sums:
@@ -101,7 +102,7 @@ def _block(builder: Any, rows: list[Any], q_start: Any, begin: Any, end: Any) ->
         here = [builder.gep(row, [column], source_etype=BYTE) for row in rows]
         x, held = at(builder, q_start, column, 2), [builder.load(sum_) for sum_ in sums]
         for row in here:
-            look_ahead(builder, row, NEAR, keep=0)
+            look_ahead(builder, row, near, keep=0)
         for k in range(0, RUN, SIXTEEN):
             sixteen = vector_at(builder, x, 2 * k, SHORTS)
             for n, row in enumerate(here):

@@ -5,42 +5,68 @@ contiguous blocks of rows per thread, and sums are float32. For probe processes 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
+from numba import prange, types
+from numba.extending import overload
 
 from probes.engines.numba_bits import LINE, float_of_bits, kernel, parallel_kernel, prefetch, put, widen
-from probes.engines.numba_pairs import APART, RUN_PAIRS, four_rows_of_pairs
+from probes.engines.numba_rows import APART, RUN, four_rows_of_floats, four_rows_of_pairs
 from probes.engines.numba_vectors import HAS_AVX2
 
 __all__ = ["expand", "product", "product_pairs", "product_rows", "product_two"]
 
 PAIRS_IN_LINE = LINE // 4
-RUN, LOOK_PAIRS = 32, 64  # elements of each row between two looks ahead
-NEAR, NEAR_PAIRS = 512, 768  # bytes to look ahead
+LOOK, LOOK_PAIRS = 32, 64  # elements of each row between two looks ahead
+
+
+@kernel
+def product(weight, x, bias, near, y):  # type: ignore[no-untyped-def]
+    """y (1, outputs) = weight (outputs, inputs) @ x (1, inputs) + bias (outputs, or empty); `near`: bytes to look
+    ahead.
+    """
+    wide = np.empty(x.shape[1], np.float32)
+    for j in range(wide.shape[0]):
+        wide[j] = widen(x[0, j])
+    _by_type(weight, wide, bias, near, y[0])
+
+
+def _by_type(weight, wide, bias, near, y):  # type: ignore[no-untyped-def]
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(_by_type)
+def _for_type(weight, wide, bias, near, y):  # type: ignore[no-untyped-def]  # noqa: ARG001 (names as in `_by_type`)
+    return _of_floats if weight.dtype == types.float32 and HAS_AVX2 else _two_rows_of_any
+
+
+def _of_floats(weight, wide, bias, near, y):  # type: ignore[no-untyped-def]
+    if weight.shape[1] % RUN == 0:
+        four_rows_of_floats(weight, wide, bias, near, y)
+    else:
+        _two_rows(weight, wide, bias, near, y)
+
+
+def _two_rows_of_any(weight, wide, bias, near, y):  # type: ignore[no-untyped-def]
+    _two_rows(weight, wide, bias, near, y)
 
 
 @parallel_kernel
-def product(weight, x, bias, y):  # type: ignore[no-untyped-def]
-    """y (1, outputs) = weight (outputs, inputs) @ x (1, inputs) + bias (outputs, or empty).
-
-    Each thread walks along two rows far apart at once: memory then has more to do at the same time than along one, and
-    what is read of x serves both.
+def _two_rows(weight, wide, bias, near, target):  # type: ignore[no-untyped-def]
+    """For other types, processors and any width. Each thread walks along two rows far apart at once: memory then has
+    more to do at the same time than along one, and what is read of x serves both.
     """
     outputs, inputs = weight.shape
-    half, whole, biased = (outputs + 1) // 2, inputs // RUN * RUN, bias.shape[0] > 0
-    in_line, ahead = LINE // weight.itemsize, NEAR // weight.itemsize
-    wide, target = np.empty(inputs, np.float32), y[0]
-    for j in range(inputs):
-        wide[j] = widen(x[0, j])
+    half, whole, biased = (outputs + 1) // 2, inputs // LOOK * LOOK, bias.shape[0] > 0
+    in_line, ahead = LINE // weight.itemsize, near // weight.itemsize
     for index in prange(half):
         i = np.int64(index)
         k = min(i + half, outputs - 1)
         first, second, total, other = weight[i], weight[k], np.float32(0), np.float32(0)
-        for start in range(0, whole, RUN):
-            for line in range(start + ahead, start + RUN + ahead, in_line):
+        for start in range(0, whole, LOOK):
+            for line in range(start + ahead, start + LOOK + ahead, in_line):
                 prefetch(first, line)
                 prefetch(second, line)
             a, b = np.float32(0), np.float32(0)
-            for j in range(start, start + RUN):
+            for j in range(start, start + LOOK):
                 a += widen(first[j]) * wide[j]
                 b += widen(second[j]) * wide[j]
             total += a
@@ -52,31 +78,30 @@ def product(weight, x, bias, y):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def product_pairs(pairs, x, bias, y):  # type: ignore[no-untyped-def]
-    """The same for bfloat16 in pairs (outputs, inputs / 2) of uint32: a shift and a mask give two weights, with no
-    shuffles.
-    """
+def product_pairs(pairs, x, bias, near, y):  # type: ignore[no-untyped-def]
+    """The same for bfloat16 in pairs (outputs, inputs / 2) of uint32."""
     half = pairs.shape[1]
     even, odd = np.empty(half, np.float32), np.empty(half, np.float32)
     for j in range(half):
         even[j], odd[j] = widen(x[0, 2 * j]), widen(x[0, 2 * j + 1])
-    if HAS_AVX2 and half % RUN_PAIRS == 0:
-        four_rows_of_pairs(pairs, even, odd, bias, y[0])
+    if HAS_AVX2 and half % RUN == 0:
+        four_rows_of_pairs(pairs, even, odd, bias, near, y[0])
     else:
-        _four_rows(pairs, even, odd, bias, y[0])
+        _four_rows(pairs, even, odd, bias, near, y[0])
 
 
 @parallel_kernel
-def _four_rows(pairs, even, odd, bias, y):  # type: ignore[no-untyped-def]
+def _four_rows(pairs, even, odd, bias, near, y):  # type: ignore[no-untyped-def]
     """As `four_rows_of_pairs` walks, for other processors and any width."""
     outputs, half = pairs.shape
+    ahead = near // pairs.itemsize
     blocks, whole, biased = -(-outputs // (4 * APART)), half // LOOK_PAIRS * LOOK_PAIRS, bias.shape[0] > 0
     for index in prange(blocks * APART):
         i, k, m, n = _four(np.int64(index), outputs - 1)
         first, second, third, fourth = pairs[i], pairs[k], pairs[m], pairs[n]
         t0, t1, t2, t3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
         for start in range(0, whole, LOOK_PAIRS):
-            for line in range(start + NEAR_PAIRS // 4, start + LOOK_PAIRS + NEAR_PAIRS // 4, PAIRS_IN_LINE):
+            for line in range(start + ahead, start + LOOK_PAIRS + ahead, PAIRS_IN_LINE):
                 prefetch(first, line)
                 prefetch(second, line)
                 prefetch(third, line)

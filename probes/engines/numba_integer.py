@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from probes.engines.numba_bits import AHEAD, LINE, kernel, parallel_kernel, prefetch, put, widen
+from probes.engines.numba_bits import LINE, kernel, parallel_kernel, prefetch, put, widen
 from probes.engines.numba_bytes import RUN, four_rows
 from probes.engines.numba_vectors import HAS_AVX2
 
@@ -52,16 +52,19 @@ def _largest(values):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyped-def]
-    """y (rows, outputs); weight (outputs, inputs) int8 with one scale per output, q and scales from `quantise`."""
+def product8(weight, scale, q, scales, block, bias, near, y):  # type: ignore[no-untyped-def]
+    """y (rows, outputs); weight (outputs, inputs) int8 with one scale per output, q and scales from `quantise`.
+
+    `near`: bytes to look ahead.
+    """
     if HAS_AVX2 and q.shape[0] == 1 and weight.shape[1] % RUN == 0 and block % RUN == 0:
-        four_rows(weight, scale, q[0], scales[0], block, bias, y[0])
+        four_rows(weight, scale, q[0], scales[0], block, bias, near, y[0])
     else:
-        _product8(weight, scale, q, scales, block, bias, y)
+        _product8(weight, scale, q, scales, block, bias, near, y)
 
 
 @parallel_kernel
-def _product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-untyped-def]
+def _product8(weight, scale, q, scales, block, bias, near, y):  # type: ignore[no-untyped-def]
     rows, blocks, biased = q.shape[0], scales.shape[1], bias.shape[0] > 0
     for i in prange(weight.shape[0]):
         extra = widen(bias[i]) if biased else np.float32(0)
@@ -70,7 +73,7 @@ def _product8(weight, scale, q, scales, block, bias, y):  # type: ignore[no-unty
             for b in range(blocks):
                 row, part = weight[i, b * block : (b + 1) * block], q[r, b * block : (b + 1) * block]
                 for line in range(0, row.shape[0], LINE):
-                    prefetch(row, line + AHEAD)
+                    prefetch(row, line + near)
                 sum_ = np.int32(0)
                 for j in range(row.shape[0]):
                     sum_ = np.int32(sum_ + np.int32(row[j]) * np.int32(part[j]))

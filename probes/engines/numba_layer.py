@@ -23,8 +23,9 @@ ADDRESSES = 17  # of a layer: two norms, four matrices of three arrays each, nor
 
 
 def multiply(matrix, x, y):  # type: ignore[no-untyped-def]
-    """y (1, outputs) = matrix x (1, inputs). By the types of `matrix`: (weights, bias), where uint32 are pairs of
-    bfloat16; (int8 weights, scales, block, levels, bias); (packed, grid, group, bias).
+    """y (1, outputs) = matrix x (1, inputs). By the types of `matrix`: (weights, bias, near), where uint32 are pairs of
+    bfloat16; (int8 weights, scales, block, levels, bias, near); (packed, grid, group, bias, near). `near`: bytes to
+    look ahead.
     """
     raise NotImplementedError("only inside compiled code")
 
@@ -40,21 +41,21 @@ def _multiply(matrix, x, y):  # type: ignore[no-untyped-def]  # noqa: ARG001 (na
 
 
 def _multiply_float(matrix, x, y):  # type: ignore[no-untyped-def]
-    product(matrix[0], x, matrix[1], y)
+    product(matrix[0], x, matrix[1], matrix[2], y)
 
 
 def _multiply_pairs(matrix, x, y):  # type: ignore[no-untyped-def]
-    product_pairs(matrix[0], x, matrix[1], y)
+    product_pairs(matrix[0], x, matrix[1], matrix[2], y)
 
 
 def _multiply_int8(matrix, x, y):  # type: ignore[no-untyped-def]
     q, scales = quantise(x, matrix[2], matrix[3])
-    product8(matrix[0], matrix[1], q, scales, matrix[2], matrix[4], y)
+    product8(matrix[0], matrix[1], q, scales, matrix[2], matrix[4], matrix[5], y)
 
 
 def _multiply_int4(matrix, x, y):  # type: ignore[no-untyped-def]
     q, scales, sums = quantise_groups(x, matrix[2])
-    product4(matrix[0], matrix[1], q, scales, sums, matrix[3], y)
+    product4(matrix[0], matrix[1], q, scales, sums, matrix[3], matrix[4], y)
 
 
 @kernel
@@ -78,19 +79,19 @@ def _moved(matrix, row, first):  # type: ignore[no-untyped-def]  # noqa: ARG001 
 
 
 def _moved_float(matrix, row, first):  # type: ignore[no-untyped-def]
-    return array_at(matrix[0], row[first]), array_at(matrix[1], row[first + 1])
+    return array_at(matrix[0], row[first]), array_at(matrix[1], row[first + 1]), matrix[2]
 
 
 def _moved_int8(matrix, row, first):  # type: ignore[no-untyped-def]
     weights, scales, bias = matrix[0], matrix[1], matrix[4]
     here = array_at(weights, row[first]), array_at(scales, row[first + 1]), array_at(bias, row[first + 2])
-    return here[0], here[1], matrix[2], matrix[3], here[2]
+    return here[0], here[1], matrix[2], matrix[3], here[2], matrix[5]
 
 
 def _moved_int4(matrix, row, first):  # type: ignore[no-untyped-def]
     packed, grid, bias = matrix[0], matrix[1], matrix[3]
     here = array_at(packed, row[first]), array_at(grid, row[first + 1]), array_at(bias, row[first + 2])
-    return here[0], here[1], matrix[2], here[2]
+    return here[0], here[1], matrix[2], here[2], matrix[4]
 
 
 @kernel

@@ -15,7 +15,7 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from probes.engines.numba_bits import AHEAD, kernel, parallel_kernel, put, widen
+from probes.engines.numba_bits import kernel, parallel_kernel, put, widen
 from probes.engines.numba_vectors import (
     BYTE,
     FLOAT,
@@ -67,25 +67,25 @@ def quantise_groups(x, group):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def product4(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
+def product4(packed, grid, q, scales, sums, bias, near, y):  # type: ignore[no-untyped-def]
     """y (rows, outputs); packed (outputs, groups, group / 2) uint8: the low nibbles are the first half of the group.
 
     A weight is (nibble - 8) * grid[output, group, 0] + grid[output, group, 1], the grid in bfloat16; q, scales, sums
-    from `quantise_groups`.
+    from `quantise_groups`. `near`: bytes to look ahead.
     """
     if packed.shape[2] == HALF:
-        _groups_of_128(packed, grid, q, scales, sums, bias, y)
+        _groups_of_128(packed, grid, q, scales, sums, bias, near, y)
     else:
         _groups(packed, grid, q, scales, sums, bias, y)
 
 
 @parallel_kernel
-def _groups_of_128(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-def]
+def _groups_of_128(packed, grid, q, scales, sums, bias, near, y):  # type: ignore[no-untyped-def]
     rows, biased = q.shape[0], bias.shape[0] > 0
     for i in prange(packed.shape[0]):
         extra = widen(bias[i]) if biased else np.float32(0)
         for r in range(rows):
-            put(y[r], i, _row(packed[i], grid[i], q[r], scales[r], sums[r]) + extra)
+            put(y[r], i, _row(packed[i], grid[i], q[r], scales[r], sums[r], np.int64(near)) + extra)
 
 
 @parallel_kernel
@@ -109,20 +109,21 @@ def _groups(packed, grid, q, scales, sums, bias, y):  # type: ignore[no-untyped-
 
 
 @intrinsic
-def _row(_context: Any, packed: Any, grid: Any, q: Any, scales: Any, sums: Any) -> Any:
+def _row(_context: Any, packed: Any, grid: Any, q: Any, scales: Any, sums: Any, near: Any) -> Any:
     """float32 product of one row: packed (groups, 64), grid (groups, 2) uint16, q (groups x 128,), scales, sums
     (groups,).
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        arrays = [context.make_array(k)(context, builder, v) for k, v in zip(signature.args, arguments, strict=True)]
+        *given, distance = arguments
+        arrays = [context.make_array(k)(context, builder, v) for k, v in zip(signature.args[:-1], given, strict=True)]
         weights, steps, inputs, factors, offsets = (builder.bitcast(a.data, BYTE.as_pointer()) for a in arrays)
         groups = cgutils.unpack_tuple(builder, arrays[0].shape, 2)[0]
         products = cgutils.alloca_once_value(builder, ir.Constant(FLOATS, [0.0] * (LANES // 4)))
         rest = cgutils.alloca_once_value(builder, ir.Constant(FLOAT, 0.0))
         with cgutils.for_range(builder, groups) as loop:
             g = loop.index
-            look_ahead(builder, at(builder, weights, g, HALF), AHEAD, KEEP)
+            look_ahead(builder, at(builder, weights, g, HALF), distance, KEEP)
             summed = _group(builder, at(builder, weights, g, HALF), at(builder, inputs, g, 2 * HALF))
             pair = builder.load(builder.bitcast(at(builder, steps, g, 4), WORD.as_pointer()), align=2)
             step = builder.bitcast(builder.shl(pair, ir.Constant(WORD, 16)), FLOAT)
@@ -135,7 +136,7 @@ def _row(_context: Any, packed: Any, grid: Any, q: Any, scales: Any, sums: Any) 
             builder.store(builder.fadd(builder.load(rest), builder.fmul(zero, offset)), rest)
         return add_up(builder, builder.load(rest), builder.load(products))
 
-    return types.float32(packed, grid, q, scales, sums), generate
+    return types.float32(packed, grid, q, scales, sums, near), generate
 
 
 def _group(builder: Any, weights: Any, inputs: Any) -> Any:

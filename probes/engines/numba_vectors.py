@@ -19,11 +19,11 @@ SHORTS = ir.VectorType(SHORT, LANES // 2)
 HAS_AVX2 = all(binding.get_host_cpu_features().get(name, False) for name in ("avx2", "fma"))  # all with one have both
 
 
-def look_ahead(builder: Any, where: Any, distance: int, keep: int) -> None:
-    """Ask for the cache line `distance` bytes on. `keep`: 0, it is read once, to 3, in all caches."""
+def look_ahead(builder: Any, where: Any, distance: Any, keep: int) -> None:
+    """Ask for the cache line `distance` (int64) bytes on. `keep`: 0, it is read once, to 3, in all caches."""
     kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
     call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    ahead = builder.gep(where, [ir.Constant(LONG, distance)], source_etype=BYTE)
+    ahead = builder.gep(where, [distance], source_etype=BYTE)
     builder.call(call, [ahead, *(ir.Constant(WORD, n) for n in (0, keep, 1))])  # to read, data
 
 

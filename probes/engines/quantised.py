@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ class Int8Linear(Linear):
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
         found: dict[str, Kernel] = {}
         if rows <= FEW_ROWS:
-            found["compiled"] = _int8_a8 if self.a8 else _int8_a16
+            found["compiled"] = self._compiled
         if self.a8:
             found |= {"onednn": plain(_onednn_a8)} | ({"int-mm": plain(_int_mm)} if rows > 1 else {})
         else:
@@ -43,6 +44,9 @@ class Int8Linear(Linear):
                 found["int8pack"] = plain(_int8pack)
             found["expand-bf16"] = plain(_expand8_bf16)
         return found | {"expand": plain(_expand8)}
+
+    def ahead(self, near: int) -> Kernel:
+        return partial(_int8, near=near, a8=self.a8)
 
     def ways(self, rows: int) -> Mapping[str, Way]:
         found: dict[str, Way] = {"library": self._library}
@@ -106,8 +110,11 @@ class Int4Linear(Linear):
         super().__init__(inputs, outputs, tuner, (packed, grid), bias)
 
     def candidates(self, rows: int) -> Mapping[str, Kernel]:
-        found: dict[str, Kernel] = {"compiled": _int4} if rows <= FEW_ROWS else {}
+        found: dict[str, Kernel] = {"compiled": self._compiled} if rows <= FEW_ROWS else {}
         return found | {"expand": plain(_expand4), "expand-bf16": plain(_expand4_bf16)}
+
+    def ahead(self, near: int) -> Kernel:
+        return partial(_int4, near=near)
 
     def ways(self, rows: int) -> Mapping[str, Way]:
         found: dict[str, Way] = {"library": self._library}
@@ -141,16 +148,10 @@ def _eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x.float() / scale).round_().to(torch.int8), scale
 
 
-def _int8_a8(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
+def _int8(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype, *, near: int, a8: bool) -> Product:
     from probes.engines.compiled import int8_rows
 
-    return int8_rows(*stored, bias, dtype, a8=True)
-
-
-def _int8_a16(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
-    from probes.engines.compiled import int8_rows
-
-    return int8_rows(*stored, bias, dtype, a8=False)
+    return int8_rows(*stored, bias, dtype, near, a8=a8)
 
 
 def _onednn_a8(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
@@ -194,10 +195,10 @@ def _fill8(out: Tensor, part: tuple[Tensor, ...]) -> None:
         expand_int8(out, *part)
 
 
-def _int4(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype) -> Product:
+def _int4(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype, near: int) -> Product:
     from probes.engines.compiled import int4_rows
 
-    return int4_rows(*stored, bias, dtype)
+    return int4_rows(*stored, bias, dtype, near)
 
 
 def _expand4(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:

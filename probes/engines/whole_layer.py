@@ -119,10 +119,10 @@ def _matrix(linear: Linear, dtype: torch.dtype) -> tuple[Any, ...] | None:
     bias, first = bias_bits(linear.bias, dtype), linear.stored[0]
     if isinstance(linear, FloatLinear):
         pairs = first.dtype is torch.bfloat16 and linear.inputs % 2 == 0
-        return (bits(first).view("uint32") if pairs else bits(first)), bias
+        return (bits(first).view("uint32") if pairs else bits(first)), bias, linear.near(dtype)
     if isinstance(linear, Int8Linear):
         levels = LEVELS_8 if linear.a8 else LEVELS_16
-        return first.numpy(), linear.stored[1].numpy(), BLOCK, levels, bias
+        return first.numpy(), linear.stored[1].numpy(), BLOCK, levels, bias, linear.near(dtype)
     if isinstance(linear, Int4Linear):
-        return first.numpy(), bits(linear.stored[1]), linear.group, bias
+        return first.numpy(), bits(linear.stored[1]), linear.group, bias, linear.near(dtype)
     return None

@@ -109,7 +109,7 @@ def test_the_language_changes_everywhere_and_keeps_the_scenario(visitor: Visitor
     assert "Plans" not in chrome
     visitor.page.get_by_role("link", name="决策路径").click()
     visitor.page.get_by_role("heading", name="决策路径", exact=True).wait_for(timeout=15_000)
-    assert "数学" in visitor.page.locator('[data-testid="stMain"]').inner_text()
+    visitor.page.locator('[data-testid="stMain"]').get_by_text("数学").first.wait_for(timeout=15_000)
 
 
 def test_a_probe_is_watched_survives_a_reload_and_is_cancelled(visitor: Visitor) -> None:
@@ -136,7 +136,9 @@ def test_a_small_probe_runs_to_its_end_and_enters_the_history(visitor: Visitor) 
     visitor.settle()
     visitor.press("Load and measure")
     card = visitor.key("probe-card")
-    card.get_by_text("done", exact=True).wait_for(timeout=180_000)
+    ended = re.compile(r"^(done|not believable|not started|cancelled|ended early|failed|out of memory|took too long)$")
+    card.get_by_text(ended).first.wait_for(timeout=480_000)  # compiles kernels first, beside other tests
+    assert card.get_by_text("done", exact=True).count() == 1, card.inner_text()
     card.get_by_text("Decode (tok/s)").first.wait_for(timeout=5_000)
     visitor.sees("Download all measurements")
 

@@ -118,6 +118,27 @@ def test_attention_is_what_the_cache_adds_between_the_products(monkeypatch):
     assert not [p for p in session.reporter.points if p.name == "attention"]
 
 
+@pytest.mark.parametrize(("differences", "value"), [((-0.1, 0.2, 0.3), 0.2), ((-0.1, -0.2, 0.3), None)])
+def test_attention_of_few_tokens_may_be_less_than_the_rest_varies_by(monkeypatch, differences, value):
+    """A figure below zero would keep the whole run out of the store."""
+    from probes.kinds import parts
+
+    deep = replace(TINY, num_layers=8)
+    session = Session(ProbeSpec("deep", "int8", deep, prompt_tokens=(8,)), quiet_reporter())
+    engine = make_engine(session.spec, slots=1, tokens=16)
+    load(session, engine)
+    readings = iter([ms for difference in differences for ms in (1e-3, 1e-3 + difference * 1e-3)])
+    monkeypatch.setattr(parts, "MOST_ROUNDS", 3)
+    monkeypatch.setattr(type(engine), "between_s", property(lambda _: next(readings)))
+    measure_parts(session, engine, 8)
+    found = [p.values["attention_ms"] for p in session.reporter.points if p.name == "attention"]
+    if value is None:
+        assert found == []
+        return
+    assert found[0].value == pytest.approx(value)
+    assert found[0].low == 0
+
+
 def test_the_time_between_products_grows_with_the_cache_and_is_part_of_the_step():
     pytest.importorskip("numba")
     from probes.engines.numba_bits import HAS_TICKS
