@@ -23,11 +23,12 @@ from probes.place import as_measured, bandwidth_meanwhile, place_of, plan_at, us
 from probes.result import Measured, Place, Point, ProbeResult
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
-__all__ = ["Observation", "Run", "runs_of"]
+__all__ = ["UNREPEATED", "Observation", "Run", "runs_of"]
 
 SLICE_ERROR = 0.07  # of an extrapolation from a few layers
 LEAST_SPREAD = 0.02  # no reading repeats itself better
 FEW_SAMPLES = 5
+UNREPEATED = 0.28  # log units x sqrt(seconds): 90 % of prompts measured once (benchmarks/unrepeated.py, 2026-11-27)
 PART_STEPS = 12
 DISTURBED_CORES = 0.5  # other processes beyond this leave no few steps untouched
 _KINDS = (Kind.FULL, Kind.SLICE, Kind.SWEEP)
@@ -196,7 +197,9 @@ def _decode(rate: Measured, prompt_tokens: float, spec: ProbeSpec, sequences: in
 
 
 def _prefill(rate: Measured, tokens: float, more: float) -> Observation:
-    return Observation(True, max(1.0, tokens), 1, max(1.0, tokens) / rate.value, math.hypot(_spread(rate), more))
+    seconds = max(1.0, tokens) / rate.value
+    once = UNREPEATED / math.sqrt(max(1.0, seconds)) if rate.n == 1 else 0.0
+    return Observation(True, max(1.0, tokens), 1, seconds, math.hypot(max(_spread(rate), once), more))
 
 
 def _product_spread(result: ProbeResult) -> float:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.catalog.quantity import Basis
+from advisor.catalog.quantity import Basis, Quantity
 from advisor.evidence.in_force import with_measurements
 from advisor.evidence.local import first_off, local_calibrations
-from advisor.evidence.observations import runs_of
+from advisor.evidence.observations import UNREPEATED, runs_of
 from advisor.sizing.columns import PlanColumns
 from advisor.sizing.efficiency import efficiency_table, table_for
 from advisor.sizing.plan import Load
@@ -272,3 +272,24 @@ def test_a_slow_moment_of_one_product_moves_no_prediction_but_widens_it(catalog,
     same, wider = found
     assert wider.value == pytest.approx(same.value, rel=1e-6)
     assert wider.high / wider.low > 1.2 * same.high / same.low
+
+
+def test_a_prompt_measured_once_is_known_less_well_than_one_repeated(catalog, machine):
+    """The shorter it took the less so: what disturbs it averages out over its seconds."""
+
+    def foreseen(repeats: int) -> Quantity:
+        run = run_of(catalog, machine)
+        points = [
+            replace(p, values={"prefill_tok_s": replace(p.values["prefill_tok_s"], n=repeats)})
+            if p.name == "prefill" else p for p in run.points
+        ]  # fmt: skip
+        history = [replace(run, points=tuple(points))]
+        known = with_measurements(catalog, history, machine)
+        found = foresee(run.spec, machine, known, history).prediction.prefill_tok_s
+        assert found is not None
+        return found
+
+    once, repeated = foreseen(1), foreseen(5)
+    assert once.value == pytest.approx(repeated.value, rel=0.05)
+    assert math.log(once.high / once.value) >= UNREPEATED / math.sqrt(512 / once.value)
+    assert math.log(repeated.high / repeated.value) < 0.6 * math.log(once.high / once.value)
