@@ -54,14 +54,13 @@ class Canary:
         """
         before = torch.get_num_threads()
         set_threads(self._threads or before)
-        best, passes, end = 0.0, 0, time.perf_counter() + seconds
+        best, passes, end = [0.0] * len(self._readers), 0, time.perf_counter() + seconds
         while passes < 2 or time.perf_counter() < end:
             rates = [self._bytes / self._seconds(reader) for reader in self._readers]
-            best, passes = max(best, *rates), passes + 1
-        if len(rates) > 1:
-            self._readers = [self._readers[rates.index(max(rates))]]
+            best, passes = [max(pair) for pair in zip(best, rates, strict=True)], passes + 1
+        self._readers = [self._readers[best.index(max(best))]]
         set_threads(before)
-        return best
+        return max(best)
 
     def _seconds(self, reader: Callable[[], object]) -> float:
         start = time.perf_counter()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from probes.layers import LayerCount, deepest_of, ends_of, slices_of
-from probes.measure import DROPPED_STEPS, MIN_STEPS, SAMPLE_BUDGET_S, SWEEP_PREFILL_S
+from probes.measure import DROPPED_STEPS, SAMPLE_BUDGET_S, SWEEP_PREFILL_S, rounds_of
 from probes.need import DEFAULT_DEPTHS
 from probes.slice_rounds import DECODE, PREFILL, steps_of_visit
 from probes.spec import EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
@@ -23,6 +23,7 @@ GPU_BENCHMARK_S, GPU_CHOOSE_S, GPU_COMPILE_S = 6.5, 1.0, 2.0  # an H100 with 16 
 TRITON_CACHE = "~/.triton/cache"
 ENGINES = Path(__file__).parent / "engines"
 WARM_STEPS = 8  # two before the rounds, three for each of two thread counts
+READING_S, READING_PASSES = 0.2, 1  # of products and memory beside a round, and of the weights at least
 PART_STEPS, PART_SHARE = 6, 0.5  # steps of one layer and of a quarter of them, against one of the whole model
 PART_ROUNDS, PART_BUDGET_S = 8, 6.0
 
@@ -89,9 +90,9 @@ def _prompts_s(spec: ProbeSpec, seconds: Iterable[float]) -> float:
 
 
 def _rounds_s(spec: ProbeSpec, step: float) -> float:
-    affordable = int(SAMPLE_BUDGET_S / spec.repeats / step)
-    steps = max(MIN_STEPS, min(spec.output_tokens, affordable)) + DROPPED_STEPS
-    return step * (WARM_STEPS + spec.repeats * steps)
+    rounds, steps = rounds_of(spec, step)
+    reading = 0.0 if spec.device.startswith("cuda") else (rounds + 1) * (READING_S + READING_PASSES * step)
+    return step * (WARM_STEPS + rounds * (steps + DROPPED_STEPS)) + reading
 
 
 def _slice_s(spec: ProbeSpec, prefill: float, step: float) -> float:

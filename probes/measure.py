@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 
 from probes.engines.base import Engine
 from probes.result import Measured, Point
 from probes.spec import ProbeSpec
 
-__all__ = ["DecodeRounds", "Reporter", "decode_rounds", "prefill_samples"]
+__all__ = ["DecodeRounds", "Reporter", "decode_rounds", "prefill_samples", "rounds_of"]
 
 SWEEP_PREFILL_S = 60.0  # a prompt of a sweep that would take longer is not processed
 SAMPLE_BUDGET_S = 15.0  # a figure that takes longer is measured fewer times
 MIN_STEPS = 8
+VISIT_S, VISIT_STEPS = 2.0, 3  # of a round: memory that moves within seconds is read as often
 DROPPED_STEPS = 1  # the first step of a round finds caches cold
 
 
@@ -52,10 +55,16 @@ class DecodeRounds:
         return Measured.of([1 / s for s in self.step_s])
 
     def mbu(self, best_read: float) -> Measured | None:
-        """Bytes read per second of each round / the best read bandwidth of the run, bytes per second."""
+        """Bytes read per second of each round / what memory was read at beside it: the mean of the readings before and
+        after. `best_read`: of the run, bytes per second, for rounds with no readings. None where it is 0.
+
+        The best reading of a run is one moment of memory that moves within seconds, no yardstick for all rounds.
+        """
         if best_read <= 0:
             return None
-        return Measured.of([rate / best_read for rate in self.read_rates])
+        rates = self.read_rates
+        beside = [(before + after) / 2 for before, after in pairwise(self.canaries)] or [best_read] * len(rates)
+        return Measured.of([rate / read for rate, read in zip(rates, beside, strict=True)])
 
     @property
     def read_rates(self) -> list[float]:
@@ -72,17 +81,27 @@ def prefill_samples(engine: Engine, tokens: int, repeats: int) -> list[float]:
     return samples[1:] or samples
 
 
+def rounds_of(spec: ProbeSpec, step_s: float) -> tuple[int, int]:
+    """(rounds, steps that count in each): `spec.repeats` times `spec.output_tokens` steps, fewer where they would take
+    too long, in rounds of about VISIT_S.
+    """
+    affordable = int(SAMPLE_BUDGET_S / spec.repeats / step_s)
+    steps = max(MIN_STEPS, min(spec.output_tokens, affordable))
+    each = min(steps, max(VISIT_STEPS, int(VISIT_S / step_s)))
+    return math.ceil(spec.repeats * steps / each), each
+
+
 def decode_rounds(
     engine: Engine, spec: ProbeSpec, context_tokens: int, canary: Callable[[], float] | None, *, slots: int = 1
 ) -> DecodeRounds:
-    """`spec.repeats` rounds of `spec.output_tokens` steps, fewer where they would take too long."""
+    """`rounds_of` the step that is found."""
     warm = engine.decode(context_tokens, slots, 2)
-    affordable = int(SAMPLE_BUDGET_S / spec.repeats / warm[-1])
-    steps = max(MIN_STEPS, min(spec.output_tokens, affordable)) + DROPPED_STEPS
+    count, steps = rounds_of(spec, warm[-1])
+    steps += DROPPED_STEPS
     kept: list[float] = []
     rounds: list[float] = []
     canaries = [canary()] if canary else []
-    for _ in range(spec.repeats):
+    for _ in range(count):
         seconds = list(engine.decode(context_tokens, slots, steps))[DROPPED_STEPS:]
         kept += seconds
         rounds.append(median(seconds))

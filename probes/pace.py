@@ -31,14 +31,9 @@ _KINDS = (Kind.FULL, Kind.SLICE)
 
 @dataclass(frozen=True, slots=True)
 class AtPace:
-    """What had been foreseen for the speeds that a run met. `product_ops_per_s`: None where it was not read.
-
-    `share_of_reading`: bytes that decoding read per second / `memory_bytes_per_s`; unlike `mbu`, which is of the best
-    reading of the run, it does not fall where memory is fast for a moment. None where it was not measured.
-    """
+    """What had been foreseen for the speeds that a run met. `product_ops_per_s`: None where it was not read."""
 
     memory_bytes_per_s: float
-    share_of_reading: float | None
     product_ops_per_s: float | None
     decode_tok_s: Quantity | None
     prefill_tok_s: Quantity | None
@@ -90,14 +85,7 @@ def foreseen_at_pace(result: ProbeResult) -> AtPace | None:
         scale *= 1.0 if product is None else _change(curves.by_products, product, name)
         return replace(quantity, value=scale * quantity.value, low=scale * quantity.low, high=scale * quantity.high)
 
-    return AtPace(read, _share(result, read), product, said("decode_tok_s"), said("prefill_tok_s"))
-
-
-def _share(result: ProbeResult, read: float) -> float | None:
-    if result.mbu is None or result.bandwidth_bytes_per_s is None:
-        return None
-    return result.mbu.value * result.bandwidth_bytes_per_s.value / read
-
+    return AtPace(read, product, said("decode_tok_s"), said("prefill_tok_s"))
 
 def _rates(speed: float, spec: ProbeSpec, place: Place, catalog: Catalog, table: EfficiencyTable | None) -> RatesAt:
     (moment,) = foreseen_moments(spec, place, catalog, table)

@@ -217,9 +217,8 @@ class ProbeResult:
     """One finished probe. Figures are None where the probe did not get that far, or that kind has none.
 
     `prefill_tok_s` and `ttft_ms` are those of the longest prompt; every prompt is in `points`. `peak_bytes`: the
-    child's own
-    high-water mark (device memory for a GPU). `mbu`: bytes read per second while decoding / bandwidth measured in the
-    same run.
+    child's own high-water mark (device memory for a GPU). `mbu`: bytes read per second while decoding / what memory
+    was read at between the rounds. `bandwidth_bytes_per_s`: the best reading.
     `figures`: summary of sweeps, slices and sustained runs (p95_ttft_ms, goodput_requests_per_s, full_decode_tok_s,
     ...).
     """

@@ -75,7 +75,6 @@ def _at_pace(result: ProbeResult) -> dict[str, object] | None:
     rates = {"decode_tok_s": found.decode_tok_s, "prefill_tok_s": found.prefill_tok_s}
     return {
         "memory_bytes_per_s": found.memory_bytes_per_s,
-        "share_of_reading": found.share_of_reading,
         "product_ops_per_s": found.product_ops_per_s,
         **{name: said.as_json() for name, said in rates.items() if said is not None},
     }

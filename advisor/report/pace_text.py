@@ -20,8 +20,7 @@ def at_pace_text(result: ProbeResult, language: str) -> str:
         ("decode", found.decode_tok_s, result.decode_tok_s), ("prefill", found.prefill_tok_s, result.prefill_tok_s)
     )  # fmt: skip
     said = [_rate(name, quantity, seen, language) for name, quantity, seen in rates if quantity and seen]
-    texts = [_pace(found, language), _share(found, language), *said] if said else []
-    return (" " if language == "en" else "").join(text for text in texts if text)
+    return (" " if language == "en" else "").join([_pace(found, language), *said]) if said else ""
 
 
 def _pace(found: AtPace, language: str) -> str:
@@ -30,12 +29,6 @@ def _pace(found: AtPace, language: str) -> str:
         return translate(language, "probes.at_pace.memory", read=read)
     multiplied = f"{number(found.product_ops_per_s / 1e9)} GFLOP/s"
     return translate(language, "probes.at_pace.both", read=read, multiplied=multiplied)
-
-
-def _share(found: AtPace, language: str) -> str:
-    if found.share_of_reading is None:
-        return ""
-    return translate(language, "probes.at_pace.share", percent=number(100 * found.share_of_reading))
 
 
 def _rate(name: str, said: Quantity, seen: Measured, language: str) -> str:

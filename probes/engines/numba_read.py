@@ -16,8 +16,8 @@ from probes.engines.numba_bits import LINE, array_at, kernel, parallel_kernel, p
 __all__ = ["STREAMS", "read_words", "table_of"]
 
 STREAMS = 4  # places at which each thread reads at once: more than one keeps more requests on their way
-RUN = 32  # words in a row at each place
-AHEAD, IN_LINE = 64, LINE // 8  # words: products look ahead like this, so their yardstick does
+RUN = LINE // 8  # words in a row at each place; with four lines a Zen 3 reads 7 % slower
+AHEAD = 64  # words: products look ahead like this, so their yardstick does
 
 
 def table_of(pieces: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -48,8 +48,7 @@ def _sum(words):  # type: ignore[no-untyped-def]
     for first in range(0, stream, RUN):
         for s in range(STREAMS):
             run = words[s * stream + first : s * stream + first + RUN]
-            for line in range(AHEAD, AHEAD + RUN, IN_LINE):
-                prefetch(run, line)
+            prefetch(run, AHEAD)
             for j in range(RUN):
                 total += run[j]
     return total

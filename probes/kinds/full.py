@@ -94,8 +94,8 @@ def prefill_figures(session: Session, tokens: int, seconds: list[float], *, keep
 
 
 def share_of_bandwidth(session: Session, engine: Engine, rounds: DecodeRounds) -> Measured | None:
-    """Of the best reading of this run, whoever read: what the model itself reached, memory can. Weights that stay in
-    a cache say nothing about memory.
+    """Of plain reading beside each round. What the model itself reached counts as a reading of this run, too, but for
+    weights that stay in a cache, which say nothing about memory.
     """
     if not _fits_in_cache(session, engine):
         session.reached(max(rounds.read_rates))

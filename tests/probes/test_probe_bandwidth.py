@@ -15,7 +15,7 @@ from probes.kinds.full import load, run_full  # noqa: E402
 from probes.kinds.parts import measure_parts, parts_of  # noqa: E402
 from probes.kinds.session import Session  # noqa: E402
 from probes.layers import LayerCount  # noqa: E402
-from probes.measure import DecodeRounds, Reporter  # noqa: E402
+from probes.measure import DecodeRounds, rounds_of, Reporter  # noqa: E402
 from probes.spec import ProbeSpec  # noqa: E402
 from tests.jobs.test_registry import TINY  # noqa: E402
 
@@ -83,6 +83,23 @@ def test_no_share_exceeds_one(monkeypatch):
     assert share.high == 1.0
     assert share.low == pytest.approx(0.8)
     assert rounds.mbu(0.0) is None
+
+
+def test_each_round_is_set_against_the_readings_beside_it():
+    """Memory that fell to half: the model fell with it, and its share stayed."""
+    rounds = DecodeRounds((0.1,), (0.1, 0.2), (20e9, 20e9, 4e9), 1_200_000_000)
+    share = rounds.mbu(25e9)
+    assert (share.low, share.high) == (pytest.approx(0.5), pytest.approx(0.6))  # 6 of (20 + 4) / 2; 12 of 20
+
+
+@pytest.mark.parametrize(
+    ("step_s", "output", "expected"),
+    [(0.002, 32, (3, 32)), (0.15, 32, (8, 13)), (0.65, 32, (8, 3)), (6.0, 32, (8, 3)), (0.15, 4, (3, 8))],
+)
+def test_rounds_are_short_and_as_many_as_their_steps_need(step_s, output, expected):
+    """Three times `output` steps, at least eight and at most five seconds each, in rounds of two seconds."""
+    spec = ProbeSpec("tiny", "bf16", TINY, output_tokens=output, repeats=3)
+    assert rounds_of(spec, step_s) == expected
 
 
 def test_a_run_of_several_layers_measures_parts_of_itself():
