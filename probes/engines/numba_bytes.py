@@ -52,8 +52,8 @@ def four_rows(weight, scale, q, scales, block, bias, near, y):  # type: ignore[n
     outputs, biased = weight.shape[0], bias.shape[0] > 0
     quarter, last = (outputs + ROWS - 1) // ROWS, outputs - 1
     for index in prange(quarter):
-        first, found = np.int64(index), np.empty(ROWS, np.float32)
-        _products(weight, q, scales, np.int64(block), first, np.int64(quarter), np.int64(near), found)
+        first = np.int64(index)
+        found = _products(weight, q, scales, np.int64(block), first, np.int64(quarter), np.int64(near))
         for r in range(ROWS):
             i = min(first + r * quarter, last)
             extra = widen(bias[i]) if biased else np.float32(0)
@@ -62,20 +62,18 @@ def four_rows(weight, scale, q, scales, block, bias, near, y):  # type: ignore[n
 
 @intrinsic
 def _products(
-    _context: Any, weight: Any, q: Any, scales: Any, block: Any, first: Any, quarter: Any, near: Any, found: Any
+    _context: Any, weight: Any, q: Any, scales: Any, block: Any, first: Any, quarter: Any, near: Any
 ) -> Any:
-    """found (ROWS,) float32 = rows `first`, `first` + `quarter`, ... of `weight` times q; beyond the last row, that one
-    again.
-    """
+    """ROWS float32: rows `first`, `first` + `quarter`, ... of `weight` times q; beyond the last row, that one again."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        wide, inputs, factors, target = (
-            context.make_array(signature.args[n])(context, builder, arguments[n]) for n in (0, 1, 2, 7)
+        wide, inputs, factors = (
+            context.make_array(signature.args[n])(context, builder, arguments[n]) for n in range(3)
         )
         outputs, columns = cgutils.unpack_tuple(builder, wide.shape, 2)
         rows = row_starts(builder, wide.data, outputs, columns, arguments[4], arguments[5], ROWS)
         totals = [cgutils.alloca_once_value(builder, NO_FLOATS) for _ in rows]
-        q_start, f_start, t_start = (builder.bitcast(a.data, BYTE.as_pointer()) for a in (inputs, factors, target))
+        q_start, f_start = (builder.bitcast(a.data, BYTE.as_pointer()) for a in (inputs, factors))
         with cgutils.for_range(builder, cgutils.unpack_tuple(builder, factors.shape, 1)[0]) as loop:
             begin = builder.mul(loop.index, arguments[3])
             end = least(builder, builder.add(begin, arguments[3]), columns)
@@ -84,13 +82,11 @@ def _products(
             for total, sum_ in zip(totals, sums, strict=True):
                 term = builder.fmul(builder.sitofp(builder.load(sum_), FLOATS), factor)
                 builder.store(builder.fadd(builder.load(total), term), total)
-        for n, total in enumerate(totals):
-            where = builder.gep(t_start, [ir.Constant(LONG, 4 * n)], source_etype=BYTE)
-            value = add_up(builder, ir.Constant(FLOAT, 0.0), builder.load(total))
-            builder.store(value, builder.bitcast(where, FLOAT.as_pointer()), align=4)
-        return context.get_dummy_value()
+        found = [add_up(builder, ir.Constant(FLOAT, 0.0), builder.load(total)) for total in totals]
+        return context.make_tuple(builder, signature.return_type, found)
 
-    return types.void(weight, q, scales, block, first, quarter, near, found), generate
+    kind = types.UniTuple(types.float32, ROWS)
+    return kind(weight, q, scales, block, first, quarter, near), generate
 
 
 def _block(builder: Any, rows: list[Any], q_start: Any, begin: Any, end: Any, near: Any) -> list[Any]:

@@ -35,6 +35,7 @@ __all__ = ["APART", "RUN", "four_rows_of_floats", "four_rows_of_pairs"]
 ROWS = 4
 RUN = LINE // 4  # elements between two looks ahead
 APART = 32  # rows
+FOUND = types.UniTuple(types.float32, ROWS)  # returned as values: four rows are soon read, and an array takes time
 NO_FLOATS = ir.Constant(FLOATS, [0.0] * (LANES // 4))
 SIXTEEN, UPPER = (ir.Constant(WORDS, [n] * (LANES // 4)) for n in (16, -65536))
 Terms = Callable[[Any, Any, list[Any], int], list[tuple[Any, Any]]]
@@ -52,9 +53,9 @@ def four_rows_of_floats(weight, x, bias, near, y):  # type: ignore[no-untyped-de
     outputs, biased = weight.shape[0], bias.shape[0] > 0
     blocks = -(-outputs // (ROWS * APART))
     for index in prange(blocks * APART):
-        place, found = np.int64(index), np.empty(ROWS, np.float32)
+        place = np.int64(index)
         first = min(place // APART * ROWS * APART + place % APART, outputs - 1)
-        _of_floats(weight, x, first, np.int64(APART), np.int64(near), found)
+        found = _of_floats(weight, x, first, np.int64(APART), np.int64(near))
         for r in range(ROWS):
             i = min(first + r * APART, outputs - 1)
             put(y, i, found[r] + (widen(bias[i]) if biased else np.float32(0)))
@@ -68,46 +69,42 @@ def four_rows_of_pairs(pairs, even, odd, bias, near, y):  # type: ignore[no-unty
     outputs, biased = pairs.shape[0], bias.shape[0] > 0
     blocks = -(-outputs // (ROWS * APART))
     for index in prange(blocks * APART):
-        place, found = np.int64(index), np.empty(ROWS, np.float32)
+        place = np.int64(index)
         first = min(place // APART * ROWS * APART + place % APART, outputs - 1)
-        _of_pairs(pairs, even, odd, first, np.int64(APART), np.int64(near), found)
+        found = _of_pairs(pairs, even, odd, first, np.int64(APART), np.int64(near))
         for r in range(ROWS):
             i = min(first + r * APART, outputs - 1)
             put(y, i, found[r] + (widen(bias[i]) if biased else np.float32(0)))
 
 
 @intrinsic
-def _of_floats(_context: Any, weight: Any, x: Any, first: Any, apart: Any, near: Any, found: Any) -> Any:
-    """found (ROWS,) float32 = rows `first`, `first` + `apart`, ... of the matrix times its activations; beyond the last
-    row, that one again.
+def _of_floats(_context: Any, weight: Any, x: Any, first: Any, apart: Any, near: Any) -> Any:
+    """ROWS float32: rows `first`, `first` + `apart`, ... of the matrix times its activations; beyond the last row, that
+    one again.
     """
-    return types.void(weight, x, first, apart, near, found), _products(1, _floats)
+    return FOUND(weight, x, first, apart, near), _products(1, _floats)
 
 
 @intrinsic
-def _of_pairs(_context: Any, pairs: Any, even: Any, odd: Any, first: Any, apart: Any, near: Any, found: Any) -> Any:
-    return types.void(pairs, even, odd, first, apart, near, found), _products(2, _pairs)
+def _of_pairs(_context: Any, pairs: Any, even: Any, odd: Any, first: Any, apart: Any, near: Any) -> Any:
+    return FOUND(pairs, even, odd, first, apart, near), _products(2, _pairs)
 
 
 def _products(inputs: int, terms: Terms) -> Callable[..., Any]:
     """What generates the code, where the activations are `inputs` arrays."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        wide, *given, target = (
-            context.make_array(signature.args[n])(context, builder, arguments[n])
-            for n in (*range(1 + inputs), len(arguments) - 1)
+        wide, *given = (
+            context.make_array(signature.args[n])(context, builder, arguments[n]) for n in range(1 + inputs)
         )
-        first, apart, near = arguments[1 + inputs : -1]
+        first, apart, near = arguments[1 + inputs :]
         outputs, columns = cgutils.unpack_tuple(builder, wide.shape, 2)
         size = builder.mul(columns, ir.Constant(LONG, 4))
         rows = row_starts(builder, wide.data, outputs, size, first, apart, ROWS)
         x = [builder.bitcast(array.data, BYTE.as_pointer()) for array in given]
-        start = builder.bitcast(target.data, BYTE.as_pointer())
-        for n, total in enumerate(_sums(builder, rows, x, columns, near, terms)):
-            value = add_up(builder, ir.Constant(FLOAT, 0.0), total)
-            where = at(builder, start, ir.Constant(LONG, n), 4)
-            builder.store(value, builder.bitcast(where, FLOAT.as_pointer()), align=4)
-        return context.get_dummy_value()
+        totals = _sums(builder, rows, x, columns, near, terms)
+        found = [add_up(builder, ir.Constant(FLOAT, 0.0), total) for total in totals]
+        return context.make_tuple(builder, signature.return_type, found)
 
     return generate
 

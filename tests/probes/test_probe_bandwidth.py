@@ -15,7 +15,7 @@ from probes.kinds.full import load, run_full  # noqa: E402
 from probes.kinds.parts import measure_parts, parts_of  # noqa: E402
 from probes.kinds.session import Session  # noqa: E402
 from probes.layers import LayerCount  # noqa: E402
-from probes.measure import DecodeRounds, rounds_of, Reporter  # noqa: E402
+from probes.measure import DecodeRounds, Reporter, rounds_of  # noqa: E402
 from probes.spec import ProbeSpec  # noqa: E402
 from tests.jobs.test_registry import TINY  # noqa: E402
 
