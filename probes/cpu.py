@@ -50,6 +50,7 @@ def read_cpu() -> Cpu:
         hypervisor=_hypervisor(flags),
         quota_cores=quota,
         steal_share=_steal_share(),
+        generation="/".join(fields[name] for name in ("cpu family", "model", "stepping") if fields.get(name)),
     )
 
 

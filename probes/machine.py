@@ -54,7 +54,7 @@ def detect() -> Machine:
 
 def fingerprint(cpu: Cpu, memory: Memory, accelerators: tuple[Accelerator, ...]) -> str:
     """16 hexadecimal digits over what decides speed; memory is rounded to GiB because firmware reserves some."""
-    parts = [cpu.model, cpu.cores, cpu.threads, cpu.sockets, cpu.quota_cores, sorted(cpu.isa), cpu.hypervisor]
+    parts = [cpu.title, cpu.cores, cpu.threads, cpu.sockets, cpu.quota_cores, sorted(cpu.isa), cpu.hypervisor]
     parts += [round(memory.usable_bytes / 2**30)]
     parts += [[a.vendor, a.name, round(a.memory_bytes / 2**30), a.state.get("mig", "")] for a in accelerators]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -24,6 +24,12 @@ class Cpu:
     hypervisor: str = ""
     quota_cores: float | None = None  # container limit
     steal_share: float | None = None  # of all processor time since start, given to other machines; None: not told
+    generation: str = ""  # family/model/stepping, where the processor tells
+
+    @property
+    def title(self) -> str:
+        """A virtual machine's host chooses the name, which may hide what the processor is."""
+        return f"{self.model} ({self.generation})" if self.hypervisor and self.generation else self.model
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _cpu_rows(cpu: Cpu) -> list[tuple[str, str]]:
     cores = _word("cores", cores=cpu.cores, threads=cpu.threads, sockets=cpu.sockets, numa=cpu.numa_nodes)
     steal = "–" if cpu.steal_share is None else _word("steal_share", share=f"{cpu.steal_share:.1%}")
     rows = [
-        ("cpu", f"{cpu.model}, {cores}"),
+        ("cpu", f"{cpu.title}, {cores}"),
         ("quota", _word("quota_cores", cores=cpu.quota_cores) if cpu.quota_cores else _word("no_limit")),
         ("isa", ", ".join(cpu.isa)),
         ("caches", ", ".join(f"{k} {format_bytes(v, binary=True)}" for k, v in cpu.cache_bytes.items())),

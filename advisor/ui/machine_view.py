@@ -30,7 +30,7 @@ def machine_cards(machine: Machine) -> None:
 
 def _cpu(cpu: Cpu) -> dict[str, str]:
     facts = {
-        t("machine.model"): cpu.model,
+        t("machine.model"): cpu.title,
         t("machine.cores"): t("machine.cores_value", cores=cpu.cores, threads=cpu.threads),
         t("machine.sockets"): t("machine.sockets_value", sockets=cpu.sockets, numa=cpu.numa_nodes),
         t("machine.isa"): ", ".join(cpu.isa) or "–",

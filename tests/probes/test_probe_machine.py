@@ -89,6 +89,17 @@ def test_fingerprint_follows_the_hardware_not_the_free_memory():
     assert fingerprint(machine.cpu, machine.memory, (card,)) != fingerprint(machine.cpu, machine.memory, ())
 
 
+def test_virtual_machines_of_one_name_on_different_processors_are_told_apart():
+    """Zen 1 and Zen 3 may both be called AMD EPYC, with the same instructions; a name on bare metal says it all."""
+    machine = detect()
+    virtual, metal = (replace(machine.cpu, model="AMD EPYC", hypervisor=name) for name in ("kvm", ""))
+    old, new = (replace(virtual, generation=name) for name in ("23/1/2", "25/1/1"))
+    assert fingerprint(old, machine.memory, ()) != fingerprint(new, machine.memory, ())
+    assert new.title == "AMD EPYC (25/1/1)"
+    same = {fingerprint(replace(metal, generation=name), machine.memory, ()) for name in ("23/1/2", "25/1/1")}
+    assert len(same) == 1
+
+
 def test_host_record_takes_the_measured_bandwidth():
     host = host_record(detect(), 123e9)
     assert host.measured_bandwidth_bytes_per_s == 123e9
