@@ -18,7 +18,7 @@ __all__ = ["FEW_ROWS", "TORCH_TYPES", "FloatLinear", "Kernel", "Linear", "Produc
 
 TORCH_TYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 FEW_ROWS = 32  # up to here kernels that read each weight once for all rows may win
-NEAR_BYTES = (128, 256, 512, 1024, 2048)
+NEAR_BYTES = (128, 256, 512, 1024, 2048)  # to look ahead in products of one row: which is fastest is tried
 TRIAL_OPERATIONS = 2e9  # candidates are compared on a part of the matrix that takes about so many
 
 Product = Callable[[Tensor], Tensor]  # x (rows, inputs) -> (rows, outputs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from probes.engines.compiled import EMPTY, bias_bits, bits
-from probes.engines.linear import FloatLinear, Linear
+from probes.engines.linear import NEAR_BYTES, FloatLinear, Linear
 from probes.engines.numba_integer import BLOCK, LEVELS_8, LEVELS_16
 from probes.engines.numba_layer import ADDRESSES, layers_step
 from probes.engines.quantised import Int4Linear, Int8Linear
@@ -23,6 +24,9 @@ from probes.engines.quantised import Int4Linear, Int8Linear
 __all__ = ["DenseLayer", "WholeStep", "whole_step"]
 
 Array = NDArray[Any]
+Matrices = tuple[tuple[Any, ...], ...]
+
+NEAR_TRIALS = 15  # of each distance to look ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class _Arrays:
 
     norms: tuple[Array, Array]
     epsilon: float
-    matrices: tuple[tuple[Any, ...], ...]
+    matrices: Matrices
     head_norms: Array
     caches: tuple[Array, ...]
 
@@ -55,6 +59,10 @@ class _Arrays:
             held = [part.ctypes.data for part in matrix if isinstance(part, np.ndarray)]
             found += held + [0] * (3 - len(held))
         return [*found, self.head_norms.ctypes.data, *(cache.ctypes.data for cache in self.caches)]
+
+    def looking(self, near: int) -> Matrices:
+        """The matrices, `near` bytes ahead."""
+        return tuple((*matrix[:-1], near) for matrix in self.matrices)
 
     def kind(self) -> tuple[object, ...]:
         """Layers of one kind can be in one call."""
@@ -72,6 +80,7 @@ class WholeStep:
         self._table = np.array([layer.addresses() for layer in layers], np.int64)
         assert self._table.shape[1] == ADDRESSES
         self._spent, self._elapsed_s = np.zeros(2, np.int64), 0.0  # ticks in products and in all; of the last call
+        self._matrices: Matrices | None = None  # looking ahead as far as is fastest here
 
     @property
     def between_s(self) -> float | None:
@@ -82,16 +91,34 @@ class WholeStep:
         return self._elapsed_s * float(1 - inside / whole) if whole > 0 else None
 
     def __call__(self, x: Tensor, slots: Tensor, lengths: Tensor, layers: int) -> Tensor:
-        """x (1, hidden), slots (1,), lengths (1,) -> (1, hidden)."""
+        """x (1, hidden), slots (1,), lengths (1,) -> (1, hidden). The first call tries how far to look ahead."""
+        if self._matrices is None:
+            self._matrices = self._fastest(x, slots, lengths)
+        return self._through(self._table[:layers], self._matrices, x, slots, lengths)
+
+    def _through(self, table: Array, matrices: Matrices, x: Tensor, slots: Tensor, lengths: Tensor) -> Tensor:
         y, like = torch.empty_like(x), self._layers[0]
         self._spent[:] = 0
         start = time.perf_counter()
         layers_step(
-            bits(x), self._table[:layers], like.norms, like.epsilon, like.matrices, like.head_norms, self._rope,
-            slots.numpy(), lengths.numpy(), like.caches, bits(y), self._spent,
+            bits(x), table, like.norms, like.epsilon, matrices, like.head_norms, self._rope, slots.numpy(),
+            lengths.numpy(), like.caches, bits(y), self._spent,
         )  # fmt: skip
         self._elapsed_s = time.perf_counter() - start
         return y
+
+    def _fastest(self, x: Tensor, slots: Tensor, lengths: Tensor) -> Matrices:
+        """By the median over layers, each with other weights, which no cache holds then. One matrix is over too soon:
+        told by it, int8 took in one of six trials a distance that was an eighth slower.
+        """
+        ways = {near: self._layers[0].looking(near) for near in NEAR_BYTES}
+        seconds: dict[int, list[float]] = {near: [] for near in ways}
+        self._through(self._table[:1], self._layers[0].matrices, x, slots, lengths)  # compiles
+        for turn in range(NEAR_TRIALS * len(ways)):
+            near, layer = NEAR_BYTES[turn % len(ways)], turn % len(self._table)
+            self._through(self._table[layer : layer + 1], ways[near], x, slots, lengths)
+            seconds[near].append(self._elapsed_s)
+        return ways[min(ways, key=lambda near: median(seconds[near]))]
 
 
 def whole_step(layers: Sequence[DenseLayer], rope: tuple[Tensor, Tensor]) -> WholeStep | None:
@@ -115,14 +142,14 @@ def _arrays(layer: DenseLayer) -> _Arrays | None:
 
 
 def _matrix(linear: Linear, dtype: torch.dtype) -> tuple[Any, ...] | None:
-    """As `numba_layer.multiply` takes it."""
+    """As `numba_layer.multiply` takes it, with any distance to look ahead."""
     bias, first = bias_bits(linear.bias, dtype), linear.stored[0]
     if isinstance(linear, FloatLinear):
         pairs = first.dtype is torch.bfloat16 and linear.inputs % 2 == 0
-        return (bits(first).view("uint32") if pairs else bits(first)), bias, linear.near(dtype)
+        return (bits(first).view("uint32") if pairs else bits(first)), bias, NEAR_BYTES[0]
     if isinstance(linear, Int8Linear):
         levels = LEVELS_8 if linear.a8 else LEVELS_16
-        return first.numpy(), linear.stored[1].numpy(), BLOCK, levels, bias, linear.near(dtype)
+        return first.numpy(), linear.stored[1].numpy(), BLOCK, levels, bias, NEAR_BYTES[0]
     if isinstance(linear, Int4Linear):
-        return first.numpy(), bits(linear.stored[1]), linear.group, bias, linear.near(dtype)
+        return first.numpy(), bits(linear.stored[1]), linear.group, bias, NEAR_BYTES[0]
     return None

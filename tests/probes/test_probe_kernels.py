@@ -173,6 +173,35 @@ def test_attention_and_norm_equal_float64():
     assert [row for row in found if row[1] > 1e-2] == []
 
 
+CHOICE = """
+from types import SimpleNamespace
+import numpy as np
+from probes.engines.linear import NEAR_BYTES
+from probes.engines.whole_layer import WholeStep
+layers = [SimpleNamespace(matrices=0, looking=lambda near: near) for _ in range(4)]
+seen, calls = [], []
+class Step(WholeStep):
+    def __init__(self):
+        self._layers, self._table, self._matrices = layers, np.arange(4)[:, None], None
+    def _through(self, table, near, *rest):
+        seen.append(int(table[0, 0]))
+        calls.append(near)
+        slow = 3 if len(calls) % 4 == 0 else 1  # disturbances of every distance
+        self._elapsed_s = slow * (1.0 if near == 512 else 1.05)
+step = Step()
+step(None, None, None, 4)
+print("chosen", abs(step._matrices - 512))
+print("layers", 4 - len(set(seen)))
+for near in NEAR_BYTES:
+    print("each", 15 - calls.count(near) if near != 512 else 16 - calls.count(near))
+"""
+
+
+def test_the_distance_to_look_ahead_is_the_fastest_over_layers():
+    """The last call is the step itself."""
+    assert all(value == 0 for _, value in errors(CHOICE))
+
+
 def test_the_tuner_takes_the_fastest_that_works_and_gives_up_hopeless_ones(monkeypatch):
     from probes.engines import tuner
 
