@@ -109,7 +109,7 @@ class WholeStep:
 
     def _fastest(self, x: Tensor, slots: Tensor, lengths: Tensor) -> Matrices:
         """By the median over layers, each with other weights, which no cache holds then. One matrix is over too soon:
-        told by it, int8 took in one of six trials a distance that was an eighth slower.
+        told by it, some runs of int8 took a distance that was an eighth slower (Zen 3).
         """
         ways = {near: self._layers[0].looking(near) for near in NEAR_BYTES}
         seconds: dict[int, list[float]] = {near: [] for near in ways}
