@@ -14,7 +14,8 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from probes.engines.numba_bits import LINE, parallel_kernel, put, widen
+from probes.engines.numba_bits import LINE, kernel, parallel_kernel, put, widen
+from probes.engines.numba_shares import claim, none_taken, parts_of
 from probes.engines.numba_vectors import (
     BYTE,
     FLOAT,
@@ -49,15 +50,25 @@ def four_rows(weight, scale, q, scales, block, bias, near, y):  # type: ignore[n
 
     `near`: bytes to look ahead. `inputs` and `block` are multiples of RUN. Needs AVX2.
     """
-    outputs, biased = weight.shape[0], bias.shape[0] > 0
-    quarter, last = (outputs + ROWS - 1) // ROWS, outputs - 1
-    for index in prange(quarter):
-        first = np.int64(index)
-        found = _products(weight, q, scales, np.int64(block), first, np.int64(quarter), np.int64(near))
-        for r in range(ROWS):
-            i = min(first + r * quarter, last)
-            extra = widen(bias[i]) if biased else np.float32(0)
-            put(y, i, found[r] * scale[i] + extra)
+    counters = none_taken()
+    for part in prange(parts_of(counters)):
+        _share(weight, scale, q, scales, np.int64(block), bias, np.int64(near), y, counters, np.int64(part))
+
+
+@kernel
+def _share(weight, scale, q, scales, block, bias, near, y, counters, part):  # type: ignore[no-untyped-def]
+    """What one thread does of a product."""
+    outputs, inputs = weight.shape
+    quarter, last, biased = (outputs + ROWS - 1) // ROWS, outputs - 1, bias.shape[0] > 0
+    at, end = claim(counters, part, quarter, ROWS * inputs)
+    while at < end:
+        for first in range(at, end):
+            found = _products(weight, q, scales, block, first, quarter, near)
+            for r in range(ROWS):
+                i = min(first + r * quarter, last)
+                extra = widen(bias[i]) if biased else np.float32(0)
+                put(y, i, found[r] * scale[i] + extra)
+        at, end = claim(counters, part, quarter, ROWS * inputs)
 
 
 @intrinsic

@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from probes.engines.numba_bits import kernel, parallel_kernel, put, widen
+from probes.engines.numba_shares import claim, none_taken, parts_of
 from probes.engines.numba_vectors import (
     BYTE,
     FLOAT,
@@ -81,11 +82,22 @@ def product4(packed, grid, q, scales, sums, bias, near, y):  # type: ignore[no-u
 
 @parallel_kernel
 def _groups_of_128(packed, grid, q, scales, sums, bias, near, y):  # type: ignore[no-untyped-def]
-    rows, biased = q.shape[0], bias.shape[0] > 0
-    for i in prange(packed.shape[0]):
-        extra = widen(bias[i]) if biased else np.float32(0)
-        for r in range(rows):
-            put(y[r], i, _row(packed[i], grid[i], q[r], scales[r], sums[r], np.int64(near)) + extra)
+    counters = none_taken()
+    for part in prange(parts_of(counters)):
+        _share(packed, grid, q, scales, sums, bias, np.int64(near), y, counters, np.int64(part))
+
+
+@kernel
+def _share(packed, grid, q, scales, sums, bias, near, y, counters, part):  # type: ignore[no-untyped-def]
+    """What one thread does of a product."""
+    outputs, biased, row_bytes = packed.shape[0], bias.shape[0] > 0, packed.shape[1] * (HALF + 4)
+    at, end = claim(counters, part, outputs, row_bytes)
+    while at < end:
+        for i in range(at, end):
+            extra = widen(bias[i]) if biased else np.float32(0)
+            for r in range(q.shape[0]):
+                put(y[r], i, _row(packed[i], grid[i], q[r], scales[r], sums[r], near) + extra)
+        at, end = claim(counters, part, outputs, row_bytes)
 
 
 @parallel_kernel

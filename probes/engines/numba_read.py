@@ -12,33 +12,45 @@ from numba import prange
 from numpy.typing import NDArray
 
 from probes.engines.numba_bits import LINE, array_at, kernel, parallel_kernel, prefetch
+from probes.engines.numba_shares import claim, none_taken
 
 __all__ = ["STREAMS", "read_words", "table_of"]
 
 STREAMS = 4  # places at which each thread reads at once: more than one keeps more requests on their way
 RUN = LINE // 8  # words in a row at each place; with four lines a Zen 3 reads 7 % slower
+PART = 2**20  # words of a piece that one thread reads without asking for more
 AHEAD = 64  # words: products look ahead like this, so their yardstick does
 
 
 def table_of(pieces: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """(pieces, 2) int64: where each begins and how many words it has; who calls keeps the pieces alive."""
-    return np.array([(piece.ctypes.data, piece.size) for piece in pieces], np.int64)
+    """(parts, 2) int64: where each part of the pieces begins and how many words it has; who calls keeps the pieces
+    alive.
+    """
+    cut = [piece[first : first + PART] for piece in pieces for first in range(0, piece.size, PART)]
+    return np.array([(part.ctypes.data, part.size) for part in cut], np.int64)
 
 
 @parallel_kernel
 def read_words(longest, table, sums):  # type: ignore[no-untyped-def]
     """Adds up all words of the pieces in `table`, which is `table_of` them; `longest`: one with the most words.
 
-    Each entry of `sums` (int64) gets the sum of an equal part of every piece and is one task: no task waits for another
-    between two pieces, so that a model of small matrices is read as fast as one of large ones.
+    Each entry of `sums` (int64) gets what one thread added up. No thread waits for another between two pieces, so that
+    a model of small matrices is read as fast as one of large ones, nor at the end, as `claim` shares them out.
     """
+    counters = none_taken()
     for part in prange(sums.shape[0]):
-        total = np.int64(0)
-        for piece in range(table.shape[0]):
-            words = array_at(longest[: table[piece, 1]], table[piece, 0])
-            size = words.shape[0] // sums.shape[0]
-            total += _sum(words[part * size : (part + 1) * size])
-        sums[part] = total
+        sums[part] = _share(longest, table, counters, np.int64(part))
+
+
+@kernel
+def _share(longest, table, counters, part):  # type: ignore[no-untyped-def]
+    total = np.int64(0)
+    at, end = claim(counters, part, table.shape[0], PART * 8)
+    while at < end:
+        for piece in range(at, end):
+            total += _sum(array_at(longest[: table[piece, 1]], table[piece, 0]))
+        at, end = claim(counters, part, table.shape[0], PART * 8)
+    return total
 
 
 @kernel

@@ -15,7 +15,8 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from probes.engines.numba_bits import LINE, parallel_kernel, put, widen
+from probes.engines.numba_bits import LINE, kernel, parallel_kernel, put, widen
+from probes.engines.numba_shares import claim, none_taken, parts_of
 from probes.engines.numba_vectors import (
     BYTE,
     FLOAT,
@@ -46,19 +47,10 @@ def four_rows_of_floats(weight, x, bias, near, y):  # type: ignore[no-untyped-de
     """y (outputs,) = weight (outputs, inputs) @ x (inputs,) + bias (outputs, or empty), all float32.
 
     `near`: bytes to look ahead. `inputs` is a multiple of RUN. Needs AVX2 and FMA.
-
-    Rows that go together lie APART: next to each other they are no streams of their own, and a quarter of the matrix
-    apart they meet in the same banks of memory, by chance of the shape (a third slower with 152,064 x 3,584).
     """
-    outputs, biased = weight.shape[0], bias.shape[0] > 0
-    blocks = -(-outputs // (ROWS * APART))
-    for index in prange(blocks * APART):
-        place = np.int64(index)
-        first = min(place // APART * ROWS * APART + place % APART, outputs - 1)
-        found = _of_floats(weight, x, first, np.int64(APART), np.int64(near))
-        for r in range(ROWS):
-            i = min(first + r * APART, outputs - 1)
-            put(y, i, found[r] + (widen(bias[i]) if biased else np.float32(0)))
+    counters = none_taken()
+    for part in prange(parts_of(counters)):
+        _share(weight, (x,), bias, np.int64(near), y, counters, np.int64(part))
 
 
 @parallel_kernel
@@ -66,47 +58,53 @@ def four_rows_of_pairs(pairs, even, odd, bias, near, y):  # type: ignore[no-unty
     """The same for pairs (outputs, inputs / 2) of uint32, each with a bfloat16 for `even` and one for `odd`
     (inputs / 2,) float32. inputs / 2 is a multiple of RUN.
     """
-    outputs, biased = pairs.shape[0], bias.shape[0] > 0
-    blocks = -(-outputs // (ROWS * APART))
-    for index in prange(blocks * APART):
-        place = np.int64(index)
-        first = min(place // APART * ROWS * APART + place % APART, outputs - 1)
-        found = _of_pairs(pairs, even, odd, first, np.int64(APART), np.int64(near))
-        for r in range(ROWS):
-            i = min(first + r * APART, outputs - 1)
-            put(y, i, found[r] + (widen(bias[i]) if biased else np.float32(0)))
+    counters = none_taken()
+    for part in prange(parts_of(counters)):
+        _share(pairs, (even, odd), bias, np.int64(near), y, counters, np.int64(part))
+
+
+@kernel
+def _share(weight, x, bias, near, y, counters, part):  # type: ignore[no-untyped-def]
+    """What one thread does of a product.
+
+    Rows that go together lie APART: next to each other they are no streams of their own, and a quarter of the matrix
+    apart they meet in the same banks of memory, by chance of the shape (a third slower with 152,064 x 3,584).
+    """
+    outputs, inputs = weight.shape
+    places, biased = -(-outputs // (ROWS * APART)) * APART, bias.shape[0] > 0
+    at, end = claim(counters, part, places, ROWS * 4 * inputs)
+    while at < end:
+        for place in range(at, end):
+            first = min(place // APART * ROWS * APART + place % APART, outputs - 1)
+            found = _rows(weight, x, first, np.int64(APART), near)
+            for r in range(ROWS):
+                i = min(first + r * APART, outputs - 1)
+                put(y, i, found[r] + (widen(bias[i]) if biased else np.float32(0)))
+        at, end = claim(counters, part, places, ROWS * 4 * inputs)
 
 
 @intrinsic
-def _of_floats(_context: Any, weight: Any, x: Any, first: Any, apart: Any, near: Any) -> Any:
+def _rows(_context: Any, weight: Any, x: Any, first: Any, apart: Any, near: Any) -> Any:
     """ROWS float32: rows `first`, `first` + `apart`, ... of the matrix times its activations; beyond the last row, that
     one again.
     """
-    return FOUND(weight, x, first, apart, near), _products(1, _floats)
-
-
-@intrinsic
-def _of_pairs(_context: Any, pairs: Any, even: Any, odd: Any, first: Any, apart: Any, near: Any) -> Any:
-    return FOUND(pairs, even, odd, first, apart, near), _products(2, _pairs)
-
-
-def _products(inputs: int, terms: Terms) -> Callable[..., Any]:
-    """What generates the code, where the activations are `inputs` arrays."""
+    terms = _floats if weight.dtype == types.float32 else _pairs
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        wide, *given = (
-            context.make_array(signature.args[n])(context, builder, arguments[n]) for n in range(1 + inputs)
-        )
-        first, apart, near = arguments[1 + inputs :]
+        wide = context.make_array(signature.args[0])(context, builder, arguments[0])
+        given = [
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args[1], cgutils.unpack_tuple(builder, arguments[1]), strict=True)
+        ]
         outputs, columns = cgutils.unpack_tuple(builder, wide.shape, 2)
         size = builder.mul(columns, ir.Constant(LONG, 4))
-        rows = row_starts(builder, wide.data, outputs, size, first, apart, ROWS)
-        x = [builder.bitcast(array.data, BYTE.as_pointer()) for array in given]
-        totals = _sums(builder, rows, x, columns, near, terms)
+        rows = row_starts(builder, wide.data, outputs, size, arguments[2], arguments[3], ROWS)
+        starts = [builder.bitcast(array.data, BYTE.as_pointer()) for array in given]
+        totals = _sums(builder, rows, starts, columns, arguments[4], terms)
         found = [add_up(builder, ir.Constant(FLOAT, 0.0), total) for total in totals]
         return context.make_tuple(builder, signature.return_type, found)
 
-    return generate
+    return FOUND(weight, x, first, apart, near), generate
 
 
 def _sums(builder: Any, rows: list[Any], x: list[Any], columns: Any, near: Any, terms: Terms) -> list[Any]:
