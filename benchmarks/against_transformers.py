@@ -38,10 +38,10 @@ def main(variant: str = "deepseek-r1-distill-qwen-1.5b", format_id: str = "bf16"
     canary.read()
     found = {}
     for name, measure in (("fathom", _fathom), ("transformers", _transformers)):
-        before = canary.read()
+        before = canary.read().usual
         prefill, step = measure(architecture, format_id, int(prompt))
         found[name] = step
-        memory = max(before, canary.read()) / 1e9
+        memory = max(before, canary.read().usual) / 1e9
         rates = f"prefill {int(prompt) / prefill:8.1f} tok/s  decode {1 / step:6.2f} tok/s"
         print(f"{name:13} {rates}  memory {memory:5.1f} GB/s")
     ratio = found["transformers"] / found["fathom"]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import torch
@@ -14,21 +16,35 @@ from probes.engines.precision import Precision
 from probes.engines.torch_engine import set_threads, synchroniser
 from probes.result import Measured
 
-__all__ = ["SMALL_SIZE", "Canary", "ProductCanary", "copy_bandwidth", "gemm_rate", "host_to_device", "read_bandwidth"]
+__all__ = [
+    "SMALL_SIZE", "Canary", "ProductCanary", "Reading", "copy_bandwidth", "gemm_rate", "host_to_device",
+    "read_bandwidth",
+]  # fmt: skip
 
 MIN_SECONDS = 0.1  # shorter measurements catch one quiet moment, not the machine
 MAX_PRODUCT_S = 0.5  # of one matrix product
 CPU_SIZE, GPU_SIZE = 2048, 8192  # of a square product: a smaller one does not fill the device
 SMALL_SIZE = 1024  # fills the processors, and takes a few hundredths of a second
+PASSES = 3  # at least, in a reading
 GPU_PASSES = 8  # over a buffer at a time: waiting for the end of one takes a tenth as long as the pass itself
 CACHE_FACTOR = 4  # a buffer this many times the last-level cache is read from memory
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Of memory, bytes per second. `usual`: the median pass, which the median step of a decoder compares with; `best`:
+    a moment that memory was left alone, some 2 % faster on a virtual machine.
+    """
+
+    usual: float
+    best: float
 
 
 class Canary:
     """Reads the same memory over and over: how fast can it be read at this moment?
 
-    The best pass of the fastest reader counts: a share of bandwidth means little against a slow reading of it. Plain
-    sums are what torch reads fastest, several streams per thread are faster on some processors.
+    The fastest reader counts: a share of bandwidth means little against a slow reading of it. Plain sums are what torch
+    reads fastest, several streams per thread are faster on some processors.
     """
 
     def __init__(
@@ -48,19 +64,18 @@ class Canary:
             doubles = [piece.view(torch.float64) for piece in pieces]
             self._readers += [lambda: [piece.sum() for piece in doubles], *_compiled_reader(pieces)]
 
-    def read(self, seconds: float = MIN_SECONDS) -> float:
-        """Bytes per second of the best pass, over at least `seconds` and two passes; the reader that was fastest the
-        first time reads from then on.
-        """
+    def read(self, seconds: float = MIN_SECONDS) -> Reading:
+        """Over at least `seconds` and PASSES; the reader that was fastest the first time reads from then on."""
         before = torch.get_num_threads()
         set_threads(self._threads or before)
-        best, passes, end = [0.0] * len(self._readers), 0, time.perf_counter() + seconds
-        while passes < 2 or time.perf_counter() < end:
-            rates = [self._bytes / self._seconds(reader) for reader in self._readers]
-            best, passes = [max(pair) for pair in zip(best, rates, strict=True)], passes + 1
-        self._readers = [self._readers[best.index(max(best))]]
+        passes: list[list[float]] = []
+        end = time.perf_counter() + seconds
+        while len(passes) < PASSES or time.perf_counter() < end:
+            passes.append([self._bytes / self._seconds(reader) for reader in self._readers])
+        rates = max(zip(*passes, strict=True), key=max)
+        self._readers = [self._readers[[max(of) for of in zip(*passes, strict=True)].index(max(rates))]]
         set_threads(before)
-        return max(best)
+        return Reading(median(rates), max(rates))
 
     def _seconds(self, reader: Callable[[], object]) -> float:
         start = time.perf_counter()
@@ -113,7 +128,7 @@ def read_bandwidth(device: torch.device, cache_bytes: int, repeats: int = 5) -> 
     """Bytes read per second with the threads that are set: best passes, `repeats` times."""
     canary = Canary(device, cache_bytes)
     canary.read(0.0)
-    return Measured.of([canary.read() for _ in range(repeats)])
+    return Measured.of([canary.read().best for _ in range(repeats)])
 
 
 def copy_bandwidth(device: torch.device, cache_bytes: int, repeats: int = 5) -> Measured:

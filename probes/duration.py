@@ -23,7 +23,7 @@ GPU_BENCHMARK_S, GPU_CHOOSE_S, GPU_COMPILE_S = 6.5, 1.0, 2.0  # an H100 with 16 
 TRITON_CACHE = "~/.triton/cache"
 ENGINES = Path(__file__).parent / "engines"
 WARM_STEPS = 8  # two before the rounds, three for each of two thread counts
-READING_S, READING_PASSES = 0.2, 1  # of products and memory beside a round, and of the weights at least
+READING_S, READING_PASSES = 0.2, 2  # of products and memory beside a round, and of the weights at least
 PART_STEPS, PART_SHARE = 6, 0.5  # steps of one layer and of a quarter of them, against one of the whole model
 PART_ROUNDS, PART_BUDGET_S = 8, 6.0
 

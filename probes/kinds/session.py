@@ -102,8 +102,10 @@ class Session:
         def read() -> float:
             assert self._canary is not None
             self.multiply()
-            self.canaries.append(self._canary.read())
-            return self.canaries[-1]
+            found = self._canary.read()
+            self.canaries.append(found.usual)
+            self._reached.append(found.best)
+            return found.usual
 
         return read
 
@@ -114,7 +116,7 @@ class Session:
         self._canary, self._memory = None, memory
 
     def reached(self, bytes_per_s: float) -> None:
-        """The model itself read memory at this rate: so can the machine."""
+        """Memory was read at this rate, be it by the model itself: so can the machine."""
         self._reached.append(bytes_per_s)
 
     def best_read(self) -> Measured:
