@@ -10,24 +10,22 @@ products, that each run had. `cpu_overlap` in `data/engines/probe.yaml` is the e
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+
+from series import kept_series
 
 from advisor.catalog import Catalog, load_catalog
 from advisor.evidence.in_force import with_measurements
-from advisor.evidence.own_truth import PROBES_FOLDER
 from advisor.sizing.tensors import active_params
-from probes.codec import decode
 from probes.machine import detect
 from probes.moments import ForeseenMoment, foreseen_moments
 from probes.place import as_measured, this_host, usual_products
 from probes.result import Point, ProbeResult
-from probes.spec import EngineName, Kind, SweepAxis
+from probes.spec import Kind, SweepAxis
 
 SWEEPS = {SweepAxis.BATCH: "batches", SweepAxis.CONTEXT: "depths"}
 EXPONENTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -35,8 +33,7 @@ EXPONENTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 def main(paths: Sequence[str]) -> None:
     catalog = load_catalog()
-    files = [Path(path) for path in paths] or sorted((PROBES_FOLDER / "cpu").glob("*.json"))
-    series = [found for path in files if (found := _series(path))]
+    series = kept_series(paths)
     print(f"{'exponent':>8}  {'all':>7}  by what was foreseen: rms error (bias) of {len(series)} series")
     for exponent in EXPONENTS:
         engine = replace(catalog.engine("torch"), cpu_overlap=exponent)
@@ -47,14 +44,6 @@ def main(paths: Sequence[str]) -> None:
                 errors[name].append(error)
         each = [_rms(found) for found in errors.values()]
         print(f"{exponent:8g}  {_rms(each):7.1%}  " + "; ".join(_summary(n, e) for n, e in sorted(errors.items())))
-
-
-def _series(path: Path) -> list[ProbeResult]:
-    """Valid runs of our own engine on processors, newest first."""
-    listed = json.loads(path.read_text(encoding="utf-8"))["results"]
-    runs = [decode(ProbeResult, item, where=path.name) for item in listed]
-    own = [r for r in runs if r.is_valid and r.spec.engine is EngineName.TORCH and r.spec.device == "cpu"]
-    return sorted(own, key=lambda r: r.started_at, reverse=True)
 
 
 def _errors(runs: Sequence[ProbeResult], catalog: Catalog) -> Iterator[tuple[str, float]]:

@@ -10,17 +10,15 @@ c / sqrt(seconds). `UNREPEATED` in `advisor/evidence/observations.py` is 90 % of
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from statistics import mean
 
+from series import kept_series
+
 from advisor.evidence.local_fit import NORMAL_90
-from advisor.evidence.own_truth import PROBES_FOLDER
-from probes.codec import decode
 from probes.result import ProbeResult
 from probes.spec import Kind
 
@@ -28,10 +26,9 @@ Group = tuple[str, str, str, float]
 
 
 def main(paths: Sequence[str]) -> None:
-    files = [Path(path) for path in paths] or sorted((PROBES_FOLDER / "cpu").glob("*.json"))
     groups: dict[Group, list[tuple[float, float]]] = defaultdict(list)
-    for path in files:
-        for group, seconds, log_rate in _prompts(path):
+    for runs in kept_series(paths):
+        for group, seconds, log_rate in _prompts(runs):
             groups[group].append((seconds, log_rate))
     several = {group: found for group, found in groups.items() if len(found) > 1}
     squares, free = 0.0, 0
@@ -46,12 +43,11 @@ def main(paths: Sequence[str]) -> None:
         print(f"c = {c:.3f} from {free} degrees of freedom: 90 % within {NORMAL_90 * c:.2f} / sqrt(seconds), log units")
 
 
-def _prompts(path: Path) -> Iterator[tuple[Group, float, float]]:
+def _prompts(runs: Sequence[ProbeResult]) -> Iterator[tuple[Group, float, float]]:
     """(group, seconds, log of tokens per product) of prompts that were measured once."""
-    for item in json.loads(path.read_text(encoding="utf-8"))["results"]:
-        run = decode(ProbeResult, item, where=path.name)
+    for run in runs:
         products = run.conditions.product_ops_per_s
-        if not run.is_valid or run.spec.kind is not Kind.FULL or run.spec.device != "cpu" or products is None:
+        if run.spec.kind is not Kind.FULL or products is None:
             continue
         for point in run.points:
             rate, tokens = point.values.get("prefill_tok_s"), point.at.get("prompt_tokens", 0.0)

@@ -13,8 +13,8 @@ from advisor.sizing.efficiency import EfficiencyTable
 from advisor.sizing.plan import Load
 from probes.cpu import available_bytes
 from probes.duration import duration_s
-from probes.engines.block import POOL_ELEMENTS
 from probes.lessons import lessons_of
+from probes.load_time import foreseen_load
 from probes.machine_records import Machine
 from probes.moments import ForeseenMoment, foreseen_moments, foreseen_points
 from probes.need import Need, memory_limit, need_of, refusal
@@ -23,7 +23,6 @@ from probes.pace import rates_by_pace
 from probes.pace_curves import PaceCurves
 from probes.place import accelerator_of, device_at, measured_bandwidth, place_of
 from probes.possible import refuse_impossible
-from probes.quick import quick_load
 from probes.result import Place, Prediction, ProbeResult
 from probes.slice_depths import with_depths
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
@@ -32,8 +31,6 @@ from probes.sweep_values import at_position, fitted, positions
 __all__ = ["NOTHING_FORESEEN", "Foresight", "foresee", "load_of"]
 
 BANDWIDTH_FACTOR = 1.5  # a quarter-second reading against a probe's own: neighbours come and go
-LOAD_FACTOR = 3.0
-VIRTUAL_LOAD_FACTOR = 10.0  # a virtual machine may have to get each page from its host first
 NOTHING = Need(0, 0, 0, 0)
 RUNS_THAT_COUNT = 20
 PATIENCE, MOST_S = 2.0, 7 * 86_400.0
@@ -101,7 +98,7 @@ def foresee(
             Basis.ESTIMATED,
             "tensors of the architecture",
         ),
-        load_s=_load(first, machine, alike, spec.engine),
+        load_s=foreseen_load(first.tensor_bytes, alike, spec.engine, virtual=bool(machine.cpu.hypervisor)),
         bandwidth_bytes_per_s=bandwidth,
         lessons=lessons_of(spec, history),
         by_pace=by_pace,
@@ -181,28 +178,6 @@ def _bandwidth(
         return Quantity(rate, rate / BANDWIDTH_FACTOR, rate, Basis.ESTIMATED, source) if device else None
     rate = place.host.memory_bandwidth_bytes_per_s
     return Quantity.within(rate, BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
-
-
-def _load(need: Need, machine: Machine, history: Sequence[ProbeResult], engine: EngineName) -> Quantity:
-    """Seconds to bring the weights into memory: a random pool (own engine only), then a first write of every byte.
-
-    The rate of writing is that of earlier loads here, else as just timed.
-    """
-    rates = quick_load()
-    fixed = POOL_ELEMENTS / rates.normals_per_s if engine is EngineName.TORCH else 0.0
-    seen = [
-        r.tensor_bytes / max(r.load_s.value - fixed, r.load_s.value / 10)
-        for r in history
-        if r.is_valid and r.tensor_bytes and r.load_s
-    ]
-    if seen:
-        spread = max(1.5, max(seen) / min(seen))
-        seconds = fixed + need.tensor_bytes / median(seen)
-        return Quantity.within(seconds, spread, Basis.CALIBRATED, "random pool + bytes / rate of earlier loads here")
-    seconds = fixed + need.tensor_bytes / rates.first_writes_bytes_per_s
-    slower = VIRTUAL_LOAD_FACTOR if machine.cpu.hypervisor else LOAD_FACTOR
-    source = "random pool + bytes / first write just timed"
-    return Quantity(seconds, seconds / LOAD_FACTOR, seconds * slower, Basis.ESTIMATED, source)
 
 
 def _runtime(history: Sequence[ProbeResult]) -> int | None:

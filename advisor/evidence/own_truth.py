@@ -25,7 +25,7 @@ from probes.engines.precision import canonical_format
 from probes.result import Point, ProbeResult
 from probes.spec import Kind
 
-__all__ = ["PROBES_FOLDER", "own_rows", "write_rows"]
+__all__ = ["PROBES_FOLDER", "kept_results", "own_rows", "write_rows"]
 
 PROBES_FOLDER = DATA_DIR / "probes"
 SMALL_PARAMS, MIDDLE_PARAMS, LARGE_PARAMS = 4.5e9, 16e9, 100e9
@@ -37,7 +37,7 @@ Row = dict[str, str]
 def own_rows(folder: Path = PROBES_FOLDER, catalog: Catalog | None = None) -> list[Row]:
     """By the columns of throughput.csv, oldest first."""
     catalog = catalog or load_catalog()
-    results = [one for path in sorted(folder.glob("*.json")) for one in _results(path)]
+    results = [one for path in sorted(folder.glob("*.json")) for one in kept_results(path)]
     known = [r for r in results if r.is_valid and r.spec.kind in _KINDS and r.place is not None and r.place.device_id]
     rows = [row for r in sorted(known, key=lambda r: r.started_at) for row in _rows(r, catalog)]
     return [{"id": f"t-own-{number:04d}", **row} for number, row in enumerate(rows, start=1)]
@@ -52,7 +52,8 @@ def write_rows(rows: list[Row], path: Path) -> None:
         writer.writerows(rows)
 
 
-def _results(path: Path) -> list[ProbeResult]:
+def kept_results(path: Path) -> list[ProbeResult]:
+    """Of one file, as `advisor probe --export` writes it."""
     listed = json.loads(path.read_text(encoding="utf-8"))["results"]
     return [decode(ProbeResult, item, where=path.name) for item in listed]
 

@@ -9,15 +9,12 @@ import pytest
 from advisor.catalog import load_catalog
 from advisor.catalog.quantity import Basis, Quantity
 from probes import duration, foresee
-from probes.engines.block import BLOCK_ELEMENTS, POOL_ELEMENTS
-from probes.machine import detect
+from probes.engines.block import BLOCK_ELEMENTS
 from probes.need import need_of
-from probes.quick import LoadRates, quick_load
-from probes.result import Measured, Prediction, ProbeResult, State
+from probes.result import Prediction
 from probes.spec import Kind, LoadTarget, ProbeSpec
 
 SMALL, LARGE = "deepseek-r1-distill-qwen-1.5b", "deepseek-r1-distill-qwen-7b"
-RATES = LoadRates(normals_per_s=50e6, first_writes_bytes_per_s=1e9)
 
 
 @pytest.fixture(scope="module")
@@ -27,44 +24,6 @@ def catalog():
 
 def spec_of(catalog, variant_id: str, format_id: str = "bf16", **changes) -> ProbeSpec:
     return ProbeSpec(variant_id, format_id, catalog.variant(variant_id).architecture, **changes)
-
-
-def loaded(spec: ProbeSpec, tensor_bytes: int, seconds: float, fingerprint: str) -> ProbeResult:
-    return ProbeResult(
-        "a", spec, State.DONE, fingerprint, "2026-11-22T00:00:00+00:00", 1.0, load_s=Measured.of([seconds]),
-        tensor_bytes=tensor_bytes,
-    )  # fmt: skip
-
-
-def test_the_machine_is_asked_for_both_rates():
-    rates = quick_load()
-    assert 1e5 < rates.normals_per_s < 1e11
-    assert 1e7 < rates.first_writes_bytes_per_s < 1e12
-    assert quick_load() is rates
-
-
-def test_a_small_model_is_mostly_its_random_pool(catalog, monkeypatch):
-    """4.2 million random numbers at 50 million per second, then 4 MB at 1 GB/s: bytes alone would say 4 ms."""
-    monkeypatch.setattr(foresee, "quick_load", lambda: RATES)
-    a = catalog.variant(SMALL).architecture
-    tiny = replace(a, hidden_size=128, n_heads=2, n_kv_heads=1, intermediate_size=256, num_layers=2, vocab_size=8192)
-    spec = ProbeSpec(SMALL, "bf16", tiny, prompt_tokens=(16,))
-    said = foresee.foresee(spec, detect(), catalog).prediction.load_s
-    tensors = need_of(spec).tensor_bytes
-    assert tensors < 10e6
-    assert said.value == pytest.approx(POOL_ELEMENTS / 50e6 + tensors / 1e9)
-    assert said.basis is Basis.ESTIMATED
-
-
-def test_an_earlier_load_teaches_the_rate_without_the_pool(catalog, monkeypatch):
-    """0.084 s of pool and 0.5 GB/s: a model a hundred times as large is not a hundred times the pool."""
-    monkeypatch.setattr(foresee, "quick_load", lambda: RATES)
-    machine, pool = detect(), POOL_ELEMENTS / 50e6
-    small, large = spec_of(catalog, SMALL), spec_of(catalog, LARGE)
-    history = [loaded(small, 10_000_000, pool + 0.02, machine.fingerprint)]
-    said = foresee.foresee(large, machine, catalog, history).prediction.load_s
-    assert said.value == pytest.approx(pool + need_of(large).tensor_bytes / 0.5e9)
-    assert said.basis is Basis.CALIBRATED
 
 
 def test_expanded_weights_are_a_term_of_the_need(catalog):
