@@ -17,7 +17,7 @@ from advisor.ui.probe_names import result_title
 from advisor.ui.text import language, plain, t
 from advisor.ui.widgets import basis_badges
 from probes.result import Measured, Point, Prediction, ProbeResult
-from probes.spec import Kind
+from probes.spec import Kind, ProbeSpec
 
 __all__ = [
     "comparison_rows",
@@ -93,26 +93,30 @@ def remark(kind: str, key: str) -> str:
     return texts(language()).get(f"probes.{kind}.{key}") or plain(key)
 
 
-def live_table(kind: Kind, points: Sequence[Point], predicted: Prediction) -> None:
+def live_table(spec: ProbeSpec, points: Sequence[Point], predicted: Prediction) -> None:
     """What a running probe has measured so far, beside what was foreseen; nothing where nothing was."""
-    left_out = ("duration_s", "mbu", *_NOT_MEASURED.get(kind, ()))  # the bar shows the one; the other follows
+    left_out = ("duration_s", "mbu", *_NOT_MEASURED.get(spec.kind, ()))  # the bar shows the one; the other follows
     foreseen = {name: said for name, said in predicted.items().items() if name not in left_out}
     if foreseen:
-        _table(comparison_rows(so_far(points), foreseen), t("probe.live_alt"))
+        _table(comparison_rows(so_far(points, max(spec.prompt_tokens)), foreseen), t("probe.live_alt"))
 
 
-def so_far(points: Sequence[Point]) -> dict[str, Measured]:
-    """Headline figures of the points that have come: best reading of memory, longest prompt, first decode."""
+def so_far(points: Sequence[Point], prompt_tokens: int) -> dict[str, Measured]:
+    """Headline figures of the points that have come: best reading of memory, load, the prompt of `prompt_tokens` (what
+    was foreseen is not of a shorter one), first decode.
+    """
     reads = [p.values["read_bytes_per_s"] for p in points if p.name == "bandwidth" and "read_bytes_per_s" in p.values]
-    prompts = [p for p in points if p.name == "prefill" and "prefill_tok_s" in p.values]
+    loads = [p.values["load_s"] for p in points if "load_s" in p.values]
+    prompts = [p.values for p in points if p.name == "prefill" and p.at.get("prompt_tokens") == prompt_tokens]
     decodes = [p.values["decode_tok_s"] for p in points if "decode_tok_s" in p.values]
     resident = [p.values["resident_bytes"] for p in points if "resident_bytes" in p.values]
     found: dict[str, Measured] = {}
     if resident:
         found["peak_bytes"] = max(resident, key=lambda m: m.value)
+    if loads:
+        found["load_s"] = loads[0]
     if prompts:
-        longest = max(prompts, key=lambda p: p.at.get("prompt_tokens", 0))
-        found |= {name: longest.values[name] for name in ("prefill_tok_s", "ttft_ms") if name in longest.values}
+        found |= {name: prompts[0][name] for name in ("prefill_tok_s", "ttft_ms") if name in prompts[0]}
     if decodes:
         found["decode_tok_s"] = decodes[0]
     if reads:

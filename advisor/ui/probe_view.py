@@ -103,14 +103,14 @@ def _body(snapshot: Snapshot) -> None:
         _rates(snapshot)
     elif snapshot.result is not None and not (snapshot.result.is_valid or snapshot.result.measured()):
         st.caption(t("probe.cut_short"))
-        live_table(snapshot.spec.kind, snapshot.points, snapshot.predicted)
+        live_table(snapshot.spec, snapshot.points, snapshot.predicted)
         if snapshot.result.figures:
             summary_table(snapshot.result)
     elif snapshot.result is not None:
         comparison_table(snapshot.result)
         summary_table(snapshot.result)
     else:
-        live_table(snapshot.spec.kind, snapshot.points, snapshot.predicted)
+        live_table(snapshot.spec, snapshot.points, snapshot.predicted)
         formats_table(snapshot.spec, snapshot.points)
     is_still = _is_calm(snapshot) and snapshot.result is None
     for figure in point_lines(snapshot.points, language()):

@@ -73,9 +73,10 @@ def load(session: Session, engine: Engine) -> ProbeResult:
     session.look_at_page_cache()
     start = time.perf_counter()
     engine.load()
-    seconds = time.perf_counter() - start
+    seconds = Measured.of([time.perf_counter() - start])
+    session.reporter.point("load", {}, {"load_s": seconds})
     session.reads(_memory_of(session, engine))
-    return replace(session.empty_result(), load_s=Measured.of([seconds]), tensor_bytes=engine.tensor_bytes)
+    return replace(session.empty_result(), load_s=seconds, tensor_bytes=engine.tensor_bytes)
 
 
 def _memory_of(session: Session, engine: Engine) -> list[torch.Tensor]:

@@ -48,6 +48,13 @@ while True:
 """
 
 
+@pytest.fixture(autouse=True)
+def gpus_stay_visible(monkeypatch):
+    """A library opened in this process hides GPUs; the tests after these are to see theirs."""
+    for name in libllama._GPU_LISTS:
+        monkeypatch.setenv(name, "")
+
+
 @pytest.fixture
 def gguf_spec(tmp_path, monkeypatch, spec):
     """A spec whose synthetic files live in this test's folder, with no program of llama.cpp on PATH."""

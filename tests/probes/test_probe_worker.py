@@ -35,7 +35,7 @@ def test_a_whole_run_measures_everything(spec):
     assert result.read_bytes_per_token is not None
     assert result.read_bytes_per_token < result.tensor_bytes  # one row of the embedding is read, not all
     assert "fits_in_cache" in result.flags
-    assert {p.name for p in result.points} == {"bandwidth", "gemm", "prefill", "decode"}
+    assert {p.name for p in result.points} == {"bandwidth", "gemm", "load", "prefill", "decode"}
     assert result.peak_bytes is not None
     assert result.peak_bytes < 2 * 2**30  # the child's own, not what the benchmarks before it took
     assert "torch" in result.versions

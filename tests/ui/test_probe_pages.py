@@ -154,18 +154,23 @@ def test_a_running_probe_shows_what_it_has_measured_so_far() -> None:
     points = [
         Point("bandwidth", {"threads": 1}, _one(read_bytes_per_s=9e9)),
         Point("bandwidth", {"threads": 2}, _one(read_bytes_per_s=20e9)),
+        Point("load", {}, _one(load_s=3.5)),
         Point("prefill", {"prompt_tokens": 512}, _one(prefill_tok_s=15.0, ttft_ms=34_000.0)),
         Point("prefill", {"prompt_tokens": 128}, _one(prefill_tok_s=19.0, ttft_ms=7_000.0)),
         Point("decode", {"context_tokens": 512, "batch": 1}, _one(decode_tok_s=6.0)),
         Point("decode", {"context_tokens": 1024, "batch": 1}, _one(decode_tok_s=5.0)),
     ]
-    assert {name: seen.value for name, seen in so_far(points).items()} == {
-        "bandwidth_bytes_per_s": 20e9, "prefill_tok_s": 15.0, "ttft_ms": 34_000.0, "decode_tok_s": 6.0,
+    assert {name: seen.value for name, seen in so_far(points, 512).items()} == {
+        "load_s": 3.5, "bandwidth_bytes_per_s": 20e9, "prefill_tok_s": 15.0, "ttft_ms": 34_000.0, "decode_tok_s": 6.0,
     }  # fmt: skip
-    assert so_far(()) == {}
+    assert so_far((), 512) == {}
+    shorter = [p for p in points if p.at.get("prompt_tokens") == 128]
+    assert so_far(shorter, 512) == {}  # what was foreseen is of the longer one
 
 
 def _measured_beside_foreseen() -> None:
+    from dataclasses import replace
+
     from advisor.catalog.quantity import Basis, Quantity
     from advisor.ui.probe_numbers import comparison_table, live_table
     from probes.result import Measured, Prediction, ProbeResult, State
@@ -182,8 +187,8 @@ def _measured_beside_foreseen() -> None:
     slower = ProbeResult("p2", spec, State.DONE, "f1", "2026-11-22T06:00:00+00:00", 30.0, predicted=said,
                          decode_tok_s=Measured.of([5.0]))  # fmt: skip
     comparison_table(slower)
-    live_table(Kind.FULL, (), said)
-    live_table(Kind.SUSTAINED, (), said)  # measures other figures than one sequence alone
+    live_table(spec, (), said)
+    live_table(replace(spec, kind=Kind.SUSTAINED), (), said)  # measures other figures than one sequence alone
 
 
 def test_every_figure_says_whether_it_lies_inside_and_why_not() -> None:
