@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import median, stdev
 
 from advisor.catalog.quantity import Basis, Quantity
 from probes.engines.block import POOL_ELEMENTS
@@ -18,8 +18,9 @@ LOAD_FACTOR = 3.0
 VIRTUAL_LOAD_FACTOR = 10.0  # a virtual machine may have to get each page from its host first
 # Of a rate of loading from the usual one of the loads before it, 90 %, log units (benchmarks/loads.py, 2026-11-27).
 VIRTUAL_SPREAD = 0.74
-SPREAD = math.log(1.5)  # where every page is the machine's own
-LOADS_THAT_COUNT = 20
+SPREAD = math.log(1.5)  # at least this where every page is the machine's own; not measured yet
+LOADS_THAT_COUNT, LOADS_THAT_TELL = 20, 3
+NORMAL_90 = 1.645
 
 
 def foreseen_load(tensor_bytes: int, earlier: Sequence[ProbeResult], engine: EngineName, *, virtual: bool) -> Quantity:
@@ -35,7 +36,8 @@ def foreseen_load(tensor_bytes: int, earlier: Sequence[ProbeResult], engine: Eng
         source = "random pool + bytes / first write just timed"
         return Quantity(seconds, seconds / LOAD_FACTOR, seconds * slower, Basis.ESTIMATED, source)
     seconds = fixed + tensor_bytes / median(seen)
-    factor = math.exp((VIRTUAL_SPREAD if virtual else SPREAD) * math.sqrt(1 + 1 / len(seen)))
+    spread = max(VIRTUAL_SPREAD if virtual else SPREAD, _own_spread(seen))
+    factor = math.exp(spread * math.sqrt(1 + 1 / len(seen)))
     return Quantity.within(seconds, factor, Basis.CALIBRATED, "random pool + bytes / rate of earlier loads here")
 
 
@@ -46,3 +48,8 @@ def load_rates(runs: Sequence[ProbeResult], fixed_s: float) -> list[float]:
         for r in runs
         if r.is_valid and r.tensor_bytes and r.load_s
     ]
+
+
+def _own_spread(rates: Sequence[float]) -> float:
+    """90 % of loads, log units, as they differed here; 0 while they are too few to tell."""
+    return NORMAL_90 * stdev(map(math.log, rates)) if len(rates) >= LOADS_THAT_TELL else 0.0

@@ -86,6 +86,15 @@ def test_where_pages_are_the_machines_own_loads_differ_less(spec):
     assert own.high < said.high
 
 
+def test_loads_that_differ_more_here_widen_the_interval(spec):
+    """1, 8 and 1 s, then 1, 1 and 1 s: the rates' standard deviation is ln 8 / sqrt 3."""
+    steady = [loaded(spec, 10**9, POOL_S + 1.0)] * 3
+    unsteady = [steady[0], loaded(spec, 10**9, POOL_S + 8.0), steady[0]]
+    said = foreseen(10**9, *unsteady)
+    assert math.log(said.high / said.value) == pytest.approx(1.645 * math.log(8) / math.sqrt(3) * math.sqrt(4 / 3))
+    assert foreseen(10**9, *steady).high < said.high
+
+
 def test_a_failed_load_teaches_nothing(spec):
     failed = replace(loaded(spec, 10**9, 60.0), state=State.FAILED)
     assert foreseen(10**9, failed) == foreseen(10**9)
