@@ -4,7 +4,8 @@
 
 Each file is one series of one machine's processors (`advisor probe --export`); by default those in `data/probes/cpu`.
 Prompts of one model, format and length on one machine, each set against the products that its run read, differ by what
-one reading cannot show. The longer a prompt, the more of that averages out: the standard deviation is taken as
+one reading cannot show. Runs that others disturbed are left out: what they teach is widened by their own disturbance.
+The longer a prompt, the more of that averages out: the standard deviation is taken as
 c / sqrt(seconds). `UNREPEATED` in `advisor/evidence/observations.py` is 90 % of that.
 """
 
@@ -19,6 +20,7 @@ from statistics import mean
 from series import kept_series
 
 from advisor.evidence.local_fit import NORMAL_90
+from probes.disturbance import is_disturbed
 from probes.result import ProbeResult
 from probes.spec import Kind
 
@@ -47,7 +49,7 @@ def _prompts(runs: Sequence[ProbeResult]) -> Iterator[tuple[Group, float, float]
     """(group, seconds, log of tokens per product) of prompts that were measured once."""
     for run in runs:
         products = run.conditions.product_ops_per_s
-        if run.spec.kind is not Kind.FULL or products is None:
+        if run.spec.kind is not Kind.FULL or products is None or is_disturbed(run):
             continue
         for point in run.points:
             rate, tokens = point.values.get("prefill_tok_s"), point.at.get("prompt_tokens", 0.0)
