@@ -12,10 +12,11 @@ from advisor.ui import probing
 from advisor.ui.probe_engine import choose_engine, model_of
 from advisor.ui.probe_names import catalogue_format, device_name
 from advisor.ui.probe_sweep import choose_axis, choose_limit, choose_values
+from advisor.ui.probe_traffic import choose_traffic
 from advisor.ui.text import language, t
 from probes.machine_records import Machine
 from probes.need import memory_limit
-from probes.spec import EndpointTarget, EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
+from probes.spec import EndpointTarget, EngineName, Kind, ProbeSpec, SweepAxis
 
 __all__ = ["probe_spec"]
 
@@ -64,8 +65,9 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         return None
     architecture = model.architecture
     prompts, output, repeats = ((32,), 8, 1) if quick else ((128, 512), 32, 3)
-    sustained = kind == Kind.SUSTAINED
-    load = _load() if sustained else None
+    traffic = choose_traffic() if kind == Kind.SUSTAINED else None
+    if traffic:
+        prompts, output = (traffic.prompt_tokens,), traffic.output_tokens
     return ProbeSpec(
         model.variant_id,
         model.format_id,
@@ -74,7 +76,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         checkpoint=model.path,
         kind=Kind(kind),
         device=device,
-        prompt_tokens=(128,) if sustained else prompts,
+        prompt_tokens=prompts,
         output_tokens=output,
         repeats=repeats,
         resident_experts=MLA_RESIDENT_EXPERTS if architecture.is_moe and kind == Kind.SLICE else None,
@@ -82,8 +84,8 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         sweep_values=tuple(int(value) for value in values) if axis is not SweepAxis.FORMAT else (),
         sweep_formats=values if axis is SweepAxis.FORMAT else (),
         tpot_limit_ms=tpot_limit,
-        load=load,
-        timeout_s=_timeout(load) if load else 900.0,
+        load=traffic.load if traffic else None,
+        timeout_s=traffic.timeout_s if traffic else 900.0,
         memory_limit_bytes=limit,
     )
 
@@ -99,48 +101,23 @@ def _endpoint() -> ProbeSpec | None:
     under_load = st.toggle(
         t("probe.under_load"), key="probe.under_load", help=t("probe.under_load_help"), persist_state="session"
     )
-    load = _load(with_slots=False) if under_load else None
+    traffic = choose_traffic(with_slots=False) if under_load else None
     if not url:
         return None
     target = EndpointTarget(url, model, key)
-    if load is None:
+    if traffic is None:
         return ProbeSpec(model, "", engine=EngineName.ENDPOINT, endpoint=target)
     return ProbeSpec(
         model,
         "",
         engine=EngineName.ENDPOINT,
         kind=Kind.SUSTAINED,
-        prompt_tokens=(128,),
-        load=load,
+        prompt_tokens=(traffic.prompt_tokens,),
+        output_tokens=traffic.output_tokens,
+        load=traffic.load,
         endpoint=target,
-        timeout_s=_timeout(load),
+        timeout_s=traffic.timeout_s,
     )
-
-
-def _timeout(load: LoadTarget) -> float:
-    """Twice its length and some minutes, so that a slow end is still seen."""
-    return 2 * load.duration_s + 300
-
-
-def _load(*, with_slots: bool = True) -> LoadTarget:
-    """A server decides itself how many requests it works on at once."""
-    with st.grid(5 if with_slots else 4, min_column_width=150):
-        rate = st.number_input(t("probe.rate"), 0.01, 1000.0, 10.0, key="probe.rate", persist_state="session")
-        duration = st.number_input(
-            t("probe.duration"), 5.0, 86_400.0, 60.0, key="probe.duration", persist_state="session"
-        )
-        slots = (
-            st.number_input(t("probe.slots"), 1, 256, 8, key="probe.slots", persist_state="session")
-            if with_slots
-            else 1
-        )
-        limit = st.number_input(
-            t("probe.ttft_limit"), 1.0, 1e6, 2000.0, key="probe.ttft_limit", persist_state="session"
-        )
-        steady = st.number_input(
-            t("probe.tpot_limit"), 1.0, 1e6, 200.0, key="probe.tpot_limit", persist_state="session"
-        )
-    return LoadTarget(rate, duration, int(slots), ttft_limit_ms=limit, tpot_limit_ms=steady)
 
 
 def _kind_name(kind: str) -> str:
