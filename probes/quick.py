@@ -1,4 +1,4 @@
-"""First figures of memory and products in well under a second, without torch and without a child process."""
+"""First figures of memory and products in a second or two, without torch and without a child process."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class LoadRates:
 @lru_cache(maxsize=4)
 def quick_bandwidth(threads: int, limit_s: float = 2.0) -> float:
     """Bytes read and written per second by `threads` copies at once (at most 16): the best of some rounds in which each
-    copy had a core to itself. A browser that opens the page on the same machine takes the cores for a second or two;
-    these rounds are waited for, but not beyond `limit_s`: then it is the best of all.
+    copy had a core to itself. A browser that opens the page on the same machine takes the cores for a second or two:
+    it goes on until there were enough such rounds, or for `limit_s`. Where there was none, the best of all.
     """
     workers = max(1, min(threads, 16))
     pairs = [(np.ones(BLOCK_BYTES, np.uint8), np.zeros(BLOCK_BYTES, np.uint8)) for _ in range(workers)]
