@@ -71,6 +71,11 @@ class LoadTarget:
     resume_id: str | None = None  # continue a stored run that was cut short
     elapsed_before_s: float = 0.0  # seconds that the earlier parts ran
 
+    @property
+    def patience_s(self) -> float:
+        """Twice its length and some minutes: until then a slow end is waited for."""
+        return 2 * self.duration_s + 300
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointTarget:

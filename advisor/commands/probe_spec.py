@@ -66,6 +66,7 @@ def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
     model = find_model(arguments, catalog)
     kind = _kind(arguments)
     axis = SweepAxis(arguments.sweep) if arguments.sweep else None
+    load = _load(arguments, kind)
     on_cpu = arguments.device == "cpu" and not arguments.url
     return ProbeSpec(
         variant_id=model.variant_id,
@@ -85,17 +86,17 @@ def spec_from(arguments: argparse.Namespace, catalog: Catalog) -> ProbeSpec:
         sweep_values=tuple(arguments.values) or (DEFAULT_SWEEPS[axis] if axis else ()),
         sweep_formats=_formats(arguments, axis),
         tpot_limit_ms=_tpot_limit(arguments, axis, catalog),
-        load=_load(arguments, kind),
+        load=load,
         endpoint=_endpoint(arguments),
         checkpoint=arguments.checkpoint,
-        timeout_s=_timeout(arguments, kind),
+        timeout_s=_timeout(arguments, load),
         memory_limit_bytes=memory_limit() if on_cpu else None,
     )
 
 
-def _timeout(arguments: argparse.Namespace, kind: Kind) -> float:
+def _timeout(arguments: argparse.Namespace, load: LoadTarget | None) -> float:
     """Without one given, a quarter of an hour at least; `Foresight.patient` gives slow machines longer."""
-    shortest = arguments.duration * 2 + 300 if kind is Kind.SUSTAINED else 0.0
+    shortest = load.patience_s if load else 0.0
     return max(900.0 if arguments.timeout is None else arguments.timeout, shortest)
 
 

@@ -119,10 +119,13 @@ def _chosen(result: ProbeResult, machine: Machine) -> None:
 def _continue(result: ProbeResult) -> None:
     """A run that was cut short goes on where it ended, as one run."""
     target = result.spec.load
-    left = 0.0 if target is None else target.duration_s - totals(result.points, target)[1]
+    if target is None:
+        return
+    left = target.duration_s - totals(result.points, target)[1]
     if left < 1:
         return
-    spec = continuation(replace(result.spec, timeout_s=2 * left + 300, memory_limit_bytes=None), result)
+    timeout_s = replace(target, duration_s=left).patience_s
+    spec = continuation(replace(result.spec, timeout_s=timeout_s, memory_limit_bytes=None), result)
     st.button(
         t("history.continue", time=duration_text(left)),
         key=f"history.continue.{result.id}",

@@ -85,7 +85,7 @@ def probe_spec(machine: Machine) -> ProbeSpec | None:
         sweep_formats=values if axis is SweepAxis.FORMAT else (),
         tpot_limit_ms=tpot_limit,
         load=traffic.load if traffic else None,
-        timeout_s=traffic.timeout_s if traffic else 900.0,
+        timeout_s=traffic.load.patience_s if traffic else 900.0,
         memory_limit_bytes=limit,
     )
 
@@ -116,7 +116,7 @@ def _endpoint() -> ProbeSpec | None:
         output_tokens=traffic.output_tokens,
         load=traffic.load,
         endpoint=target,
-        timeout_s=traffic.timeout_s,
+        timeout_s=traffic.load.patience_s,
     )
 
 

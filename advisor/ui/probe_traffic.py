@@ -11,9 +11,7 @@ from probes.spec import LoadTarget
 
 __all__ = ["Traffic", "choose_traffic"]
 
-RATE, DURATION_S, SLOTS = 10.0, 60.0, 8
 PROMPT_TOKENS, OUTPUT_TOKENS = 128, 32
-TTFT_MS, TPOT_MS = 2000.0, 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +22,18 @@ class Traffic:
     prompt_tokens: int
     output_tokens: int
 
-    @property
-    def timeout_s(self) -> float:
-        """Twice its length and some minutes, so that a slow end is still seen."""
-        return 2 * self.load.duration_s + 300
-
 
 def choose_traffic(*, with_slots: bool = True) -> Traffic:
     """A server decides itself how many requests it works on at once."""
+    usual = LoadTarget()
     with st.grid(4, min_column_width=150):
-        rate = _number("rate", 0.01, 1000.0, RATE)
-        duration = _number("duration", 5.0, 86_400.0, DURATION_S)
+        rate = _number("rate", 0.01, 1000.0, usual.requests_per_s)
+        duration = _number("duration", 5.0, 86_400.0, usual.duration_s)
         prompt = _count("load_prompt", 1_000_000, PROMPT_TOKENS)
         output = _count("load_output", 100_000, OUTPUT_TOKENS)
-        slots = _count("slots", 256, SLOTS) if with_slots else 1
-        ttft = _number("ttft_limit", 1.0, 1e6, TTFT_MS)
-        tpot = _number("tpot_limit", 1.0, 1e6, TPOT_MS)
+        slots = _count("slots", 256, usual.slots) if with_slots else 1
+        ttft = _number("ttft_limit", 1.0, 1e6, usual.ttft_limit_ms)
+        tpot = _number("tpot_limit", 1.0, 1e6, usual.tpot_limit_ms)
     load = LoadTarget(rate, duration, slots, ttft_limit_ms=ttft, tpot_limit_ms=tpot)
     return Traffic(load, prompt, output)
 
