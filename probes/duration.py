@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from probes.layers import LayerCount, deepest_of, ends_of, slices_of
-from probes.measure import DROPPED_STEPS, SAMPLE_BUDGET_S, SWEEP_PREFILL_S, rounds_of
+from probes.measure import DROPPED_STEPS, SAMPLE_BUDGET_S, SWEEP_PREFILL_S, TIMES_VIRTUAL, rounds_of
 from probes.need import DEFAULT_DEPTHS
 from probes.slice_rounds import DECODE, PREFILL, steps_of_visit
 from probes.spec import EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
@@ -36,10 +36,12 @@ def duration_s(
     slice_share: float,
     steps_s: Sequence[float] = (),
     prompts_s: Sequence[float] = (),
+    *,
+    virtual: bool = False,
 ) -> float:
     """Seconds. `prefill_tok_s`, `decode_tok_s`: of the whole variant; `slice_share`: of its bytes per token that the
     loaded part reads. `steps_s`: of a sweep, a decode step at each of its positions; `prompts_s`: a
-    prompt at each.
+    prompt at each. `virtual`: a virtual machine, whose memory moves, so that there are more rounds.
     """
     step = 1 / max(decode_tok_s, 1e-9)
     prompts = {tokens: tokens / max(prefill_tok_s, 1e-9) for tokens in spec.prompt_tokens}
@@ -57,7 +59,8 @@ def duration_s(
     chosen = choose * (1 + len(prompts))
     a_round = PART_SHARE * PART_STEPS * step
     parts = max(a_round, min(PART_ROUNDS * a_round, PART_BUDGET_S)) if spec.engine is EngineName.TORCH else 0.0
-    return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step) + parts
+    times = TIMES_VIRTUAL if virtual and not spec.device.startswith("cuda") else 1
+    return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step, times) + parts
 
 
 def _preparation_s(device: str) -> tuple[float, float]:
@@ -89,8 +92,9 @@ def _prompts_s(spec: ProbeSpec, seconds: Iterable[float]) -> float:
     return sum(one * max(1, min(spec.repeats + 1, int(SAMPLE_BUDGET_S / one))) for one in seconds)
 
 
-def _rounds_s(spec: ProbeSpec, step: float) -> float:
-    rounds, steps = rounds_of(spec, step)
+def _rounds_s(spec: ProbeSpec, step: float, times: int = 1) -> float:
+    least, steps = rounds_of(spec, step)
+    rounds = times * least
     reading = 0.0 if spec.device.startswith("cuda") else (rounds + 1) * (READING_S + READING_PASSES * step)
     return step * (WARM_STEPS + rounds * (steps + DROPPED_STEPS)) + reading
 

@@ -104,7 +104,7 @@ def foresee(
         by_pace=by_pace,
     )
     if moments:
-        prediction = _with_seconds(prediction, moments, first, spec, machine.cpu.cores)
+        prediction = _with_seconds(prediction, moments, first, spec, machine)
     return Foresight(prediction, most, refusal(most, free), unknown, place, spec)
 
 
@@ -133,9 +133,10 @@ def _moments(
 
 
 def _with_seconds(
-    prediction: Prediction, moments: Sequence[ForeseenMoment], need: Need, spec: ProbeSpec, cores: int
+    prediction: Prediction, moments: Sequence[ForeseenMoment], need: Need, spec: ProbeSpec, machine: Machine
 ) -> Prediction:
     """Of a sweep: every point, and the first one as the headline. `need`: of the first."""
+    cores, virtual = machine.cpu.cores, bool(machine.cpu.hypervisor)
     prediction = replace(prediction, points=foreseen_points(spec, moments, cores))
     speed, bandwidth = moments[0].speed, prediction.bandwidth_bytes_per_s
     assert bandwidth is not None
@@ -149,7 +150,7 @@ def _with_seconds(
     load = prediction.load_s.value if prediction.load_s else 0.0
     steps = tuple(1 / max(m.speed.decode_tok_s.value, 1e-9) for m in moments)
     prompts = tuple(m.speed.ttft_ms.value / 1e3 for m in moments) if spec.sweep_axis is SweepAxis.CONTEXT else ()
-    seconds = duration_s(spec, speed.prefill_tok_s.value, decode.value, load, share, steps, prompts)
+    seconds = duration_s(spec, speed.prefill_tok_s.value, decode.value, load, share, steps, prompts, virtual=virtual)
     prediction = replace(prediction, duration_s=Quantity.within(seconds, 2.0, Basis.ESTIMATED, "sum of the phases"))
     if spec.kind is not Kind.SWEEP or spec.sweep_axis is SweepAxis.CONTEXT:
         prompt = {"prefill_tok_s": speed.prefill_tok_s, "ttft_ms": speed.ttft_ms}

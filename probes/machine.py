@@ -65,7 +65,7 @@ def host_record(
 ) -> Host:
     """This machine as a catalogue host, so that CPU-only plans can be sized on it.
 
-    Rates as a probe measured them; where None, a copy is timed now, and no bf16 rate is given.
+    Rates as a probe measured them; where None, reading is timed now, and no bf16 rate is given.
     """
     cpu = machine.cpu
     bandwidth = bandwidth_bytes_per_s or quick_bandwidth(cpu.cores)

@@ -13,12 +13,14 @@ from probes.engines.base import Engine
 from probes.result import Measured, Point
 from probes.spec import ProbeSpec
 
-__all__ = ["DecodeRounds", "Reporter", "decode_rounds", "prefill_samples", "rounds_of"]
+__all__ = ["TIMES_VIRTUAL", "DecodeRounds", "Reporter", "decode_rounds", "prefill_samples", "rounds_of"]
 
 SWEEP_PREFILL_S = 60.0  # a prompt of a sweep that would take longer is not processed
 SAMPLE_BUDGET_S = 15.0  # a figure that takes longer is measured fewer times
 MIN_STEPS = 8
 VISIT_S, VISIT_STEPS = 2.0, 3  # of a round: memory that moves within seconds is read as often
+TIMES_VIRTUAL = 4  # as many rounds on a virtual machine: one whose memory was read 4 % apart (standard deviation) from
+# half a minute to the next, 3 % from two minutes to the next; a calm quarter of a minute says nothing of the next
 DROPPED_STEPS = 1  # the first step of a round finds caches cold
 
 
@@ -92,16 +94,25 @@ def rounds_of(spec: ProbeSpec, step_s: float) -> tuple[int, int]:
 
 
 def decode_rounds(
-    engine: Engine, spec: ProbeSpec, context_tokens: int, canary: Callable[[], float] | None, *, slots: int = 1
+    engine: Engine,
+    spec: ProbeSpec,
+    context_tokens: int,
+    canary: Callable[[], float] | None,
+    *,
+    slots: int = 1,
+    times: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> DecodeRounds:
-    """`rounds_of` the step that is found."""
+    """`times` as many as `rounds_of` the step that is found. `progress`: is told how many are done, of how many."""
     warm = engine.decode(context_tokens, slots, 2)
     count, steps = rounds_of(spec, warm[-1])
-    steps += DROPPED_STEPS
+    count, steps = times * count, steps + DROPPED_STEPS
     kept: list[float] = []
     rounds: list[float] = []
     canaries = [canary()] if canary else []
-    for _ in range(count):
+    for done in range(count):
+        if progress is not None:
+            progress(done, count)
         seconds = list(engine.decode(context_tokens, slots, steps))[DROPPED_STEPS:]
         kept += seconds
         rounds.append(median(seconds))

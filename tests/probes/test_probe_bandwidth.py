@@ -15,7 +15,7 @@ from probes.kinds.full import load, run_full  # noqa: E402
 from probes.kinds.parts import measure_parts, parts_of  # noqa: E402
 from probes.kinds.session import Session  # noqa: E402
 from probes.layers import LayerCount  # noqa: E402
-from probes.measure import DecodeRounds, Reporter, rounds_of  # noqa: E402
+from probes.measure import DecodeRounds, Reporter, decode_rounds, rounds_of  # noqa: E402
 from probes.spec import ProbeSpec  # noqa: E402
 from tests.jobs.test_registry import TINY  # noqa: E402
 
@@ -60,9 +60,9 @@ def test_products_are_read_with_the_threads_of_the_canary_and_leave_those_of_the
 
 def test_a_run_reads_products_around_its_prompts_and_rounds():
     spec = ProbeSpec("tiny", "bf16", TINY, prompt_tokens=(4, 8), output_tokens=4, repeats=2)
-    result = run_full(Session(spec, quiet_reporter()))
-    products = result.conditions.product_ops_per_s
-    assert products.n == 3 + 3  # before, between and after two prompts; before, between and after two rounds
+    session = Session(spec, quiet_reporter())
+    products = run_full(session).conditions.product_ops_per_s
+    assert products.n == 3 + len(session.canaries)  # before, between and after two prompts; with each of memory
     assert 0 < products.low <= products.value <= products.high
 
 
@@ -108,6 +108,35 @@ def test_rounds_are_short_and_as_many_as_their_steps_need(step_s, output, expect
     """Three times `output` steps, at least eight and at most five seconds each, in rounds of two seconds."""
     spec = ProbeSpec("tiny", "bf16", TINY, output_tokens=output, repeats=3)
     assert rounds_of(spec, step_s) == expected
+
+
+class SlowEngine:
+    """A second a step."""
+
+    def decode(self, context_tokens: int, slots: int, steps: int) -> list[float]:
+        return [1.0] * steps
+
+    def read_bytes(self, context_tokens: int, slots: int) -> int:
+        return 1_000
+
+
+@pytest.mark.parametrize(("times", "rounds"), [(1, 8), (4, 32)])
+def test_rounds_are_counted_and_read_beside(times, rounds):
+    """32 steps of a second three times: eight rounds of three; four times as many where memory is shared."""
+    spec, told = ProbeSpec("tiny", "bf16", TINY, output_tokens=32, repeats=3), []
+    found = decode_rounds(SlowEngine(), spec, 64, lambda: 1e9, times=times, progress=lambda *at: told.append(at))
+    assert found.round_step_s == (1.0,) * rounds
+    assert len(found.canaries) == rounds + 1  # before each and after the last
+    assert told == [(done, rounds) for done in range(rounds)]
+
+
+@pytest.mark.parametrize(("hypervisor", "rounds"), [("", 2), ("kvm", 8)])
+def test_a_virtual_machine_decodes_for_longer(monkeypatch, hypervisor, rounds):
+    spec = ProbeSpec("tiny", "bf16", TINY, prompt_tokens=(4,), output_tokens=8, repeats=2)
+    session = Session(spec, quiet_reporter())
+    session.cpu = replace(session.cpu, hypervisor=hypervisor)
+    run_full(session)
+    assert len(session.canaries) == rounds + 1
 
 
 def test_a_run_of_several_layers_measures_parts_of_itself():
