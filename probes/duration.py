@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from probes.layers import LayerCount, deepest_of, ends_of, slices_of
-from probes.measure import DROPPED_STEPS, SAMPLE_BUDGET_S, SWEEP_PREFILL_S, TIMES_VIRTUAL, rounds_of
+from probes.measure import DROPPED_STEPS, SAMPLE_BUDGET_S, SWEEP_PREFILL_S, rounds_of, times_of
 from probes.need import DEFAULT_DEPTHS
 from probes.slice_rounds import DECODE, PREFILL, steps_of_visit
 from probes.spec import EngineName, Kind, LoadTarget, ProbeSpec, SweepAxis
@@ -59,8 +59,8 @@ def duration_s(
     chosen = choose * (1 + len(prompts))
     a_round = PART_SHARE * PART_STEPS * step
     parts = max(a_round, min(PART_ROUNDS * a_round, PART_BUDGET_S)) if spec.engine is EngineName.TORCH else 0.0
-    times = TIMES_VIRTUAL if virtual and not spec.device.startswith("cuda") else 1
-    return fixed + chosen + _prompts_s(spec, prompts.values()) + _rounds_s(spec, step, times) + parts
+    rounds = _rounds_s(spec, step, times_of(spec, virtual=virtual))
+    return fixed + chosen + _prompts_s(spec, prompts.values()) + rounds + parts
 
 
 def _preparation_s(device: str) -> tuple[float, float]:

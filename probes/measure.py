@@ -13,7 +13,7 @@ from probes.engines.base import Engine
 from probes.result import Measured, Point
 from probes.spec import ProbeSpec
 
-__all__ = ["TIMES_VIRTUAL", "DecodeRounds", "Reporter", "decode_rounds", "prefill_samples", "rounds_of"]
+__all__ = ["DecodeRounds", "Reporter", "decode_rounds", "prefill_samples", "rounds_of", "times_of"]
 
 SWEEP_PREFILL_S = 60.0  # a prompt of a sweep that would take longer is not processed
 SAMPLE_BUDGET_S = 15.0  # a figure that takes longer is measured fewer times
@@ -91,6 +91,13 @@ def rounds_of(spec: ProbeSpec, step_s: float) -> tuple[int, int]:
     steps = max(MIN_STEPS, min(spec.output_tokens, affordable))
     each = min(steps, max(VISIT_STEPS, int(VISIT_S / step_s)))
     return math.ceil(spec.repeats * steps / each), each
+
+
+def times_of(spec: ProbeSpec, *, virtual: bool) -> int:
+    """How many times as many rounds a whole model takes as `rounds_of` says. `virtual`: a virtual machine, whose memory
+    others use, too. An accelerator has its own, and who asks for one repetition wants it quick.
+    """
+    return TIMES_VIRTUAL if virtual and spec.repeats > 1 and not spec.device.startswith("cuda") else 1
 
 
 def decode_rounds(

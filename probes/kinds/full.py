@@ -14,7 +14,7 @@ from probes.engines.factory import make_engine
 from probes.engines.torch_engine import TorchEngine
 from probes.kinds.parts import measure_parts
 from probes.kinds.session import Session
-from probes.measure import TIMES_VIRTUAL, DecodeRounds, decode_rounds, prefill_samples
+from probes.measure import DecodeRounds, decode_rounds, prefill_samples, times_of
 from probes.result import Measured, ProbeResult
 from probes.system import own_peak_bytes
 
@@ -49,9 +49,14 @@ def run_full(session: Session) -> ProbeResult:
     session.choose_threads(lambda: min(engine.decode(longest, spec.batch, 3)))
     peak = engine.peak_device_bytes() or own_peak_bytes()
     rounds = decode_rounds(
-        engine, spec, longest, session.canary(), slots=spec.batch, times=TIMES_VIRTUAL if session.is_shared() else 1,
+        engine,
+        spec,
+        longest,
+        session.canary(),
+        slots=spec.batch,
+        times=times_of(spec, virtual=bool(session.cpu.hypervisor)),
         progress=lambda done, count: reporter.phase("decode", done, count),
-    )  # fmt: skip
+    )
     joules = joules_per_token(session, engine, longest)
     mbu = share_of_bandwidth(session, engine, rounds)
     report_decode(session, rounds, longest, spec.batch, mbu)

@@ -143,10 +143,6 @@ class Session:
         set_threads(self.threads)
         return self.threads
 
-    def is_shared(self) -> bool:
-        """Whether others may use the memory that is read: that of a virtual machine's host."""
-        return self.device.type == "cpu" and bool(self.cpu.hypervisor)
-
     def conditions(self) -> Conditions:
         """How the machine was during the probe so far."""
         foreign, steal = self._load.foreign_cores(), self._load.steal_share()

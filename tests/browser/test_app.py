@@ -127,6 +127,7 @@ def test_a_probe_is_watched_survives_a_reload_and_is_cancelled(visitor: Visitor)
     expect(start).to_be_enabled(timeout=15_000)  # as soon as the process has ended
 
 
+@pytest.mark.timeout(600)
 def test_a_small_probe_runs_to_its_end_and_enters_the_history(visitor: Visitor) -> None:
     visitor.open("machine")
     visitor.page.get_by_label("Model").first.click()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.decision.rank import axis_scores, best_per_group, chance_within, pareto_front, weighted
@@ -17,7 +17,6 @@ def _scores(points: list[tuple[int, ...]]) -> dict[Axis, np.ndarray]:
     return dict(zip(Axis, columns, strict=True))
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(POINTS)
 def test_front_is_what_nothing_dominates(points: list[tuple[int, ...]]) -> None:
     front = pareto_front(_scores(points))

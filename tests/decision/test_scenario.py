@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.catalog import Catalog
@@ -156,7 +156,6 @@ def test_round_trips(scenarios: dict[str, Scenario]) -> None:
         assert hash(scenario) == hash(scenario_from_token(token))
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(
     users=st.integers(1, 10**6),
     tokens=st.tuples(st.integers(1, 10**5), st.integers(1, 10**5), st.integers(0, 10**5)),
@@ -178,7 +177,6 @@ def test_any_valid_scenario_survives_a_link(
     assert scenario_from_token(scenario_to_token(scenario)) == scenario
 
 
-@settings(deadline=None)  # machines that run tests are busy
 @given(st.text(max_size=200))
 def test_no_link_crashes(token: str) -> None:
     with pytest.raises(FathomError):

@@ -38,7 +38,8 @@ def registry(tmp_path: Path) -> Iterator[ProbeRegistry]:
     made.close()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    """Longer than a probe may take, which then says why."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "timed out"

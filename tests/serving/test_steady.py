@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from advisor.serving.steady import Demand, StepCurve, fewest_replicas
@@ -70,7 +70,6 @@ def test_impossible_limits_get_no_number() -> None:
     assert np.isinf(fewest_replicas(_curve(seats=0), Demand(rate_per_s=1.0), Slo()).replicas[0])
 
 
-@settings(deadline=None)  # a busy machine is no error
 @given(rate=st.floats(0.1, 1e4), factor=st.floats(1.0, 5.0), limit=st.floats(11, 100))
 def test_more_traffic_or_slower_steps_never_need_fewer(rate: float, factor: float, limit: float) -> None:
     slo = Slo(tpot_ms=limit)

@@ -107,7 +107,7 @@ def test_usable_memory_is_the_driver_figure_where_known() -> None:
     assert usable_bytes(replace(apple, usable_memory_bytes=None)) == int(apple.memory_bytes * 0.75)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     context=st.integers(256, 100_000), concurrency=st.integers(1, 200), tp=st.sampled_from([1, 2, 4, 8]),
     variant=st.sampled_from(["deepseek-r1-distill-qwen-32b", "deepseek-v2-lite", "gemma-3-27b", "deepseek-v3.2"]),

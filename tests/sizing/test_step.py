@@ -133,7 +133,7 @@ def test_speculative_decoding_trades_a_longer_step_for_more_tokens() -> None:
     assert plain < drafted < 2 * plain
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sequences=st.floats(1, 512),
     context=st.floats(0, 60_000),
