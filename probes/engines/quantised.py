@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ __all__ = ["Fp8Linear", "Int4Linear", "Int8Linear", "make_linear"]
 
 SMALL_GROUP = 32
 LEAST_ROWS = 32  # torch's 8-bit product on CUDA wants more than 16
+BITS_8, BITS_7 = 127, 63  # largest activation
 WHOLE = 64  # torch's 8-bit product reads beyond matrices that are no multiple of its blocks
 
 
@@ -142,9 +143,9 @@ def make_linear(
     return Int4Linear(inputs, outputs, tuner, pool, extra)
 
 
-def _eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(int8 values, scales (rows, 1))."""
-    scale = x.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-8) / 127
+def _eight_bits(x: Tensor, largest: int = BITS_8) -> tuple[Tensor, Tensor]:
+    """(int8 values up to `largest`, scales (rows, 1))."""
+    scale = x.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-8) / largest
     return (x.float() / scale).round_().to(torch.int8), scale
 
 
@@ -155,18 +156,29 @@ def _int8(stored: tuple[Tensor, ...], bias: Tensor | None, dtype: torch.dtype, *
 
 
 def _onednn_a8(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:
-    """oneDNN's product, packed anew for each call: a packed copy would double the memory, and packing costs one pass
-    over the weights.
-    """
-    weight, scale = stored
-    q, row_scale = _eight_bits(x)
+    q, row_scale = _eight_bits(x, _largest())
+    return _finish(_onednn(q, _largest() + 1, *stored) * row_scale, x, bias)
+
+
+def _onednn(q: Tensor, offset: int, weight: Tensor, scale: Tensor) -> Tensor:
+    """Packed anew for each call: a packed copy would double the memory, and packing costs one pass over the weights."""
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
     zero = torch.zeros(weight.shape[0], dtype=torch.int32)
-    y = torch.ops.onednn.qlinear_pointwise(
-        (q.to(torch.int16) + 128).to(torch.uint8), 1.0, 128, packed, scale, zero, None, 1.0, 0, torch.float32, "none",
-        [], "",
+    product: Tensor = torch.ops.onednn.qlinear_pointwise(
+        (q.to(torch.int16) + offset).to(torch.uint8), 1.0, offset, packed, scale, zero, None, 1.0, 0, torch.float32,
+        "none", [], "",
     )  # fmt: skip
-    return _finish(y * row_scale, x, bias)
+    return product
+
+
+@lru_cache(maxsize=1)
+def _largest() -> int:
+    """Processors without instructions for 8-bit products add two of them in 16 bits, which 255 x 127 x 2 overflows and
+    127 x 127 x 2 does not: activations then have one bit less. Tried, not looked up.
+    """
+    q, weight = (torch.full((LEAST_ROWS, WHOLE), BITS_8, dtype=torch.int8) for _ in range(2))
+    exact = bool((_onednn(q, BITS_8 + 1, weight, torch.ones(LEAST_ROWS)) == WHOLE * BITS_8**2).all())
+    return BITS_8 if exact else BITS_7
 
 
 def _int_mm(x: Tensor, stored: tuple[Tensor, ...], bias: Tensor | None) -> Tensor:

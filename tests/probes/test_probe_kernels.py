@@ -51,6 +51,11 @@ for inputs, outputs in ((1100, 67), (1088, 67), (64, 3), (640, 128)):
   for a8 in (True, False):
     matrix, weight = random8(inputs, outputs, a8)
     check(matrix, weight, torch.bfloat16, (1, 3, 17, 40))
+loud = Int8Linear(640, 128, tuner, pool, None, a8=True)  # sums that overflow where they are kept in 16 bits
+loud.stored[0].fill_(127)
+for name, kernel in loud.candidates(40).items():
+    got = kernel(loud.stored, None, torch.bfloat16)(torch.ones(40, 640, dtype=torch.bfloat16))
+    print("loud", name, 40, error(got, torch.full((40, 128), 640 * 127 * 0.02 / 64, dtype=torch.float64)))
 for inputs in (384, 96):  # groups of 128, and of 32
     matrix = Int4Linear(inputs, 37, tuner, pool, None)
     packed, grid = matrix.stored
