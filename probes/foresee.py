@@ -178,7 +178,7 @@ def _bandwidth(
         source = "datasheet of the card x memory slices" if place.part else "datasheet"
         return Quantity(rate, rate / BANDWIDTH_FACTOR, rate, Basis.ESTIMATED, source) if device else None
     rate = place.host.memory_bandwidth_bytes_per_s
-    return Quantity.within(rate, BANDWIDTH_FACTOR, Basis.ESTIMATED, "a copy just timed")
+    return Quantity.within(rate, BANDWIDTH_FACTOR, Basis.ESTIMATED, "a reading just timed")
 
 
 def _runtime(history: Sequence[ProbeResult]) -> int | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from statistics import median
 
 import torch
 
@@ -19,12 +20,12 @@ from probes.result import Measured, ProbeResult
 from probes.system import own_peak_bytes
 
 __all__ = [
-    "FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "joules_per_token", "load", "prefill_flags", "run_full",
-    "share_of_bandwidth",
+    "FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "faster_than_memory", "joules_per_token", "load",
+    "prefill_flags", "run_full", "share_of_bandwidth",
 ]  # fmt: skip
 
 SPARE_TOKENS = 16
-FASTER_THAN_MEMORY = 1.1  # reading the weights faster than this times the best reading of memory cannot be true
+FASTER_THAN_MEMORY = 1.1  # times the best reading of memory: what two readings of one moment differ by
 SLOW_KERNEL_MBU = 0.5
 DISTURBED_SHARE = 0.6  # beside other work a step waits longer than a plain reading does
 SLOW_KERNEL_GEMM_SHARE = 0.25
@@ -144,18 +145,24 @@ def report_decode(
 def decode_flags(session: Session, engine: Engine, rounds: DecodeRounds, bandwidth: Measured) -> list[str]:
     """Rules on the figures: what cannot be true is invalid; what is true of the kernel only, is said."""
     flags: list[str] = []
-    fastest, mbu = max(rounds.read_rates), rounds.mbu(session.best_read().value)
-    best = max((*rounds.canaries, bandwidth.high))
+    usual, mbu = median(rounds.read_rates), rounds.mbu(session.best_read().value)
     disturbed = "foreign_load" in session.conditions().warnings
     if _fits_in_cache(session, engine):
         flags.append("fits_in_cache")
-    elif fastest > FASTER_THAN_MEMORY * best:
+    elif faster_than_memory(usual, (*rounds.canaries, bandwidth.high)):
         flags.append("invalid_faster_than_memory")
     elif mbu is not None and mbu.high < SLOW_KERNEL_MBU * (DISTURBED_SHARE if disturbed else 1.0):
         flags.append("slow_decode_kernel")
     if mbu is not None and rounds.tok_s.spread > 0.3:
         flags.append("noisy")
     return flags
+
+
+def faster_than_memory(usual_read: float, readings: Iterable[float]) -> bool:
+    """Whether weights were read as they cannot have been; all in bytes per second. `usual_read`: the median of the
+    rounds, because a single one may meet a moment of memory that no reading met. `readings`: of memory, at least one.
+    """
+    return usual_read > FASTER_THAN_MEMORY * max(readings)
 
 
 def _fits_in_cache(session: Session, engine: Engine) -> bool:

@@ -10,7 +10,7 @@ from advisor.catalog.errors import InputError, UnsupportedError
 from probes.engines.factory import make_engine
 from probes.engines.torch_engine import TorchEngine
 from probes.extrapolation import Extrapolated, extrapolated
-from probes.kinds.full import FASTER_THAN_MEMORY, SPARE_TOKENS, load
+from probes.kinds.full import SPARE_TOKENS, faster_than_memory, load
 from probes.kinds.session import Session
 from probes.layers import LayerCount, deepest_of, ends_of, layer_count, slices_of
 from probes.need import DEFAULT_DEPTHS, need_of
@@ -46,7 +46,7 @@ def run_slice(session: Session) -> ProbeResult:
     engine.use(deepest_of(slices))
     session.choose_threads(lambda: min(engine.decode(max(spec.prompt_tokens), spec.batch, 3)))
     peak = engine.peak_device_bytes() or own_peak_bytes()
-    decode, fastest = _decode(session, engine, slices, whole)
+    decode, usual_read = _decode(session, engine, slices, whole)
     longest, rate = max(spec.prompt_tokens), _rate(decode, 1.0)
     result = replace(
         result,
@@ -58,7 +58,7 @@ def run_slice(session: Session) -> ProbeResult:
         figures={"full_decode_tok_s": rate, "full_peak_bytes": _full_peak(session, engine, peak)},
         versions=dict(engine.versions()),
     )
-    too_fast = fastest > FASTER_THAN_MEMORY * max((*session.canaries, bandwidth.high))
+    too_fast = faster_than_memory(usual_read, (*session.canaries, bandwidth.high))
     return session.finish(result, _flags(decode) + (["invalid_faster_than_memory"] if too_fast else []))
 
 
@@ -99,7 +99,7 @@ def _prefill(session: Session, engine: TorchEngine, slices: Sequence[LayerCount]
 def _decode(
     session: Session, engine: TorchEngine, slices: Sequence[LayerCount], whole: LayerCount
 ) -> tuple[Extrapolated, float]:
-    """(seconds of one step of the whole model; fastest bytes per second seen)."""
+    """(seconds of one step of the whole model; bytes per second that the fastest slice usually reads)."""
     spec, canary = session.spec, session.canary()
     context, total = max(spec.prompt_tokens), DECODE.most_per_repeat * spec.repeats
 
@@ -111,15 +111,16 @@ def _decode(
     visit = decode_visit(engine, context, spec.batch)
     rounds = visited(visit, slices, whole, DECODE, repeats=spec.repeats, before=before)
     canary()
-    read = {}
+    usual = []
     for count in slices:
         engine.use(count)
-        read[count] = engine.read_bytes(context, spec.batch)
+        read_bytes = engine.read_bytes(context, spec.batch)
         step = Measured.of([r[count] * 1e3 for r in rounds])
-        speed = Measured.of([read[count] / r[count] for r in rounds])
+        speed = Measured.of([read_bytes / r[count] for r in rounds])
+        usual.append(speed.value)
         at = {**_at(count), "context_tokens": context, "batch": spec.batch}
         session.reporter.point("decode", at, {"step_ms": step, "read_bytes_per_s": speed})
-    return extrapolated(rounds, whole), max(read[count] / r[count] for r in rounds for count in slices)
+    return extrapolated(rounds, whole), max(usual)
 
 
 def _full_peak(session: Session, engine: TorchEngine, peak: int) -> Measured:

@@ -12,8 +12,10 @@ pytest.importorskip("torch")
 from probes.extrapolation import Extrapolated
 from probes.kinds.full import decode_flags, prefill_flags
 from probes.kinds.machine import _is_noisy
+from probes.kinds.slices import _decode
 from probes.kinds.slices import _flags as _slice_flags
 from probes.kinds.sustained import _flags
+from probes.layers import LayerCount
 from probes.measure import DecodeRounds
 from probes.result import Conditions, Measured, Point, ProbeResult, State
 from probes.spec import LoadTarget, ProbeSpec
@@ -33,10 +35,12 @@ def session(*, warnings: tuple[str, ...] = (), gemm: float = 1e12) -> SimpleName
     )  # fmt: skip
 
 
-def flags(rate: float, *, tensor_bytes: int = GIB, steps: tuple[float, ...] = (), **state: object) -> list[str]:
-    """Of a model that reads `rate` bytes per second while it decodes."""
+def flags(
+    rate: float, *, tensor_bytes: int = GIB, steps: tuple[float, ...] = (), best_round: float = 1.0, **state: object
+) -> list[str]:
+    """Of a model that reads `rate` bytes per second while it decodes, in one round `best_round` times as much."""
     step = GIB / rate
-    rounds = DecodeRounds(steps or (step,) * 8, (step,) * 3, (BEST,), GIB)
+    rounds = DecodeRounds(steps or (step,) * 8, (step, step, step / best_round), (BEST,), GIB)
     return decode_flags(session(**state), SimpleNamespace(tensor_bytes=tensor_bytes), rounds, Measured.of([BEST]))
 
 
@@ -44,6 +48,40 @@ def test_a_model_cannot_read_faster_than_memory() -> None:
     assert flags(1.2 * BEST) == ["invalid_faster_than_memory"]
     assert flags(1.05 * BEST) == []  # within what two readings differ by
     assert flags(3 * BEST, tensor_bytes=2**20) == ["fits_in_cache"]  # which is another matter
+
+
+def test_one_round_in_a_good_moment_of_memory_is_believed() -> None:
+    assert flags(0.95 * BEST, best_round=1.3) == []
+
+
+def test_one_visit_of_a_slice_in_a_good_moment_does_not_say_how_fast_it_reads() -> None:
+    engine = Layers(per_layer_s=0.1)
+    canaries: list[float] = []
+    reporter = SimpleNamespace(phase=lambda *_: None, point=lambda *_: None)
+    spec = ProbeSpec("tiny", "bf16", TINY, prompt_tokens=(16,))
+    here = SimpleNamespace(spec=spec, reporter=reporter, canary=lambda: lambda: canaries.append(BEST))
+    step, usual_read = _decode(here, engine, (LayerCount(1, 0), LayerCount(2, 0)), LayerCount(4, 0))
+    assert engine.visits > 8
+    assert canaries
+    assert step.value == pytest.approx(0.4)
+    assert usual_read == pytest.approx(GIB / 0.1)
+
+
+class Layers:
+    """Each layer reads a GiB in the same time, but for one visit, which is three times as fast."""
+
+    def __init__(self, per_layer_s: float) -> None:
+        self.per_layer_s, self.visits, self.count = per_layer_s, 0, LayerCount(0, 0)
+
+    def use(self, count: LayerCount) -> None:
+        self.count = count
+
+    def decode(self, context_tokens: int, batch: int, steps: int) -> list[float]:
+        self.visits += 1
+        return [self.count.dense * self.per_layer_s / (3 if self.visits == 7 else 1)] * steps
+
+    def read_bytes(self, context_tokens: int, batch: int) -> int:
+        return self.count.dense * GIB
 
 
 def test_a_slow_kernel_is_told_from_a_slow_moment() -> None:
