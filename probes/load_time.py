@@ -16,8 +16,8 @@ __all__ = ["foreseen_load", "load_rates"]
 
 LOAD_FACTOR = 3.0
 VIRTUAL_LOAD_FACTOR = 10.0  # a virtual machine may have to get each page from its host first
-# Of a rate of loading from the usual one of the loads before it, 90 %, log units (benchmarks/loads.py, 2026-11-27).
-VIRTUAL_SPREAD = 0.75
+# Of a rate of loading from the usual one of the loads before it, 90 %, log units (benchmarks/loads.py, 2026-11-28).
+VIRTUAL_SPREAD = 0.71
 SPREAD = math.log(1.5)  # at least this where every page is the machine's own; not measured yet
 LOADS_THAT_COUNT, LOADS_THAT_TELL = 20, 3
 NORMAL_90 = 1.645

@@ -117,8 +117,8 @@ def _columns() -> dict[str, Any]:
     return {
         "fits": column.CheckboxColumn(t("machine.column.fits"), width=60),
         "variant": column.TextColumn(t("column.variant"), pinned=True),
-        "format": column.TextColumn(t("column.format"), width=170),
-        "engine": column.TextColumn(t("column.engine"), width=120),
+        "format": column.TextColumn(t("column.format"), width=168),
+        "engine": column.TextColumn(t("column.engine"), width=106),
         "where": column.TextColumn(t("column.device")),
         "memory": column.NumberColumn(t("machine.column.memory"), format="%.1f", width=90),
         "decode": column.NumberColumn(t("probe.figure.decode_tok_s"), format="%.1f", width=100),
