@@ -60,7 +60,7 @@ def history(store: Store, machine: Machine) -> None:
         height=min(320, 38 + 35 * len(results)),
         column_config={
             "when": st.column_config.DatetimeColumn(t("history.when"), format="YYYY-MM-DD HH:mm", width=115),
-            "model": st.column_config.TextColumn(t("history.model"), pinned=True, width=150),
+            "model": st.column_config.TextColumn(t("history.model"), pinned=True, width=190),
             "format": st.column_config.TextColumn(t("history.format"), width=90),
             "kind": st.column_config.TextColumn(t("history.kind"), width=95),
             "device": st.column_config.TextColumn(t("history.device")),
@@ -69,7 +69,7 @@ def history(store: Store, machine: Machine) -> None:
             "prefill": st.column_config.NumberColumn(t("probe.figure.prefill_tok_s"), format="%.1f", width=90),
             "peak": st.column_config.NumberColumn(t("history.peak_short"), format="%.2f", width=80),
             "inside": st.column_config.TextColumn(t("history.inside_short"), width=80),
-            "flags": st.column_config.TextColumn(t("history.flags"), width=110),
+            "flags": st.column_config.TextColumn(t("history.flags"), width=100),
             "mbu": st.column_config.NumberColumn(
                 t("probe.figure.mbu"), format="%.0f %%", width=95, help=t("history.mbu_help")
             ),
