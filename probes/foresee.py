@@ -104,7 +104,9 @@ def foresee(
         by_pace=by_pace,
     )
     if moments:
-        prediction = _with_seconds(prediction, moments, first, spec, machine)
+        assert bandwidth is not None  # of a card that the catalogue does not know, no rates are foreseen
+        usual = bandwidth.value if place.on_accelerator else place.host.memory_bandwidth_bytes_per_s
+        prediction = _with_seconds(prediction, moments, first, spec, machine, usual)
     return Foresight(prediction, most, refusal(most, free), unknown, place, spec)
 
 
@@ -133,19 +135,20 @@ def _moments(
 
 
 def _with_seconds(
-    prediction: Prediction, moments: Sequence[ForeseenMoment], need: Need, spec: ProbeSpec, machine: Machine
-) -> Prediction:
-    """Of a sweep: every point, and the first one as the headline. `need`: of the first."""
+    prediction: Prediction, moments: Sequence[ForeseenMoment], need: Need, spec: ProbeSpec, machine: Machine,
+    usual_read: float,
+) -> Prediction:  # fmt: skip
+    """Of a sweep: every point, and the first one as the headline. `need`: of the first. `usual_read`: bytes per second
+    of memory as it usually is while probes run; the bandwidth that a run reports is its best reading.
+    """
     cores, virtual = machine.cpu.cores, bool(machine.cpu.hypervisor)
     prediction = replace(prediction, points=foreseen_points(spec, moments, cores))
-    speed, bandwidth = moments[0].speed, prediction.bandwidth_bytes_per_s
-    assert bandwidth is not None
+    speed = moments[0].speed
     decode = speed.decode_tok_s
     whole = need_of(_first(spec), whole=True) if spec.engine is EngineName.TORCH else need
-    read = whole.read_bytes / bandwidth.value
-    mbu = Quantity(
-        decode.value * read, decode.low * read, decode.high * read, decode.basis, "decode x bytes / bandwidth"
-    )
+    read = whole.read_bytes / usual_read
+    source = "decode x bytes / usual speed of memory"
+    mbu = Quantity(decode.value * read, decode.low * read, decode.high * read, decode.basis, source)
     share = need.read_bytes / max(1, whole.read_bytes)  # a slice does less
     load = prediction.load_s.value if prediction.load_s else 0.0
     steps = tuple(1 / max(m.speed.decode_tok_s.value, 1e-9) for m in moments)

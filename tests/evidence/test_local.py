@@ -20,7 +20,7 @@ from probes.foresee import foresee, load_of
 from probes.machine import THIS_MACHINE
 from probes.need import need_of
 from probes.place import place_of, plan_at
-from probes.result import Measured, Place, Point, Prediction, ProbeResult, State
+from probes.result import Conditions, Measured, Place, Point, Prediction, ProbeResult, State
 from probes.spec import EngineName, Kind, ProbeSpec, SweepAxis
 
 BANDWIDTH, FP32, BF16 = 22e9, 340e9, 2100e9
@@ -95,6 +95,19 @@ def test_one_format_is_enough_for_the_ten_percent(catalog, machine):
     assert learned is not None
     assert learned.value == pytest.approx(1 / true_decode_s(spec), rel=0.10)
     assert learned.high / learned.low < public.high / public.low
+
+
+def test_the_share_of_memory_is_foreseen_of_its_usual_speed(catalog, machine):
+    """As a run measures it: its rounds are set against the readings beside them, not against its best one."""
+    moved = {"bandwidth_bytes_per_s": measured(1.3 * BANDWIDTH), "conditions": Conditions(canary_bytes_per_s=BANDWIDTH)}
+    history = [run_of(catalog, machine, **moved)]
+    spec = spec_of(catalog, SMALL)
+    foreseen = foresee(spec, machine, with_measurements(catalog, history, machine), history).prediction
+    assert foreseen.mbu is not None
+    assert foreseen.decode_tok_s is not None
+    assert foreseen.bandwidth_bytes_per_s is not None
+    assert foreseen.mbu.value == pytest.approx(foreseen.decode_tok_s.value * need_of(spec).read_bytes / BANDWIDTH)
+    assert foreseen.bandwidth_bytes_per_s.value == pytest.approx(1.3 * BANDWIDTH, rel=0.05)
 
 
 def test_what_was_run_is_measured_and_exact(catalog, machine):
