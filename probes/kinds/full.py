@@ -20,8 +20,8 @@ from probes.result import Measured, ProbeResult
 from probes.system import own_peak_bytes
 
 __all__ = [
-    "FASTER_THAN_MEMORY", "SPARE_TOKENS", "decode_flags", "faster_than_memory", "joules_per_token", "load",
-    "prefill_flags", "run_full", "share_of_bandwidth",
+    "SPARE_TOKENS", "decode_flags", "faster_than_memory", "joules_per_token", "load", "prefill_flags", "run_full",
+    "share_of_bandwidth",
 ]  # fmt: skip
 
 SPARE_TOKENS = 16

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from statistics import fmean
 
 from advisor.catalog.errors import UnsupportedError
 from probes.engines.base import EngineUnavailableError
@@ -16,7 +17,7 @@ from probes.engines.llama_server import llama_server
 from probes.gguf.files import gguf_file
 from probes.gguf.header import read_header
 from probes.kinds.endpoint import run_endpoint
-from probes.kinds.full import FASTER_THAN_MEMORY, run_full
+from probes.kinds.full import faster_than_memory, run_full
 from probes.kinds.session import Session
 from probes.kinds.sustained import run_sustained
 from probes.kinds.sweep import run_sweep
@@ -87,8 +88,9 @@ def _benched(session: Session) -> ProbeResult:
         result = _add(session, result, row)
     versions = {"llama.cpp": f"{rows[0].version}, llama-bench"}
     result = replace(result, bandwidth_bytes_per_s=session.best_read(), versions=versions)
-    fastest = result.mbu.value if result.mbu else 0.0
-    return session.finish(result, ["invalid_faster_than_memory"] if fastest > FASTER_THAN_MEMORY else [])
+    usual_read = (result.decode_tok_s.value if result.decode_tok_s else 0.0) * (result.read_bytes_per_token or 0)
+    too_fast = faster_than_memory(usual_read, (session.best_read().value,))
+    return session.finish(result, ["invalid_faster_than_memory"] if too_fast else [])
 
 
 def _served(session: Session) -> ProbeResult:
@@ -121,7 +123,7 @@ def _add(session: Session, result: ProbeResult, row: BenchRow) -> ProbeResult:
     rate = Measured.of(row.tok_s)
     if row.output_tokens:
         session.reporter.point("decode", {"context_tokens": 0, "batch": 1}, {"decode_tok_s": rate})
-        speed = session.best_read().value
+        speed = fmean(session.canaries)  # before and after, as our own engine's rounds are set against theirs
         mbu = Measured.of([tok_s * row.model_bytes / speed for tok_s in row.tok_s])
         return replace(
             result, decode_tok_s=rate, mbu=mbu, tensor_bytes=row.model_bytes, read_bytes_per_token=row.model_bytes

@@ -86,6 +86,20 @@ def test_a_probe_through_the_tool(tool):
     assert (result.decode_tok_s.value, result.ttft_ms.value) == (20.0, 160.0)
     assert result.versions == {"llama.cpp": "abc 7000, llama-bench"}
     assert result.tensor_bytes == 4_000_000
+    seen = result.conditions
+    assert result.mbu is not None
+    assert seen.canary_before_bytes_per_s
+    assert seen.canary_after_bytes_per_s
+    beside = (seen.canary_before_bytes_per_s + seen.canary_after_bytes_per_s) / 2
+    assert result.mbu.value == pytest.approx(20.0 * 4_000_000 / beside)
+
+
+@pytest.mark.probe
+def test_a_tool_that_reads_faster_than_memory_is_not_believed(tool):
+    rows = [ROWS[0], {**ROWS[1], "avg_ts": 5e6, "samples_ts": [5e6, 5e6, 5e6]}]  # 20 TB/s
+    result = ProbeProcess(tool(json.dumps(rows)), Identity("p", "f", "m")).result()
+    assert result.state is State.INVALID
+    assert "invalid_faster_than_memory" in result.flags
 
 
 def test_sequences_together_are_measured_together_or_refused(tool, monkeypatch):
